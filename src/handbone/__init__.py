@@ -1,0 +1,1 @@
+"""From raw images to a submission that can be trusted: the library behind the stages of the graph."""

@@ -1,0 +1,1 @@
+"""The data set: folders, polygons, masks, cache, folds, augmentation."""

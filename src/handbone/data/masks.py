@@ -1,0 +1,77 @@
+"""Multi-label masks in the two forms that the project keeps them: boxed (a crop a class) and packed (a bit a class)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+PLANE_BITS = 32
+
+
+@dataclass(frozen=True)
+class BoxedMasks:
+    """C masks of one (H, W) image, each cut to its bounding box.
+
+    boxes: (C, 4) int32 rows of y0, x0, y1, x1 in pixels, ends exclusive; all zero where a mask is empty.
+    crops: C bool arrays of the boxes' shapes.
+    """
+
+    shape: tuple[int, int]
+    boxes: NDArray[np.int32]
+    crops: Sequence[Mask]
+
+    @classmethod
+    def from_crops(cls, shape: tuple[int, int], corners: Sequence[tuple[int, int]], crops: Sequence[Mask]) -> BoxedMasks:
+        """C crops that begin at `corners` (y, x), each shrunk to its set pixels."""
+        tight = [_tighten(y, x, crop) for (y, x), crop in zip(corners, crops, strict=True)]
+        boxes = np.array([[y, x, y + crop.shape[0], x + crop.shape[1]] for y, x, crop in tight], np.int32).reshape(-1, 4)
+        return cls(shape, boxes, [crop for _, _, crop in tight])
+
+    @classmethod
+    def from_dense(cls, masks: Mask) -> BoxedMasks:
+        """(C, H, W) bool -> boxed."""
+        return cls.from_crops((masks.shape[1], masks.shape[2]), [(0, 0)] * len(masks), list(masks))
+
+    def dense(self) -> Mask:
+        """-> (C, H, W) bool."""
+        masks = np.zeros((len(self.crops), *self.shape), bool)
+        for mask, (y0, x0, y1, x1), crop in zip(masks, self.boxes, self.crops, strict=True):
+            mask[y0:y1, x0:x1] = crop
+        return masks
+
+    def areas(self) -> NDArray[np.int64]:
+        """(C,) pixels."""
+        return np.array([np.count_nonzero(crop) for crop in self.crops], np.int64)
+
+    def intersections(self, other: BoxedMasks) -> NDArray[np.int64]:
+        """(C,) pixels that class c of both holds."""
+        return np.array([_overlap(*pair) for pair in zip(self.boxes, self.crops, other.boxes, other.crops, strict=True)], np.int64)
+
+    def packed(self) -> NDArray[np.uint8]:
+        """-> (H, W, 4·P) uint8, bit c % 8 of byte c // 8 = class c; P planes of 32 classes, 4 bytes each."""
+        planes = np.zeros((*self.shape, 4 * -(-len(self.crops) // PLANE_BITS)), np.uint8)
+        for index, ((y0, x0, y1, x1), crop) in enumerate(zip(self.boxes, self.crops, strict=True)):
+            planes[y0:y1, x0:x1, index // 8] |= crop.view(np.uint8) << (index % 8)
+        return planes
+
+
+def _tighten(y: int, x: int, crop: Mask) -> tuple[int, int, Mask]:
+    rows, columns = np.flatnonzero(crop.any(1)), np.flatnonzero(crop.any(0))
+    if not len(rows):
+        return 0, 0, np.zeros((0, 0), bool)
+    (top, bottom), (left, right) = rows[[0, -1]], columns[[0, -1]]
+    return y + int(top), x + int(left), np.ascontiguousarray(crop[top : bottom + 1, left : right + 1])
+
+
+def _overlap(a: NDArray[np.int32], crop_a: Mask, b: NDArray[np.int32], crop_b: Mask) -> int:
+    y0, x0 = np.maximum(a[:2], b[:2])
+    y1, x1 = np.minimum(a[2:], b[2:])
+    if y0 >= y1 or x0 >= x1:
+        return 0
+    part_a = crop_a[y0 - a[0] : y1 - a[0], x0 - a[1] : x1 - a[1]]
+    part_b = crop_b[y0 - b[0] : y1 - b[0], x0 - b[1] : x1 - b[1]]
+    return int(np.count_nonzero(part_a & part_b))

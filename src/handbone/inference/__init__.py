@@ -1,0 +1,1 @@
+"""From images to probabilities to masks at full resolution."""

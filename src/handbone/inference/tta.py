@@ -1,0 +1,26 @@
+"""The mean over models and mirror images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from handbone.inference.predict import Predictor
+
+
+def ensemble(models: Sequence[nn.Module], hflip: bool) -> Predictor:
+    """The mean of the models' probabilities, over the image and, with `hflip`, its mirror image (left and right), mirrored back."""
+
+    def probabilities(images: Tensor) -> Tensor:
+        views = [False, True] if hflip else [False]
+        total = torch.zeros((), device=images.device)
+        for mirrored in views:
+            inputs = images.flip(-1) if mirrored else images
+            for model in models:
+                probs = model(inputs).sigmoid().float()
+                total = total + (probs.flip(-1) if mirrored else probs)
+        return total / (len(views) * len(models))
+
+    return probabilities

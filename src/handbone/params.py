@@ -1,0 +1,198 @@
+"""params.yaml as frozen, typed sections, read strictly: an unknown key, a wrong type or a value out of range is an error.
+
+Nothing else in the package reads params.yaml: stages load it here and hand sections on.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from handbone.errors import Problem, UserError, nearest, raise_if_any
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Transform = dict[str, dict[str, Any]]
+
+
+class Section(BaseModel):
+    """Base of every section: no unknown key, no silent conversion, no change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DataParams(Section):
+    """Where the data set lies, what its classes are, and what to make of its gaps."""
+
+    root: str
+    classes: Annotated[list[str], Field(min_length=1)]
+    allow_missing: bool
+    exclude: list[str]
+
+    @field_validator("classes")
+    @classmethod
+    def _unique(cls, classes: list[str]) -> list[str]:
+        if twice := sorted({name for name in classes if classes.count(name) > 1}):
+            raise ValueError(f"each class once, but {', '.join(twice)} stands there more than once")
+        return classes
+
+
+class PhantomParams(Section):
+    """The synthetic data set: how large, how many people, how many of them with a bent or turned wrist."""
+
+    size: Annotated[int, Field(ge=64, le=2048)]
+    train_people: Positive
+    test_people: Positive
+    bent_train: Fraction
+    bent_test: Fraction
+    seed: Count
+
+
+class PreprocessParams(Section):
+    """The grid on which images are cached and masks are sampled for training; 0 is the native size."""
+
+    size: Count
+
+
+class SplitParams(Section):
+    """How people are dealt into folds."""
+
+    n_folds: Annotated[int, Field(ge=2)]
+    seed: Count
+
+
+class ModelParams(Section):
+    """The network; `options` holds constructor arguments for each architecture that wants some."""
+
+    arch: str
+    encoder: str | None
+    weights: str
+    in_channels: Literal[1, 3]
+    options: dict[str, dict[str, Any]]
+
+
+class TrainParams(Section):
+    """One fold's training."""
+
+    size: Annotated[int, Field(ge=32)]
+    epochs: Positive
+    batch_size: Positive
+    lr: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    warmup: Fraction
+    loss: Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    validate_every: Positive
+    precision: Literal["auto", "no", "fp16", "bf16"]
+    augment: list[Transform]
+
+
+class PredictParams(Section):
+    """How probabilities and masks are made, for the held-out people and the test set alike."""
+
+    hflip: bool
+    threshold: Annotated[float, Field(gt=0, lt=1)]
+    batch_size: Positive
+
+
+class ReportParams(Section):
+    """What the page shows."""
+
+    cases: Positive
+
+
+class MachineParams(Section):
+    """What the machine can carry. No result depends on it, so no stage reruns when it changes."""
+
+    workers: Count
+    loaders: Count
+    resume_dir: str | None
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    seed: Count
+    data: DataParams
+    phantom: PhantomParams
+    preprocess: PreprocessParams
+    split: SplitParams
+    folds: Annotated[list[Count], Field(min_length=1)]
+    model: ModelParams
+    train: TrainParams
+    predict: PredictParams
+    report: ReportParams
+    machine: MachineParams
+
+    @model_validator(mode="after")
+    def _folds_exist(self) -> Self:
+        wrong = [fold for fold in self.folds if fold >= self.split.n_folds]
+        if wrong or len(set(self.folds)) != len(self.folds):
+            raise ValueError(
+                f"folds: expected different numbers from 0 to {self.split.n_folds - 1} (split.n_folds is {self.split.n_folds}), found {self.folds}"
+            )
+        return self
+
+
+class _Yaml12Loader(yaml.SafeLoader):
+    """YAML 1.2's plain scalars, as DVC reads the same file: `1e-3` is a number, `on` and `010` are not what 1.1 makes of them."""
+
+
+_Yaml12Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in [
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+0123456789."),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("merge", r"<<", "<"),
+]:
+    _Yaml12Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
+
+
+def read_yaml(path: Path) -> Any:
+    """The document in `path` by YAML 1.2's rules; a missing or broken file is a `UserError`."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Yaml12Loader)  # noqa: S506 - a SafeLoader
+    except FileNotFoundError:
+        raise UserError(f"{path}: expected the parameters, found no such file; copy one from presets/") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: expected YAML, found {error}; mend the line named") from None
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Read and check the whole file; a `UserError` lists every key that is unknown, missing or out of range."""
+    path = Path(path)
+    document = read_yaml(path)
+    try:
+        return Params.model_validate(document)
+    except ValidationError as error:
+        raise_if_any([_problem(path, dict(details)) for details in error.errors()], f"{path} cannot be used")
+        raise
+
+
+def _problem(path: Path, error: dict[str, Any]) -> Problem:
+    key = ".".join(str(part) for part in error["loc"]) or "the whole"
+    where = f"{path}: {key}"
+    if error["type"] == "extra_forbidden":
+        return Problem(where, "a known parameter", "no such parameter", nearest(key, parameter_names()))
+    if error["type"] == "missing":
+        return Problem(where, "a value", "nothing", "copy the key from presets/demo.yaml")
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return Problem(where, message, repr(error["input"])[:80], "change the value")
+
+
+def parameter_names() -> list[str]:
+    """Every key of params.yaml as a dotted path, e.g. `model.arch`."""
+    names = []
+    for name, field in Params.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, Section):
+            names += [f"{name}.{key}" for key in section.model_fields]
+        else:
+            names.append(name)
+    return names

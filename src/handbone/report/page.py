@@ -1,0 +1,234 @@
+"""The report as one HTML page that needs nothing from outside: pictures are embedded, and the page forbids itself to load anything."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from handbone.report.figures import PREDICTED_RGB, TRUTH_RGB, Colour
+
+Json = Mapping[str, Any]
+
+ABSENT = "–"
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+CSS = """
+:root { color-scheme: light dark; --page: #f6f7f8; --card: #fff; --ink: #1d2126; --soft: #626a73; --line: #e1e4e8; }
+@media (prefers-color-scheme: dark) {
+  :root { --page: #0f0f10; --card: #191919; --ink: #e6e6e6; --soft: #9a9fa6; --line: #303133; }
+  .chart img { filter: invert(.9) hue-rotate(180deg); }
+}
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 2.5rem 1.25rem 4rem; max-width: 72rem; background: var(--page); color: var(--ink);
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
+h1 { margin: 0 0 1.5rem; font-size: 1.75rem; line-height: 1.2; font-weight: 650; letter-spacing: -.01em; overflow-wrap: anywhere; }
+h2 { margin: 3rem 0 1rem; font-size: 1.15rem; font-weight: 650; }
+h3 { margin: 1.75rem 0 .75rem; font-size: 1rem; font-weight: 600; }
+.card, .tile, .chart, figure, details { background: var(--card); border: 1px solid var(--line); border-radius: 8px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: 1rem; margin: 0; }
+.tile { padding: .9rem 1.1rem; }
+.tile dt { color: var(--soft); font-size: .85rem; }
+.tile dd { margin: 0; font-size: 1.75rem; line-height: 1.25; font-weight: 600; }
+.tile dd, td, figcaption b { font-variant-numeric: tabular-nums; }
+.columns { display: grid; gap: 1rem; align-items: start; }
+@media (min-width: 56rem) { .narrow-wide { grid-template-columns: 14rem 1fr; } .wide-narrow { grid-template-columns: 1.15fr 1fr; } }
+.columns > *, figure { min-width: 0; }
+.card { padding: .4rem 1.1rem .7rem; overflow-x: auto; }
+.small { max-width: 28rem; }
+.chart { padding: .6rem; overflow-x: auto; }
+.chart img { display: block; width: 100%; }
+.chart img.wide { min-width: 38rem; }
+table { width: 100%; border-collapse: collapse; font-size: .9rem; }
+th { color: var(--soft); font-weight: 500; vertical-align: bottom; }
+th, td { padding: .27rem 0 .27rem .8rem; border-bottom: 1px solid var(--line); text-align: right; }
+th:first-child, td:first-child { padding-left: 0; text-align: left; overflow-wrap: break-word; }
+tbody tr:last-child td { border-bottom: 0; }
+.cases { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(24rem, 100%), 1fr)); gap: 1rem; }
+figure { margin: 0; overflow: hidden; }
+figure img { display: block; width: 100%; }
+figcaption { padding: .6rem .9rem .75rem; font-size: .85rem; overflow-wrap: anywhere; }
+figcaption p { margin: .15rem 0 0; color: var(--soft); }
+figcaption b { float: right; margin-left: .75rem; }
+.legend { display: flex; flex-wrap: wrap; gap: .3rem 1.25rem; margin: 0; padding: 0; list-style: none; }
+.legend li { color: var(--soft); font-size: .85rem; }
+.legend i { display: inline-block; width: 1.5rem; margin-right: .45rem; vertical-align: middle; border-radius: 2px; background: #555; }
+.line i { height: .7rem; border: solid #555; border-width: .28rem 0; }
+.area i { height: .7rem; }
+.note { margin: .6rem 0 0; color: var(--soft); font-size: .85rem; overflow-wrap: anywhere; }
+details { padding: .7rem 1.1rem; }
+summary { cursor: pointer; }
+pre { margin: .7rem 0 0; overflow-x: auto; font: .8rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image of the gallery: its key, its mean Dice (0..1), the picture as a `data:` address, and a line on what to see."""
+
+    key: str
+    dice: float
+    picture: str
+    caption: str
+
+
+def render_page(
+    title: str,
+    metrics: Json,
+    classes: Sequence[str],
+    curves: str,
+    bars: str,
+    best: Sequence[Case],
+    worst: Sequence[Case],
+    lineage: Json,
+    data_report: Json,
+) -> str:
+    """The whole page as HTML text.
+
+    metrics: reports/metrics.json; classes: names in the order of params.yaml; curves, bars: SVG text; lineage: anything JSON can hold;
+    data_report: reports/data.json. Dice is 0..1 everywhere, areas are pixels of the full-size image. Where metrics know no test,
+    the page shows none.
+    """
+    curves_chart = _chart(curves, "Training loss and Dice by epoch, a line a fold", "wide")
+    bars_chart = _chart(bars, "Dice by class, the worst on top")
+    sections = [
+        _tiles(metrics),
+        _section("Folds", _columns("narrow-wide", _fold_table(metrics), curves_chart)),
+        _section("Classes", _columns("wide-narrow", bars_chart, _class_table(metrics, classes, data_report))),
+        _section("Cases", _legend() + _cases("Worst", worst) + _cases("Best", best)),
+        _section("Data", _data_summary(data_report)),
+        _section("Lineage", _lineage(lineage)),
+    ]
+    return _document(title, "\n".join(sections))
+
+
+def _document(title: str, body: str) -> str:
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>{CSS}</style>
+</head>
+<body>
+<h1>{escape(title)}</h1>
+{body}
+</body>
+</html>
+"""
+
+
+def _section(heading: str, body: str) -> str:
+    return f"<section>\n<h2>{escape(heading)}</h2>\n{body}\n</section>"
+
+
+def _columns(layout: str, *parts: str) -> str:
+    return f'<div class="columns {layout}">\n' + "\n".join(parts) + "\n</div>"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table on a card; every cell is plain text and escaped here."""
+    heads = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    lines = ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
+    body = "\n".join(lines)
+    return f'<div class="card"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>'
+
+
+def _chart(svg: str, alt: str, style: str = "narrow") -> str:
+    # As a picture of its own: matplotlib's style rules and ids would leak into the page, and two charts share ids.
+    encoded = base64.b64encode(svg.encode()).decode()
+    return f'<div class="chart"><img class="{style}" alt="{escape(alt)}" src="data:image/svg+xml;base64,{encoded}"></div>'
+
+
+def _tiles(metrics: Json) -> str:
+    tiles = [("Out-of-fold Dice", _dice(metrics["dice"]["mean"]))]
+    if "test" in metrics:
+        tiles.append(("Test Dice", _dice(metrics["test"]["dice"]["mean"])))
+    tiles.append(("Validated images", _count(metrics["n_images"])))
+    if "test" in metrics:
+        tiles.append(("Test images", _count(metrics["test"]["n_images"])))
+    tiles.append(("Folds", _count(metrics["n_folds"])))
+    cells = "\n".join(f'<div class="tile"><dt>{name}</dt><dd>{value}</dd></div>' for name, value in tiles)
+    return f'<dl class="tiles">\n{cells}\n</dl>'
+
+
+def _fold_table(metrics: Json) -> str:
+    folds = sorted(metrics["dice"]["fold"].items(), key=lambda item: int(item[0]))
+    return _table(["Fold", "Dice"], [[name, _dice(value)] for name, value in folds])
+
+
+def _class_table(metrics: Json, classes: Sequence[str], data_report: Json) -> str:
+    """Worst first, classes without a Dice last; the order is that of the bars."""
+    dice = metrics["dice"]["class"]
+    test = metrics["test"]["dice"]["class"] if "test" in metrics else None
+    head = ["Class", "Validation Dice", *(["Test Dice"] if test is not None else []), "Mean area, px"]
+    rows = []
+    for name in sorted(classes, key=lambda name: (_known(dice.get(name), math.inf), name)):
+        area = data_report["classes"].get(name, {}).get("mean_area_px")
+        rows.append([name, _dice(dice.get(name)), *([_dice(test.get(name))] if test is not None else []), _count(area)])
+    return _table(head, rows)
+
+
+def _legend() -> str:
+    entries = [
+        ("line", TRUTH_RGB, "outline of the truth"),
+        ("line", PREDICTED_RGB, "outline of the prediction"),
+        ("line", (255, 255, 255), "both outlines"),
+        ("area", TRUTH_RGB, "missed: truth alone"),
+        ("area", PREDICTED_RGB, "too much: prediction alone"),
+    ]
+    items = [f'<li class="{kind}"><i style="background:{_css(colour, kind)}"></i>{text}</li>' for kind, colour, text in entries]
+    return '<ul class="legend">\n' + "\n".join(items) + "\n</ul>"
+
+
+def _css(colour: Colour, kind: str) -> str:
+    red, green, blue = colour
+    return f"rgb({red} {green} {blue} / {0.55 if kind == 'area' else 1})"
+
+
+def _cases(heading: str, cases: Sequence[Case]) -> str:
+    if not cases:
+        return ""
+    figures = "\n".join(_case(case) for case in cases)
+    return f'\n<h3>{escape(heading)}</h3>\n<div class="cases">\n{figures}\n</div>'
+
+
+def _case(case: Case) -> str:
+    caption = f"<p>{escape(case.caption)}</p>" if case.caption else ""
+    return (
+        f'<figure><img src="{escape(case.picture)}" alt="Truth and prediction of {escape(case.key)}">'
+        f"<figcaption><b>{_dice(case.dice)}</b>{escape(case.key)}{caption}</figcaption></figure>"
+    )
+
+
+def _data_summary(data_report: Json) -> str:
+    subsets = [name for name in ("train", "test") if name in data_report]
+    rows = [[name, _count(data_report[name]["images"]), _count(data_report[name]["people"])] for name in subsets]
+    excluded = [str(entry) for entry in data_report.get("excluded", [])]
+    notes = [f"Polygons painted by {data_report['painter']}."] if data_report.get("painter") else []
+    notes.append(f"Excluded: {', '.join(excluded) or 'nothing'}.")
+    table = _table(["Subset", "Images", "People"], rows)
+    return f'<div class="small">{table}</div>\n<p class="note">{escape(" ".join(notes))}</p>'
+
+
+def _lineage(lineage: Json) -> str:
+    text = json.dumps(lineage, indent=2, ensure_ascii=False)
+    return f"<details><summary>Parameters, data, models and revision behind these numbers</summary>\n<pre>{escape(text)}</pre></details>"
+
+
+def _known(value: float | None, otherwise: float) -> float:
+    """JSON holds a missing number as null or NaN."""
+    return otherwise if value is None or math.isnan(value) else value
+
+
+def _dice(value: float | None) -> str:
+    return ABSENT if math.isnan(_known(value, math.nan)) else f"{value:.4f}"
+
+
+def _count(value: float | None) -> str:
+    return ABSENT if math.isnan(_known(value, math.nan)) else f"{value:,.0f}"

@@ -1,0 +1,1 @@
+"""Dice, from counts to metrics."""

@@ -1,0 +1,1 @@
+"""The CSV that is handed in: encoding, score, lineage."""

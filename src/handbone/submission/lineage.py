@@ -1,0 +1,36 @@
+"""Where a submission comes from: parameters, data, models, code."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def git_revision() -> dict[str, Any]:
+    """The commit that is checked out, and whether tracked files differ from it; empty outside a repository."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"commit": commit, "changed_files": sorted(line[3:] for line in changed.splitlines())}
+
+
+def lineage(parameters: Mapping[str, Any], index: Path, folds: Path, models: Mapping[int, Mapping[str, Any]], submission: Path) -> dict[str, Any]:
+    """The record that lies beside a submission; the index holds the hash of every cached sample, so its hash stands for the data."""
+    return {
+        "submission_sha256": file_hash(submission),
+        "git": git_revision(),
+        "data_sha256": file_hash(index),
+        "folds_sha256": file_hash(folds),
+        "models": {str(fold): dict(model) for fold, model in models.items()},
+        "parameters": dict(parameters),
+    }

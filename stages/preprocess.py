@@ -1,0 +1,80 @@
+"""Images and polygons -> data/cache: one npz a sample, the index, and a report on the data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from handbone import paths
+from handbone.data.cache import write_sample
+from handbone.data.layout import Sample, find_samples
+from handbone.data.prepare import Recipe, prepare
+from handbone.data.raster import PAINTER
+from handbone.errors import Problem, raise_if_any, run
+from handbone.parallel import map_samples
+from handbone.params import load_params
+from handbone.tables import write_table
+
+Row = dict[str, Any]
+
+
+def build(sample: Sample, recipe: Recipe) -> tuple[Row, list[Problem]]:
+    """Write the sample's npz -> its row of the index (with the areas of its C masks), or what is wrong with it."""
+    prepared = prepare(sample, recipe)
+    if isinstance(prepared, list):
+        return {}, prepared
+    path = paths.cached_sample(sample.subset, sample.key)
+    write_sample(path, prepared)
+    areas = None if prepared.masks is None else prepared.masks.areas().tolist()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    row = {"subset": sample.subset, "key": sample.key, "person": sample.person, "image_name": sample.image.name}
+    return row | {"height": prepared.shape[0], "width": prepared.shape[1], "sha256": digest, "areas": areas}, []
+
+
+def report(index: pd.DataFrame, areas: pd.DataFrame, excluded: list[str]) -> Row:
+    """What the data set holds, for people."""
+    seen = areas[areas["pixels"] > 0].groupby("class", sort=False)["pixels"]
+    subsets = {name: {"images": len(rows), "people": int(rows["person"].nunique())} for name, rows in index.groupby("subset")}
+    sizes = index.groupby(["width", "height"]).size()
+    return {
+        **subsets,
+        "sizes": {f"{width}x{height}": int(count) for (width, height), count in sizes.items()},
+        "classes": {name: {"images": len(pixels), "mean_area_px": round(float(pixels.mean()), 1)} for name, pixels in seen},
+        "painter": PAINTER,
+        "excluded": excluded,
+    }
+
+
+def main() -> None:
+    """Run the stage."""
+    params = load_params()
+    data = params.data
+    samples = find_samples(Path(data.root), data.exclude)
+    recipe = Recipe(data.classes, data.allow_missing, params.preprocess.size, params.model.in_channels)
+    shutil.rmtree(paths.CACHE, ignore_errors=True)
+    results = map_samples(partial(build, recipe=recipe), samples, params.machine.workers, "preprocess")
+    problems = [problem for _, found in results for problem in found]
+    if problems:  # half a cache would look like a whole one
+        shutil.rmtree(paths.CACHE, ignore_errors=True)
+    raise_if_any(problems, f"{data.root} cannot be used")
+    rows = [row for row, _ in results]
+    areas = pd.DataFrame(
+        [(row["key"], name, pixels) for row in rows if row["areas"] for name, pixels in zip(data.classes, row["areas"], strict=True)],
+        columns=["key", "class", "pixels"],
+    )
+    index = pd.DataFrame(rows).drop(columns="areas")
+    write_table(index, paths.INDEX)
+    write_table(areas, paths.AREAS)
+    paths.DATA_REPORT.parent.mkdir(parents=True, exist_ok=True)
+    paths.DATA_REPORT.write_text(json.dumps(report(index, areas, data.exclude), indent=1) + "\n")
+    print(f"{len(samples)} images of {index['person'].nunique()} people in {paths.CACHE}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,116 @@
+"""Train one fold: `python -m stages.train FOLD` -> models/fold_<k> and its curve."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+import handbone
+from handbone import paths
+from handbone.data.augment import Augmenter
+from handbone.data.dataset import EpochBatches, Recipe, TrainingSet
+from handbone.data.prepare import scaled_shape
+from handbone.errors import UserError, run
+from handbone.inference.predict import predict, single
+from handbone.models import build_model
+from handbone.models.registry import canonical
+from handbone.models.storage import Settings, save_model
+from handbone.params import Params, load_params
+from handbone.scoring.dice import dice
+from handbone.scoring.heldout import heldout_counts
+from handbone.tables import read_table, write_table
+from handbone.training.loop import Evaluate, Progress, Training, make_accelerator
+from handbone.training.resume import Checkpoint, content_key, resume_folder
+
+THRESHOLD = 0.5  # of the score that picks the best epoch; predict.threshold is tuned without training anew
+
+
+def fold_seed(params: Params, fold: int) -> int:
+    """A seed of its own for each fold."""
+    return int(np.random.SeedSequence([params.seed, fold]).generate_state(1)[0])
+
+
+def options(params: Params) -> dict[str, Any]:
+    """The constructor arguments that params.yaml holds for the chosen architecture."""
+    chosen = canonical(params.model.arch)
+    return next((own for name, own in params.model.options.items() if canonical(name) == chosen), {})
+
+
+def make_loader(files: list[Path], shapes: list[tuple[int, int]], params: Params, seed: int) -> tuple[DataLoader[Any], EpochBatches]:
+    """Augmented batches of the training images, all padded to the largest of their shapes at the network's size."""
+    scaled = [scaled_shape(shape, params.train.size) for shape in shapes]
+    canvas = (max(height for height, _ in scaled), max(width for _, width in scaled))
+    recipe = Recipe(len(params.data.classes), params.model.in_channels, params.train.size, canvas, seed)
+    augmenter = Augmenter(params.train.augment, params.model.in_channels)
+    batches = EpochBatches(len(files), params.train.batch_size, seed)
+    workers = params.machine.loaders
+    loader = DataLoader(TrainingSet(files, recipe, augmenter), batch_sampler=batches, num_workers=workers, persistent_workers=workers > 0)
+    return loader, batches
+
+
+def make_evaluate(files: list[Path], params: Params, device: torch.device) -> Evaluate:
+    """The mean full-resolution Dice of a model on the held-out images."""
+
+    def evaluate(model: nn.Module) -> float:
+        found = predict(single(model), files, params.train.size, params.model.in_channels, params.train.batch_size, device)
+        counts = [heldout_counts(file, probabilities, THRESHOLD) for file, probabilities in zip(files, found, strict=True)]
+        return float(dice(np.stack(counts)).mean())
+
+    return evaluate
+
+
+def checkpoint_key(params: Params, fold: int) -> str:
+    """Everything that decides the fold's weights: settings, data, folds, code, torch."""
+    sections = params.model_dump(include={"seed", "model", "train"})
+    decisive = sections | {"classes": params.data.classes, "fold": fold, "torch": torch.__version__, "cuda": torch.cuda.is_available()}
+    code = list(Path(handbone.__file__).parent.rglob("*.py"))
+    return content_key(decisive, [paths.INDEX, paths.FOLDS, Path(__file__), *code])
+
+
+def write(fold: int, progress: Progress, params: Params) -> None:
+    """The best epoch's weights, what builds their network, and the curve."""
+    model = params.model
+    settings = Settings(
+        canonical(model.arch), model.encoder, model.in_channels, params.data.classes, options(params), params.train.size, fold, progress.best_epoch,
+        progress.best_dice,
+    )
+    save_model(paths.fold_model(fold), progress.best_weights, settings)
+    write_table(pd.DataFrame(progress.rows, columns=["epoch", "lr", "loss", "dice"]), paths.fold_curve(fold))
+
+
+def main() -> None:
+    """Run the stage."""
+    fold = int(sys.argv[1])
+    params = load_params()
+    table = read_table(paths.FOLDS).merge(read_table(paths.INDEX), on=["key", "person"])
+    train, held = table[table["fold"] != fold], table[table["fold"] == fold]
+    if not len(held) or not len(train):
+        raise UserError(f"folds: expected a fold from 0 to {params.split.n_folds - 1}; found {fold}; mend folds in params.yaml")
+    files, held_files = ([paths.cached_sample("train", key) for key in rows["key"]] for rows in (train, held))
+    seed = fold_seed(params, fold)
+    torch.manual_seed(seed)
+    accelerator = make_accelerator(params.train.precision)
+    model = build_model(params.model.arch, params.model.encoder, params.model.weights, params.model.in_channels, len(params.data.classes), **options(params))
+    loader, batches = make_loader(files, list(zip(train["height"], train["width"], strict=True)), params, seed)
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    accelerator.print(
+        f"fold {fold}: {len(files)} images to train on, {len(held_files)} held out; {canonical(params.model.arch)} with {weights / 1e6:.1f} M parameters "
+        f"at {params.train.size} px on {accelerator.device}; {params.train.epochs} epochs of {len(batches)} steps"
+    )
+    training = Training(model, loader, batches, params.train, seed, accelerator)
+    checkpoint = Checkpoint(resume_folder(params.machine.resume_dir, checkpoint_key(params, fold)))
+    progress = training.run(make_evaluate(held_files, params, accelerator.device), checkpoint, f"fold {fold}")
+    write(fold, progress, params)
+    checkpoint.remove()
+    print(f"fold {fold}: Dice {progress.best_dice:.4f} after epoch {progress.best_epoch}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,45 @@
+"""Boxed and packed masks say the same as plain ones."""
+
+import numpy as np
+import pytest
+
+from handbone.data.masks import BoxedMasks
+
+
+def some_masks(classes: int, seed: int = 0) -> np.ndarray:
+    """Random blobs, the first mask empty, the second full."""
+    rng = np.random.default_rng(seed)
+    masks = np.zeros((classes, 23, 31), bool)
+    masks[1] = True
+    for mask in masks[2:]:
+        y, x = rng.integers(0, 20), rng.integers(0, 25)
+        mask[y : y + rng.integers(1, 12), x : x + rng.integers(1, 12)] = rng.random() < 0.9
+        mask &= rng.random(mask.shape) < 0.8
+    return masks
+
+
+def test_dense_round_trip() -> None:
+    masks = some_masks(29)
+    assert np.array_equal(BoxedMasks.from_dense(masks).dense(), masks)
+
+
+def test_boxes_are_tight() -> None:
+    mask = np.zeros((1, 10, 12), bool)
+    mask[0, 3:5, 7:12] = True
+    assert BoxedMasks.from_dense(mask).boxes.tolist() == [[3, 7, 5, 12]]
+
+
+def test_areas_and_intersections_are_those_of_the_dense_masks() -> None:
+    a, b = some_masks(12, 1), some_masks(12, 2)
+    boxed_a, boxed_b = BoxedMasks.from_dense(a), BoxedMasks.from_dense(b)
+    assert boxed_a.areas().tolist() == a.sum((1, 2)).tolist()
+    assert boxed_a.intersections(boxed_b).tolist() == (a & b).sum((1, 2)).tolist()
+
+
+@pytest.mark.parametrize("classes", [3, 29, 32, 40])
+def test_packed_holds_a_bit_a_class(classes: int) -> None:
+    masks = some_masks(classes)
+    packed = BoxedMasks.from_dense(masks).packed()
+    assert packed.shape == (23, 31, 8 if classes > 32 else 4)
+    unpacked = np.unpackbits(packed, axis=2, bitorder="little")[..., :classes]
+    assert np.array_equal(unpacked.transpose(2, 0, 1).astype(bool), masks)

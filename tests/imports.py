@@ -1,0 +1,46 @@
+"""Which of the project's files a script runs, found in its import statements: what DVC must know as the stage's dependencies."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src"
+
+
+def closure(script: Path) -> set[str]:
+    """The files of src/ and stages/ that `script` imports, directly or not, itself included, relative to the repository's root.
+
+    A package's __init__.py counts where it holds more than a docstring.
+    """
+    seen: set[Path] = set()
+    waiting = [script, ROOT / "stages/__init__.py"]
+    while waiting:
+        file = waiting.pop()
+        if file not in seen and _has_code(file):
+            seen.add(file)
+            waiting += [found for name in _imported(file) for found in _files(name)]
+    return {file.relative_to(ROOT).as_posix() for file in seen}
+
+
+def _imported(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _files(name: str) -> Iterator[Path]:
+    """`handbone.data.cache.read_sample` -> the files of handbone, handbone.data and handbone.data.cache."""
+    parts = name.split(".")
+    for length in range(1, len(parts) + 1):
+        base = SOURCE.joinpath(*parts[:length])
+        yield from (path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file())
+
+
+def _has_code(file: Path) -> bool:
+    body = ast.parse(file.read_text()).body
+    return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)

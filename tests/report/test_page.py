@@ -1,0 +1,140 @@
+"""The page: complete, in order, escaped, and in need of nothing from outside."""
+
+import math
+import re
+from html import unescape
+from html.parser import HTMLParser
+
+import pytest
+
+from handbone.report.page import Case, render_page
+
+SVG = '<svg xmlns="http://www.w3.org/2000/svg"></svg>'
+PICTURE = "data:image/png;base64,AAAA"
+CLASSES = ["Radius", "<b>", "Pisiform", "unseen"]
+VOID = {"meta", "img", "br", "link"}
+
+
+def inputs(**changes):
+    dice = {"Radius": 0.97, "<b>": 0.91, "Pisiform": 0.85, "unseen": math.nan}
+    return {
+        "title": "Bones & <more>",
+        "metrics": {
+            "dice": {"mean": 0.9111, "class": dice, "fold": {"10": 0.93, "0": 0.92}},
+            "n_images": 1234,
+            "n_folds": 2,
+            "test": {"dice": {"mean": 0.9022, "class": {"Radius": 0.9633, "<b>": None}}, "n_images": 288},
+        },
+        "classes": CLASSES,
+        "curves": SVG,
+        "bars": SVG,
+        "best": [Case("ID001/good_R", 0.98, PICTURE, "all well")],
+        "worst": [Case("ID002/<u>bad</u>", 0.41, PICTURE, 'Pisiform "missed"'), Case("ID003/poor_L", 0.52, PICTURE, "")],
+        "lineage": {"git": {"revision": "3f2c91d"}, "note": "</pre><script>"},
+        "data_report": {
+            "train": {"images": 800, "people": 400},
+            "test": {"images": 288, "people": 144},
+            "classes": {"Radius": {"images": 800, "mean_area_px": 123456.7}},
+            "painter": "OpenCV 4.10.0",
+            "excluded": ["ID363/<u>"],
+        },
+    } | changes
+
+
+@pytest.fixture
+def page():
+    return render_page(**inputs())
+
+
+class Reader(HTMLParser):
+    """Tags that are open, those seen, ids, and the rows of every table."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.seen, self.ids, self.rows = [], [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.seen.append((tag, dict(attributes)))
+        self.ids += [value for name, value in attributes if name == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, text):
+        if self.open and self.open[-1] in ("td", "th"):
+            self.rows[-1].append(text)
+
+
+def class_rows(page):
+    return [row for row in Reader(page).rows if row[0] in CLASSES]
+
+
+def test_tags_close_in_order_and_ids_are_unique(page):
+    reader = Reader(page)
+    assert page.startswith("<!DOCTYPE html>")
+    assert not reader.open
+    assert len(reader.ids) == len(set(reader.ids))
+
+
+def test_nothing_comes_from_outside(page):
+    assert not {tag for tag, _ in Reader(page).seen} & {"script", "link", "iframe", "object"}
+    addresses = [value for _, attributes in Reader(page).seen for name, value in attributes.items() if name in ("src", "href", "srcset")]
+    assert addresses and all(address.startswith("data:") for address in addresses)
+    assert not re.search(r"https?://|url\(|@import", page)
+
+
+def test_names_from_outside_are_text(page):
+    assert not {tag for tag, _ in Reader(page).seen} & {"u", "more", "script"}
+    assert page.count("<b>") == 3, "only the page's own: one a case"
+    for text in ("Bones & <more>", "ID002/<u>bad</u>", 'Pisiform "missed"', "</pre><script>", "ID363/<u>"):
+        assert text in unescape(page) and text not in page
+
+
+def test_every_class_stands_in_the_table_worst_first(page):
+    assert [row[0] for row in class_rows(page)] == ["Pisiform", "<b>", "Radius", "unseen"]
+    assert class_rows(page)[2][1:] == ["0.9700", "0.9633", "123,457"]
+
+
+def test_what_is_not_known_is_a_dash_not_a_number(page):
+    assert len(set(class_rows(page)[3][1:])) == 1
+    assert "nan" not in page.lower().replace("tabular-nums", "") and "None" not in page
+
+
+def test_without_test_truth_there_is_no_test_column(page):
+    metrics = {name: value for name, value in inputs()["metrics"].items() if name != "test"}
+    bare = render_page(**inputs(metrics=metrics))
+    assert {len(row) for row in class_rows(page)} == {4}
+    assert {len(row) for row in class_rows(bare)} == {3}
+    assert "0.9022" in page and "0.9022" not in bare
+
+
+def test_folds_stand_in_the_order_of_their_numbers(page):
+    assert [row[0] for row in Reader(page).rows if row[0].isdigit()] == ["0", "10"]
+
+
+def test_every_case_has_its_picture_and_dice(page):
+    for case in inputs()["best"] + inputs()["worst"]:
+        assert case.key in unescape(page) and f"{case.dice:.4f}" in page
+    assert [attributes["src"] for tag, attributes in Reader(page).seen if tag == "img"].count(PICTURE) == 3
+
+
+def test_headline_and_data_numbers_are_there(page):
+    for number in ("0.9111", "1,234", "288", "800", "144", "OpenCV 4.10.0", "3f2c91d"):
+        assert number in page
+
+
+def test_lineage_is_folded_away(page):
+    assert [attributes for tag, attributes in Reader(page).seen if tag == "details"] == [{}]
+
+
+def test_a_page_without_cases_has_no_gallery():
+    assert "<figure>" not in render_page(**inputs(best=[], worst=[]))
+
+
+def test_two_pages_are_the_same_bytes(page):
+    assert page == render_page(**inputs())

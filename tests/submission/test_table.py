@@ -1,0 +1,27 @@
+"""The CSV as the grader wants it."""
+
+from pathlib import Path
+
+import pytest
+
+from handbone.errors import UserError
+from handbone.submission.table import image_rows, read_submission, write_submission
+
+
+def test_format_and_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "submission.csv"
+    write_submission([image_rows("b.png", ["x", "NA"], ["1 2", ""]), image_rows("a.png", ["x", "NA"], ["", "3 4 9 1"])], path)
+    assert path.read_bytes() == b"image_name,class,rle\nb.png,x,1 2\nb.png,NA,\na.png,x,\na.png,NA,3 4 9 1\n"
+    table = read_submission(path)
+    assert table["rle"].tolist() == ["1 2", "", "", "3 4 9 1"] and table["class"].tolist() == ["x", "NA", "x", "NA"]
+
+
+def test_other_columns_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,rle\n1,\n")
+    with pytest.raises(UserError, match="image_name,class,rle"):
+        read_submission(tmp_path / "a.csv")
+
+
+def test_no_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="dvc repro"):
+        read_submission(tmp_path / "none.csv")
