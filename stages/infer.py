@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -16,13 +17,13 @@ from handbone.inference.tta import ensemble
 from handbone.inference.upsample import full_masks
 from handbone.models.storage import Settings, load_model, weights_hash
 from handbone.params import Params, load_params
+from handbone.scoring.dice import COUNTS
 from handbone.scoring.metrics import summarise
 from handbone.submission.lineage import lineage
 from handbone.submission.rle import encode_boxed
-from handbone.submission.score import score_submission
+from handbone.submission.score import TestImage, score_submission, test_images
 from handbone.submission.table import image_rows, write_submission
 from handbone.tables import read_table, write_table
-from handbone.scoring.dice import COUNTS
 
 
 def load_ensemble(folds: list[int], device: torch.device) -> tuple[list[torch.nn.Module], list[Settings]]:
@@ -34,46 +35,44 @@ def load_ensemble(folds: list[int], device: torch.device) -> tuple[list[torch.nn
     return [model.to(device) for model, _ in loaded], settings
 
 
-def infer(index: pd.DataFrame, params: Params) -> list[Settings]:
+def infer(images: Mapping[str, TestImage], params: Params) -> list[Settings]:
     """Write the probabilities and the submission of the test images -> the models' settings."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     models, settings = load_ensemble(params.folds, device)
-    files = [paths.cached_sample("test", key) for key in index["key"]]
+    files = [paths.cached_sample("test", key) for key in images]
     predictor = ensemble(models, params.predict.hflip)
     found = predict(predictor, files, settings[0].size, settings[0].in_channels, params.predict.batch_size, device, "infer")
     rows = []
-    for image, probabilities in zip(index.itertuples(), found, strict=True):
-        probabilities.save(paths.probabilities(paths.TEST_PROBABILITIES, str(image.key)))
-        masks = full_masks(probabilities, (int(image.height), int(image.width)), params.predict.threshold)
-        rows.append(image_rows(str(image.image_name), settings[0].classes, encode_boxed(masks)))
+    for (key, (name, height, width)), probabilities in zip(images.items(), found, strict=True):
+        probabilities.save(paths.probabilities(paths.TEST_PROBABILITIES, key))
+        masks = full_masks(probabilities, (height, width), params.predict.threshold)
+        rows.append(image_rows(name, settings[0].classes, encode_boxed(masks)))
     write_submission(rows, paths.SUBMISSION)
     return settings
 
 
-def score(index: pd.DataFrame, params: Params) -> pd.DataFrame:
+def score(images: Mapping[str, TestImage], params: Params) -> pd.DataFrame:
     """The counts of the submission where the truth is known; no row where it is not."""
     root = Path(params.data.root)
     if not has_truth(root):
         return pd.DataFrame(columns=["key", "class", *COUNTS])
-    images = {row.key: (row.image_name, row.height, row.width) for row in index.itertuples()}
     return score_submission(paths.SUBMISSION, root, images, params.data.classes, params.data.allow_missing)
 
 
 def main() -> None:
     """Run the stage."""
     params = load_params()
-    index = read_table(paths.INDEX)
-    index = index[index["subset"] == "test"]
-    settings = infer(index, params)
+    images = test_images(paths.INDEX)
+    settings = infer(images, params)
     models = {own.fold: {"sha256": weights_hash(paths.fold_model(own.fold))} | vars(own) for own in settings}
     parameters = params.model_dump(exclude={"machine", "report", "phantom"})
     record = lineage(parameters, paths.INDEX, paths.FOLDS, models, paths.SUBMISSION)
     paths.LINEAGE.write_text(json.dumps(record, indent=1) + "\n")
-    test = score(index, params)
+    test = score(images, params)
     write_table(test, paths.TEST_COUNTS)
     metrics = summarise(read_table(paths.VALIDATION_COUNTS), test)
     paths.METRICS.write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n")
-    print(f"{len(index)} images in {paths.SUBMISSION}" + (f", test Dice {metrics['test']['dice']['mean']:.4f}" if len(test) else ""))
+    print(f"{len(images)} images in {paths.SUBMISSION}" + (f", test Dice {metrics['test']['dice']['mean']:.4f}" if len(test) else ""))
 
 
 if __name__ == "__main__":

@@ -40,12 +40,12 @@ def build(sample: Sample, recipe: Recipe) -> tuple[Row, list[Problem]]:
 def report(index: pd.DataFrame, areas: pd.DataFrame, excluded: list[str]) -> Row:
     """What the data set holds, for people."""
     seen = areas[areas["pixels"] > 0].groupby("class", sort=False)["pixels"]
-    subsets = {name: {"images": len(rows), "people": int(rows["person"].nunique())} for name, rows in index.groupby("subset")}
-    sizes = index.groupby(["width", "height"]).size()
+    subsets = {str(name): {"images": len(rows), "people": int(rows["person"].nunique())} for name, rows in index.groupby("subset")}
+    sizes = index["width"].astype(str) + "x" + index["height"].astype(str)
     return {
         **subsets,
-        "sizes": {f"{width}x{height}": int(count) for (width, height), count in sizes.items()},
-        "classes": {name: {"images": len(pixels), "mean_area_px": round(float(pixels.mean()), 1)} for name, pixels in seen},
+        "sizes": {str(size): int(count) for size, count in sizes.value_counts().items()},
+        "classes": {str(name): {"images": len(pixels), "mean_area_px": round(float(pixels.mean()), 1)} for name, pixels in seen},
         "painter": PAINTER,
         "excluded": excluded,
     }

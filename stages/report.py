@@ -38,7 +38,8 @@ def main() -> None:
     table = with_dice(counts)
     images = table.groupby("key")["dice"].mean().sort_values(kind="stable")
     shown = min(params.report.cases, -(-len(images) // 2))
-    cases = {str(key): case(str(key), float(images[key]), table[table["key"] == key], params) for key in {*images.index[:shown], *images.index[-shown:]}}
+    worst, best = images.index[:shown].astype(str), images.index[::-1][:shown].astype(str)
+    cases = {key: case(key, float(images[key]), table[table["key"] == key], params) for key in {*worst, *best}}
     bars = per_class(counts).reset_index()
     if len(test):
         bars = bars.merge(per_class(test).rename("test").reset_index(), on="class", how="left")
@@ -48,8 +49,8 @@ def main() -> None:
         classes=params.data.classes,
         curves=curves_svg({fold: read_table(paths.fold_curve(fold)) for fold in params.folds}),
         bars=class_bars_svg(bars),
-        best=[cases[str(key)] for key in images.index[::-1][:shown]],
-        worst=[cases[str(key)] for key in images.index[:shown]],
+        best=[cases[key] for key in best],
+        worst=[cases[key] for key in worst],
         lineage=json.loads(paths.LINEAGE.read_text()),
         data_report=json.loads(paths.DATA_REPORT.read_text()),
     )

@@ -32,7 +32,8 @@ def main() -> None:
     params = load_params()
     index = read_table(paths.INDEX)
     train = index.loc[index["subset"] == "train", ["key", "person"]]
-    dealt = deal(train["person"].value_counts().to_dict(), params.split.n_folds, params.split.seed)
+    images = {str(person): len(rows) for person, rows in train.groupby("person")}
+    dealt = deal(images, params.split.n_folds, params.split.seed)
     folds = train.assign(fold=train["person"].map(dealt))
     summary = report(folds, read_table(paths.AREAS))
     if summary["folds_of_a_person_at_most"] != 1:

@@ -43,16 +43,27 @@ def options(params: Params) -> dict[str, Any]:
     return next((own for name, own in params.model.options.items() if canonical(name) == chosen), {})
 
 
-def make_loader(files: list[Path], shapes: list[tuple[int, int]], params: Params, seed: int) -> tuple[DataLoader[Any], EpochBatches]:
+def heldout_split(fold: int, params: Params) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The index's rows of the images to train on and of those held out, with their cached files."""
+    index = read_table(paths.INDEX)
+    table = index[index["subset"] == "train"].merge(read_table(paths.FOLDS), on=["key", "person"])
+    table["file"] = pd.Series([paths.cached_sample("train", key) for key in table["key"]], table.index, object)
+    train, held = table[table["fold"] != fold], table[table["fold"] == fold]
+    if not len(held) or not len(train):
+        raise UserError(f"folds: expected a fold from 0 to {params.split.n_folds - 1}; found {fold}; mend folds in params.yaml")
+    return train, held
+
+
+def make_loader(train: pd.DataFrame, params: Params, seed: int) -> tuple[DataLoader[Any], EpochBatches]:
     """Augmented batches of the training images, all padded to the largest of their shapes at the network's size."""
-    scaled = [scaled_shape(shape, params.train.size) for shape in shapes]
+    scaled = [scaled_shape(shape, params.train.size) for shape in zip(train["height"], train["width"], strict=True)]
     canvas = (max(height for height, _ in scaled), max(width for _, width in scaled))
-    recipe = Recipe(len(params.data.classes), params.model.in_channels, params.train.size, canvas, seed)
-    augmenter = Augmenter(params.train.augment, params.model.in_channels)
-    batches = EpochBatches(len(files), params.train.batch_size, seed)
+    channels = params.model.in_channels
+    recipe = Recipe(len(params.data.classes), channels, params.train.size, canvas, seed)
+    samples = TrainingSet(train["file"].tolist(), recipe, Augmenter(params.train.augment, channels))
+    batches = EpochBatches(len(samples), params.train.batch_size, seed)
     workers = params.machine.loaders
-    loader = DataLoader(TrainingSet(files, recipe, augmenter), batch_sampler=batches, num_workers=workers, persistent_workers=workers > 0)
-    return loader, batches
+    return DataLoader(samples, batch_sampler=batches, num_workers=workers, persistent_workers=workers > 0), batches
 
 
 def make_evaluate(files: list[Path], params: Params, device: torch.device) -> Evaluate:
@@ -74,12 +85,26 @@ def checkpoint_key(params: Params, fold: int) -> str:
     return content_key(decisive, [paths.INDEX, paths.FOLDS, Path(__file__), *code])
 
 
+def announce(model: nn.Module, train: int, held: int, params: Params) -> str:
+    """What is about to be done, and how much of it."""
+    weights = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    network = f"{canonical(params.model.arch)} with {weights:.1f} M parameters at {params.train.size} px"
+    steps = -(-train // params.train.batch_size)
+    return f"{train} images to train on, {held} held out; {network}; {params.train.epochs} epochs of {steps} steps"
+
+
 def write(fold: int, progress: Progress, params: Params) -> None:
     """The best epoch's weights, what builds their network, and the curve."""
-    model = params.model
     settings = Settings(
-        canonical(model.arch), model.encoder, model.in_channels, params.data.classes, options(params), params.train.size, fold, progress.best_epoch,
-        progress.best_dice,
+        arch=canonical(params.model.arch),
+        encoder=params.model.encoder,
+        in_channels=params.model.in_channels,
+        classes=params.data.classes,
+        options=options(params),
+        size=params.train.size,
+        fold=fold,
+        epoch=progress.best_epoch,
+        dice=progress.best_dice,
     )
     save_model(paths.fold_model(fold), progress.best_weights, settings)
     write_table(pd.DataFrame(progress.rows, columns=["epoch", "lr", "loss", "dice"]), paths.fold_curve(fold))
@@ -89,27 +114,21 @@ def main() -> None:
     """Run the stage."""
     fold = int(sys.argv[1])
     params = load_params()
-    table = read_table(paths.FOLDS).merge(read_table(paths.INDEX), on=["key", "person"])
-    train, held = table[table["fold"] != fold], table[table["fold"] == fold]
-    if not len(held) or not len(train):
-        raise UserError(f"folds: expected a fold from 0 to {params.split.n_folds - 1}; found {fold}; mend folds in params.yaml")
-    files, held_files = ([paths.cached_sample("train", key) for key in rows["key"]] for rows in (train, held))
+    train, held = heldout_split(fold, params)
     seed = fold_seed(params, fold)
     torch.manual_seed(seed)
     accelerator = make_accelerator(params.train.precision)
-    model = build_model(params.model.arch, params.model.encoder, params.model.weights, params.model.in_channels, len(params.data.classes), **options(params))
-    loader, batches = make_loader(files, list(zip(train["height"], train["width"], strict=True)), params, seed)
-    weights = sum(parameter.numel() for parameter in model.parameters())
-    accelerator.print(
-        f"fold {fold}: {len(files)} images to train on, {len(held_files)} held out; {canonical(params.model.arch)} with {weights / 1e6:.1f} M parameters "
-        f"at {params.train.size} px on {accelerator.device}; {params.train.epochs} epochs of {len(batches)} steps"
-    )
-    training = Training(model, loader, batches, params.train, seed, accelerator)
+    network = params.model
+    model = build_model(network.arch, network.encoder, network.weights, network.in_channels, len(params.data.classes), **options(params))
+    accelerator.print(f"fold {fold} on {accelerator.device}: {announce(model, len(train), len(held), params)}")
+    training = Training(model, *make_loader(train, params, seed), params.train, seed, accelerator)
     checkpoint = Checkpoint(resume_folder(params.machine.resume_dir, checkpoint_key(params, fold)))
-    progress = training.run(make_evaluate(held_files, params, accelerator.device), checkpoint, f"fold {fold}")
-    write(fold, progress, params)
-    checkpoint.remove()
-    print(f"fold {fold}: Dice {progress.best_dice:.4f} after epoch {progress.best_epoch}")
+    evaluate = make_evaluate(held["file"].tolist(), params, accelerator.device)
+    progress = training.run(evaluate, checkpoint, f"fold {fold}")
+    if accelerator.is_main_process:
+        write(fold, progress, params)
+        checkpoint.remove()
+    accelerator.print(f"fold {fold}: Dice {progress.best_dice:.4f} after epoch {progress.best_epoch}")
 
 
 if __name__ == "__main__":

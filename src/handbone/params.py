@@ -130,12 +130,13 @@ class Params(Section):
     machine: MachineParams
 
     @model_validator(mode="after")
-    def _folds_exist(self) -> Self:
+    def _fit_together(self) -> Self:
         wrong = [fold for fold in self.folds if fold >= self.split.n_folds]
         if wrong or len(set(self.folds)) != len(self.folds):
-            raise ValueError(
-                f"folds: expected different numbers from 0 to {self.split.n_folds - 1} (split.n_folds is {self.split.n_folds}), found {self.folds}"
-            )
+            known = f"0 to {self.split.n_folds - 1}, as split.n_folds is {self.split.n_folds}"
+            raise ValueError(f"folds to be different numbers from {known}; it is {self.folds}")
+        if 0 < self.preprocess.size < self.train.size:
+            raise ValueError(f"preprocess.size to be 0 or at least train.size ({self.train.size}); it is {self.preprocess.size}")
         return self
 
 
@@ -157,7 +158,7 @@ for _tag, _pattern, _first in [
 def read_yaml(path: Path) -> Any:
     """The document in `path` by YAML 1.2's rules; a missing or broken file is a `UserError`."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Yaml12Loader)  # noqa: S506 - a SafeLoader
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Yaml12Loader)
     except FileNotFoundError:
         raise UserError(f"{path}: expected the parameters, found no such file; copy one from presets/") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

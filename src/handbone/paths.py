@@ -1,4 +1,7 @@
-"""Where each stage's outs lie, relative to the repository's root. Each path is written here and in dvc.yaml; a test holds the two together."""
+"""Where each stage's outs lie, relative to the repository's root.
+
+Each path is written here and in dvc.yaml; a test holds the two together.
+"""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def test_each_class_moves_as_it_would_alone(planes: int) -> None:
 
 
 def test_image_and_mask_move_together() -> None:
-    image, _ = sample()
+    _image, _ = sample()
     smooth = np.broadcast_to(np.arange(80, dtype=np.uint8) * 3, (96, 80)).copy()
     moved, mask = Augmenter([{"HorizontalFlip": {"p": 1}}], 1)(smooth, np.repeat(smooth[..., None], 4, 2), 0)
     assert np.array_equal(moved, mask[..., 0]) and moved[0, 0] == 79 * 3
@@ -54,7 +54,7 @@ def test_the_seed_alone_decides() -> None:
         ({"RandomCrop": {"height": 32, "width": 32}}, "32x32"),
         ({"Affine": {"rotate": [20, 30], "mask_interpolation": 1, "p": 1}}, "mixes"),
         ({"Morphological": {"p": 1}}, "mixes"),
-        ({"HueSaturationValue": {"p": 1}}, "1 channels"),
+        ({"ISONoise": {"p": 1}}, "1 channels"),
     ],
 )
 def test_what_cannot_be_used_is_told_at_load(wrong: dict, told: str) -> None:

@@ -142,4 +142,4 @@ def test_charts_are_the_same_bytes_each_time_and_point_nowhere(draw):
     svg = draw()
     assert svg == draw()
     assert not re.findall(r"""(?:href|src)=["'](?!#)|url\((?!#)""", svg)
-    assert {address for address in re.findall(r"https?://[^\"'\s]+", svg)} <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert set(re.findall(r"https?://[^\"'\s]+", svg)) <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}

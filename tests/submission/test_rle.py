@@ -55,7 +55,9 @@ def test_random_masks() -> None:
     assert all(np.array_equal(decode(text, 67, 41), mask) for text, mask in zip(texts, masks, strict=True))
 
 
-@pytest.mark.parametrize("text", ["3", "0 2", "1 0", "1 x", "5 2 1 2", "1 3 2 2", "20 2", "9999999999999999999 1", "1 9223372036854775807", "-1 2"])
+@pytest.mark.parametrize(
+    "text", ["3", "0 2", "1 0", "1 x", "5 2 1 2", "1 3 2 2", "20 2", "9999999999999999999 1", "1 9223372036854775807", "-1 2"]
+)
 def test_what_is_no_encoding_is_an_error(text: str) -> None:
     with pytest.raises(UserError, match="RLE"):
         decode(text, 4, 5)

@@ -35,7 +35,8 @@ def read_polygons(
     absent = [name for name in classes if name not in named]
     if absent and annotations and not allow_missing:
         found = f"{len(classes) - len(absent)}, without {', '.join(absent)}"
-        problems.append(Problem(str(path), f"all {len(classes)} classes", found, "draw what is missing, exclude the sample, or set data.allow_missing"))
+        fix = "draw what is missing, name the sample in data.exclude, or set data.allow_missing"
+        problems.append(Problem(str(path), f"all {len(classes)} classes", found, fix))
     return polygons, problems
 
 

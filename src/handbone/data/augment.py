@@ -9,11 +9,11 @@ from typing import Any
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the import would ask the network for a newer release
 
-import albumentations as A  # noqa: E402
-import numpy as np  # noqa: E402
-from numpy.typing import NDArray  # noqa: E402
+import albumentations as A
+import numpy as np
+from numpy.typing import NDArray
 
-from handbone.errors import Problem, nearest, raise_if_any  # noqa: E402
+from handbone.errors import Problem, nearest, raise_if_any
 
 Pixels = NDArray[np.uint8]
 PROBE = 64
@@ -71,13 +71,18 @@ def _try(where: str, named: Mapping[str, Mapping[str, Any]], transform: Any, cha
     for seed in range(4):
         try:
             moved_image, moved = _apply(alone, image, packed, seed)
-            _, single = _apply(alone, image, packed[..., 0] >> 3 & 1, seed)
+            _, single = _apply(alone, image, _fourth(packed), seed)
         except Exception as error:  # whatever it raises, the user chose the transform and can choose another
             fault = f"{type(error).__name__}: {error}"
             break
         if moved_image.shape != image.shape or moved.shape != packed.shape:
             fault = f"{moved_image.shape[0]}x{moved_image.shape[1]} pixels out of {PROBE}x{PROBE}"
-        elif not np.array_equal(moved[..., 0] >> 3 & 1, single):
+        elif not np.array_equal(_fourth(moved), single):
             fault = "masks that it mixes"
     fix = "leave it out, or let it use nearest interpolation and fill masks with 0"
     return [Problem(f"{where} ({name})", f"image and masks moved alike, size kept, {channels} channels", fault, fix)] if fault else []
+
+
+def _fourth(packed: Pixels) -> Pixels:
+    """(H, W, B) packed masks -> (H, W), class 3 alone as 0 and 1."""
+    return packed[..., 0] >> np.uint8(3) & np.uint8(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +24,11 @@ class CachedSample:
 def write_sample(path: Path, sample: CachedSample) -> None:
     """Write the npz; equal samples give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {"image": sample.image, "shape": np.array(sample.shape, np.int32)}
+    arrays: dict[str, NDArray[Any]] = {"image": sample.image, "shape": np.array(sample.shape, np.int32)}
     if sample.masks is not None:
         bits = [np.packbits(crop) for crop in sample.masks.crops]
         arrays |= {"boxes": sample.masks.boxes, "bits": np.concatenate(bits)}
-    np.savez_compressed(path, allow_pickle=False, **arrays)
+    np.savez_compressed(path, **arrays, allow_pickle=False)
 
 
 def read_sample(path: Path) -> CachedSample:
@@ -48,8 +49,8 @@ def read_masks(path: Path) -> BoxedMasks | None:
 def _unpack(shape: tuple[int, int], boxes: NDArray[np.int32], bits: NDArray[np.uint8]) -> BoxedMasks:
     sizes = boxes[:, 2:] - boxes[:, :2]
     pixels = sizes.prod(1)
-    ends = np.cumsum((pixels + 7) // 8)
+    pieces = np.split(bits, np.cumsum((pixels + 7) // 8)[:-1])
     crops: list[Mask] = [
-        np.unpackbits(own, count=count).view(bool).reshape(size) for own, count, size in zip(np.split(bits, ends[:-1]), pixels, sizes, strict=True)
+        np.unpackbits(piece, count=count).view(bool).reshape(size) for piece, count, size in zip(pieces, pixels, sizes, strict=True)
     ]
     return BoxedMasks(shape, boxes, crops)

@@ -53,8 +53,9 @@ class TrainingSet(Dataset[tuple[Tensor, Tensor]]):
         seed = int(np.random.SeedSequence([recipe.seed, epoch, index]).generate_state(1)[0])
         image, packed = self._augmenter(sample.image, packed, seed)
         shape = scaled_shape(sample.shape, recipe.size)
-        target = coverage(packed, recipe.classes, shape)
-        return torch.from_numpy(_pad(network_image(image, shape, recipe.channels), recipe.canvas)), torch.from_numpy(_pad(target, recipe.canvas))
+        stacks = network_image(image, shape, recipe.channels), coverage(packed, recipe.classes, shape)
+        padded_image, padded_target = (torch.from_numpy(_pad(stack, recipe.canvas)) for stack in stacks)
+        return padded_image, padded_target
 
 
 class EpochBatches:
@@ -79,7 +80,7 @@ def network_image(image: Pixels, shape: tuple[int, int], channels: int) -> Pixel
     if image.shape[:2] != shape:
         image = np.asarray(cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
     stacked = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
-    return np.ascontiguousarray(np.broadcast_to(stacked, (channels, *shape)))
+    return np.array(np.broadcast_to(stacked, (channels, *shape)))  # a copy: torch wants memory that it may write
 
 
 def _pad(stack: Pixels, canvas: tuple[int, int]) -> Pixels:

@@ -37,13 +37,13 @@ def find_samples(root: Path, exclude: Sequence[str]) -> list[Sample]:
     """
     images = {subset: _files(root / subset / "DCM", ".png") for subset in SUBSETS}
     annotations = _files(root / "train" / "outputs_json", ".json")
-    known = [*images["train"], *annotations, *images["test"]]
-    _check_exclude(exclude, known)
-    kept = {subset: {key: path for key, path in found.items() if not _excluded(key, exclude)} for subset, found in images.items()}
-    annotations = {key: path for key, path in annotations.items() if not _excluded(key, exclude)}
-    problems = _pairing_problems(kept["train"], annotations) + [p for found in kept.values() for p in _name_problems(found)]
+    _check_exclude(exclude, [*images["train"], *annotations, *images["test"]])
+    kept = {subset: _without(files, exclude) for subset, files in images.items()}
+    annotations = _without(annotations, exclude)
+    problems = _pairing_problems(kept["train"], annotations) + [problem for files in kept.values() for problem in _name_problems(files)]
     raise_if_any(problems, f"{root} cannot be used")
-    return [Sample(subset, key, path, annotations.get(key) if subset == "train" else None) for subset in SUBSETS for key, path in kept[subset].items()]
+    train = [Sample("train", key, path, annotations[key]) for key, path in kept["train"].items()]
+    return train + [Sample("test", key, path, None) for key, path in kept["test"].items()]
 
 
 def truth_file(root: Path, key: str) -> Path:
@@ -57,41 +57,44 @@ def has_truth(root: Path) -> bool:
 
 
 def _files(folder: Path, suffix: str) -> dict[str, Path]:
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() == suffix and not path.name.startswith("."))
-    files = {path.relative_to(folder).with_suffix("").as_posix(): path for path in found}
-    loose = [path for key, path in files.items() if "/" not in key]
-    if not files or loose:
-        what = f"{loose[0].name} outside any person's folder" if loose else f"no {suffix} file" if folder.is_dir() else "no such folder"
-        raise UserError(f"{folder}: expected <person>/<image>{suffix} files; found {what}; put the data there or set data.root to the folder that holds train/ and test/")
-    return files
+    """The files below `folder` by key, sorted as paths in text."""
+    found = [path for path in folder.rglob("*") if path.suffix.lower() == suffix and not path.name.startswith(".")]
+    by_name = {path.relative_to(folder).as_posix(): path for path in found}
+    loose = [name for name in by_name if "/" not in name]
+    if not by_name or loose:
+        what = f"{loose[0]} outside any person's folder" if loose else f"no {suffix} file" if folder.is_dir() else "no such folder"
+        fix = "put the data there, or set data.root to the folder that holds train/ and test/"
+        raise UserError(f"{folder}: expected <person>/<image>{suffix} files; found {what}; {fix}")
+    return {name[: -len(suffix)]: by_name[name] for name in sorted(by_name)}
 
 
-def _excluded(key: str, exclude: Sequence[str]) -> bool:
-    return key in exclude or key.split("/")[0] in exclude
+def _without(files: dict[str, Path], exclude: Sequence[str]) -> dict[str, Path]:
+    return {key: path for key, path in files.items() if key not in exclude and key.split("/")[0] not in exclude}
 
 
 def _check_exclude(exclude: Sequence[str], keys: Sequence[str]) -> None:
     known = sorted({*keys, *(key.split("/")[0] for key in keys)})
-    problems = [
-        Problem("params.yaml: data.exclude", "a person or a sample of the data set", name, nearest(name, known) if len(known) else "remove it")
-        for name in exclude
-        if name not in known
-    ]
+    unknown = [name for name in exclude if name not in known]
+    problems = [Problem("params.yaml: data.exclude", "a person or sample of the data set", name, nearest(name, known)) for name in unknown]
     raise_if_any(problems, "data.exclude cannot be used")
 
 
 def _pairing_problems(images: dict[str, Path], annotations: dict[str, Path]) -> list[Problem]:
     fix = "add it, or name the sample in data.exclude"
-    lonely = [Problem(str(images[key]), "an annotation of the same name below outputs_json", "none", fix) for key in images if key not in annotations]
-    return lonely + [Problem(str(annotations[key]), "an image of the same name below DCM", "none", fix) for key in annotations if key not in images]
+    bare = [path for key, path in images.items() if key not in annotations]
+    lost = [path for key, path in annotations.items() if key not in images]
+    return [Problem(str(path), "an annotation of the same name below outputs_json", "none", fix) for path in bare] + [
+        Problem(str(path), "an image of the same name below DCM", "none", fix) for path in lost
+    ]
 
 
 def _name_problems(images: dict[str, Path]) -> list[Problem]:
     by_name: dict[str, list[str]] = {}
     for key, path in images.items():
         by_name.setdefault(path.name, []).append(key)
+    expected = "an image name of its own (a submission names images without their folder)"
     return [
-        Problem(str(images[keys[0]]), "an image name of its own (a submission names images without their folder)", f"it in {', '.join(keys)}", "rename all but one")
+        Problem(str(images[keys[0]]), expected, f"the same name in {', '.join(keys[1:])}", "rename all but one")
         for keys in by_name.values()
         if len(keys) > 1
     ]

@@ -33,7 +33,8 @@ def prepare(sample: Sample, recipe: Recipe) -> CachedSample | list[Problem]:
     """The sample as the cache keeps it, or everything that is wrong with its files."""
     image = read_image(sample.image, recipe.channels)
     if image is None:
-        return [Problem(str(sample.image), "an image that OpenCV can decode", "none", "replace the file, or name the sample in data.exclude")]
+        fix = "replace the file, or name the sample in data.exclude"
+        return [Problem(str(sample.image), "an image that OpenCV can decode", "none", fix)]
     shape = (image.shape[0], image.shape[1])
     masks = None
     if sample.annotation is not None:

@@ -28,7 +28,7 @@ def _paint_class(polygons: Sequence[Polygon]) -> tuple[tuple[int, int], Mask]:
     width, height = (points.max(0) - (x0, y0) + 1).tolist()
     crop = np.zeros((height, width), np.uint8)
     for polygon in polygons:  # one call each: together fillPoly would leave a hole where two of them overlap
-        cv2.fillPoly(crop, [polygon], 1, offset=(-x0, -y0))
+        cv2.fillPoly(crop, [polygon], (1,), offset=(-x0, -y0))
     return (y0, x0), crop.view(bool)
 
 

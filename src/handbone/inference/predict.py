@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -42,7 +41,7 @@ def predict(
 
 def _load(file: Path, size: int, channels: int) -> Tensor:
     sample = read_sample(file)
-    return torch.from_numpy(np.ascontiguousarray(network_image(sample.image, scaled_shape(sample.shape, size), channels)))
+    return torch.from_numpy(network_image(sample.image, scaled_shape(sample.shape, size), channels))
 
 
 def _batches(images: Iterator[Tensor], batch_size: int) -> Iterator[list[Tensor]]:

@@ -18,8 +18,10 @@ def build_smp(arch: str, encoder: str | None, weights: str | None, in_channels: 
     if weights not in (None, "imagenet"):
         raise UserError(f"model.weights: expected none or imagenet; found {weights!r}")
     named = {} if encoder is None else {"encoder_name": encoder}
-    if encoder and not encoder.startswith("tu-") and encoder not in smp.encoders.get_encoder_names():
-        raise UserError(f"model.encoder: expected a known encoder, or tu-<name> for timm's; found {encoder!r}; {nearest(encoder, smp.encoders.get_encoder_names())}")
+    known = smp.encoders.get_encoder_names()
+    if encoder and not encoder.startswith("tu-") and encoder not in known:
+        expected = "a known encoder, or tu-<name> for one of timm's"
+        raise UserError(f"model.encoder: expected {expected}; found {encoder!r}; {nearest(encoder, known)}")
     try:
         network = smp.create_model(arch, **named, encoder_weights=weights, in_channels=in_channels, classes=classes, **options)
     except Exception as error:  # the libraries raise many kinds for what is one thing to the user: these names do not fit together
@@ -30,7 +32,8 @@ def build_smp(arch: str, encoder: str | None, weights: str | None, in_channels: 
 
 def _why(arch: str, encoder: str | None, weights: str | None, options: dict[str, Any], error: Exception) -> str:
     what = f"model: {arch} with encoder {encoder}, weights {weights} and options {options} cannot be built"
-    fix = "where there is no network, use model.weights=none or fill the Hugging Face cache elsewhere and copy it" if weights else "choose others"
+    offline = "without a connection use model.weights=none, or fill the Hugging Face cache elsewhere and copy it here"
+    fix = offline if weights else "choose others"
     return f"{what}: found {type(error).__name__}: {str(error)[:300]}; {fix}"
 
 

@@ -23,7 +23,8 @@ def count(predicted: BoxedMasks, truth: BoxedMasks) -> NDArray[np.int64]:
 def dice(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """(..., 3) counts -> (...) Dice: (2·tp + eps) / (|y| + |p| + eps). Both empty counts 1, one empty about 0."""
     tp, fp, fn = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
-    return (2 * tp + EPS) / (2 * tp + fp + fn + EPS)
+    ratio: NDArray[np.float64] = (2 * tp + EPS) / (2 * tp + fp + fn + EPS)
+    return ratio
 
 
 def counts_table(key: str, classes: Sequence[str], counts: NDArray[np.int64]) -> pd.DataFrame:

@@ -17,14 +17,18 @@ def file_hash(path: Path) -> str:
 def git_revision() -> dict[str, Any]:
     """The commit that is checked out, and whether tracked files differ from it; empty outside a repository."""
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True).stdout
+        commit, changed = (
+            subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
+            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
     except (OSError, subprocess.CalledProcessError):
         return {}
-    return {"commit": commit, "changed_files": sorted(line[3:] for line in changed.splitlines())}
+    return {"commit": commit.strip(), "changed_files": sorted(line[3:] for line in changed.splitlines())}
 
 
-def lineage(parameters: Mapping[str, Any], index: Path, folds: Path, models: Mapping[int, Mapping[str, Any]], submission: Path) -> dict[str, Any]:
+def lineage(
+    parameters: Mapping[str, Any], index: Path, folds: Path, models: Mapping[int, Mapping[str, Any]], submission: Path
+) -> dict[str, Any]:
     """The record that lies beside a submission; the index holds the hash of every cached sample, so its hash stands for the data."""
     return {
         "submission_sha256": file_hash(submission),

@@ -43,7 +43,9 @@ def make_accelerator(precision: str) -> Accelerator:
 class Training:
     """One fold's training, an epoch at a time, so that it can be saved and taken up between any two."""
 
-    def __init__(self, model: nn.Module, loader: DataLoader[Any], batches: EpochBatches, params: TrainParams, seed: int, accelerator: Accelerator) -> None:
+    def __init__(
+        self, model: nn.Module, loader: DataLoader[Any], batches: EpochBatches, params: TrainParams, seed: int, accelerator: Accelerator
+    ) -> None:
         self._params, self._seed, self._batches, self._accelerator = params, seed, batches, accelerator
         self._loss: Loss = combined(params.loss)
         model = model.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

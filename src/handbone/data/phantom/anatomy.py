@@ -1,7 +1,7 @@
 """Bone outlines of one hand in unit space: a 2048 x 2048 pixel grid, x to the right, y down, right hand with the thumb on the left.
 
-Lengths are unit pixels, areas square unit pixels, angles degrees from straight up, clockwise. The tables hold the straight mean hand relative
-to the wrist; a `Person` changes its proportions, a `Pose` bends, turns, spreads and shifts it.
+Lengths are unit pixels, areas square unit pixels, angles degrees from straight up, clockwise. The tables hold the straight mean hand
+relative to the wrist; a `Person` changes its proportions, a `Pose` bends, turns, spreads and shifts it.
 """
 
 from __future__ import annotations
@@ -130,8 +130,8 @@ CARPALS = {
 # The forearm runs far beyond the image: its cut is the lower edge, wherever the pose puts that.
 FOREARM: dict[str, list[tuple[float, float]]] = {
     "Radius": [
-        *[(-166, -30), (-146, -52), (-112, -28), (-62, 2), (0, 16), (42, 8), (50, 50), (38, 100), (4, 160), (-24, 290), (-31, 520)],
-        *[(-34, 1000), (-129, 1000), (-129, 520), (-134, 290), (-148, 160), (-168, 80), (-178, 10)],
+        *[(-166, -30), (-146, -52), (-112, -28), (-62, 2), (0, 16), (42, 8), (50, 50), (38, 100), (4, 160), (-28, 290), (-38, 520)],
+        *[(-40, 1000), (-127, 1000), (-127, 520), (-132, 290), (-148, 160), (-168, 80), (-178, 10)],
     ],
     "Ulna": [
         *[(58, 50), (80, 22), (122, 30), (136, -2), (156, 2), (160, 50), (150, 100), (130, 165), (119, 300), (114, 1000)],
@@ -178,7 +178,7 @@ def draw_person(rng: np.random.Generator, bent: bool) -> Person:
     return Person(
         length=np.exp(rng.normal(0, 0.025, len(BONES))) * (1 + slim / 2),
         width=np.exp(rng.normal(0, 0.025, len(BONES))) * (1 - slim),
-        bumps=rng.normal(0, 1.5, (len(BONES), MAX_CONTROL, 2)),
+        bumps=rng.normal(0, 2.2, (len(BONES), MAX_CONTROL, 2)),
         wrist=float(sign[0] * bend * bent),
         turn=float(sign[1] * turn * (bent and turned)),
     )
@@ -187,8 +187,8 @@ def draw_person(rng: np.random.Generator, bent: bool) -> Person:
 def draw_pose(rng: np.random.Generator) -> Pose:
     """One image's small differences."""
     return Pose(
-        spread=rng.normal(0, 1.2, 5) + rng.uniform(-0.5, 1.2) * np.array([-3, -2, 0, 2, 4]),
-        joints=rng.normal(0, 1.5, len(FINGERS)),
+        spread=rng.normal(0, 1.2, 5) + rng.uniform(0.4, 1.6) * np.array([-3, -2.5, 0, 2, 4]),
+        joints=rng.normal(0, 1.2, len(FINGERS)),
         gaps=rng.normal(JOINT_GAP, 2.5, len(FINGERS)),
         rotation=float(rng.uniform(-5, 5)),
         wrist=float(rng.uniform(-2, 2)),
@@ -253,7 +253,9 @@ def _bumped(person: Person, name: str, control: Points) -> Points:
     """The mean (n, 2) control points with the person's factors and bumps; the width is that about the bone's own axis."""
     bone = BONES.index(name)
     axis = np.array([control[:, 0].mean(), 0])
-    return (control - axis) * [person.width[bone], person.length[bone]] + axis + person.bumps[bone, : len(control)]
+    factors = np.array([person.width[bone], person.length[bone]])
+    bumped: Points = (control - axis) * factors + axis + person.bumps[bone, : len(control)]
+    return bumped
 
 
 @cache
@@ -270,24 +272,26 @@ def _smooth(control: Points) -> Points:
     """(n, 2) corners -> (16 n, 2) points of a smooth closed curve (Chaikin's corner cutting)."""
     for _ in range(4):
         following = np.roll(control, -1, axis=0)
-        control = np.stack([0.75 * control + 0.25 * following, 0.25 * control + 0.75 * following], 1).reshape(-1, 2)
+        control = np.concatenate([0.75 * control + 0.25 * following, 0.25 * control + 0.75 * following], 1).reshape(-1, 2)
     return control
 
 
 def _turn(points: Points, degrees: float, centre: Points | float = 0.0) -> Points:
     sin, cos = np.sin(np.radians(degrees)), np.cos(np.radians(degrees))
-    return (points - centre) @ np.array([[cos, sin], [-sin, cos]]) + centre
+    clockwise: Points = np.array([[cos, sin], [-sin, cos]])
+    return (points - centre) @ clockwise + centre
 
 
 def _shift_inside(hand: Points, pose: Pose) -> Points:
     """The (2,) way from the wrist's frame into the image: the hand in the middle of it, and no point of it outside."""
     low, high = hand.min(0), hand.max(0)
     wanted = np.array([UNIT / 2 - (low[0] + high[0]) / 2, WRIST_HEIGHT]) + pose.shift
-    return np.clip(wanted, MARGIN - low, UNIT - MARGIN - high)
+    shift: Points = np.clip(wanted, MARGIN - low, UNIT - MARGIN - high)
+    return shift
 
 
 def _mirror(points: Points) -> Points:
-    return points * [-1, 1] + [UNIT - 1, 0]
+    return np.stack([UNIT - 1 - points[:, 0], points[:, 1]], 1)
 
 
 def _cut_below(outline: Points, limit: float) -> Points:
@@ -297,7 +301,8 @@ def _cut_below(outline: Points, limit: float) -> Points:
     crossing = inside != (following[:, 1] <= limit)
     rise = np.where(crossing, following[:, 1] - outline[:, 1], 1)
     cuts = outline + ((limit - outline[:, 1]) / rise)[:, None] * (following - outline)
-    return np.stack([outline, cuts], 1)[np.stack([inside, crossing], 1)]
+    kept: Points = np.stack([outline, cuts], 1)[np.stack([inside, crossing], 1)]
+    return kept
 
 
 def _thinned(name: str, outline: Points) -> Points:

@@ -7,6 +7,7 @@ Soft tissue has no outline of its own: it is what lies within some distance of t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -24,8 +25,8 @@ FRAME = 64  # unit pixels round a bone's crop
 _THUMB, *_LONG_FINGERS = [[bone.name for bone in ray.bones] for ray in RAYS]
 _PALM = [finger[0] for finger in _LONG_FINGERS]
 SKINS: dict[float, list[list[str]]] = {
-    29: [[near, far] for finger in (_THUMB, *_LONG_FINGERS) for near, far in zip(finger[1:], finger[2:], strict=False)],
-    33: [*(finger[:2] for finger in (_THUMB, *_LONG_FINGERS)), [_THUMB[0], _PALM[0], "Trapezium"]],
+    27: [[near, far] for finger in (_THUMB, *_LONG_FINGERS) for near, far in pairwise(finger[1:])],
+    31: [*(finger[:2] for finger in (_THUMB, *_LONG_FINGERS)), [_THUMB[0], _PALM[0], "Trapezium"]],
     46: [[*_PALM, *CARPALS]],
     62: [[*CARPALS], [*FOREARM]],
 }
@@ -51,7 +52,7 @@ def draw_look(rng: np.random.Generator) -> Look:
         soft=float(rng.uniform(0.8, 1.2)),
         noise=float(rng.uniform(2.5, 5)),
         blur=float(rng.uniform(1.0, 2.2)),
-        base=float(rng.uniform(6, 22)),
+        base=float(rng.uniform(8, 26)),
         marker=bool(rng.random() < 2 / 3),
         collimated=bool(rng.random() < 1 / 4),
     )
@@ -66,10 +67,9 @@ def render_xray(outlines: Outlines, size: int, look: Look, side: str, rng: np.ra
         _add_bone(attenuation, outline, texture, look.bone)
     if look.marker:
         _add_marker(attenuation, skin, side)
-    grey = (1 - np.exp(-attenuation)) * _enlarged(_exposure(rng), size)
-    if look.collimated:
-        grey *= _enlarged(_collimator(rng), size)
-    return _detected(look.base + 235 * grey, look, rng)
+    field = _exposure(rng) * (_collimator(rng) if look.collimated else 1)
+    signal = (look.base + 235 * (1 - np.exp(-attenuation))) * _enlarged(field, size)
+    return _detected(np.asarray(signal, np.float32), look, rng)
 
 
 def _skin(outlines: Outlines) -> Plane:
@@ -80,11 +80,11 @@ def _skin(outlines: Outlines) -> Plane:
         outside = np.ones((SOFT, SOFT), np.uint8)
         for names in groups:
             points = scaled(np.concatenate([outlines[name] for name in names]), SOFT)
-            cv2.fillConvexPoly(outside, cv2.convexHull(np.rint(points * 16).astype(np.int32)), 0, cv2.LINE_8, 4)
+            cv2.fillConvexPoly(outside, cv2.convexHull(np.rint(points * 16).astype(np.int32)), (0,), cv2.LINE_8, 4)
         np.maximum(depth, reach - unit * cv2.distanceTransform(outside, cv2.DIST_L2, 5), out=depth)
-    depth = cv2.GaussianBlur(np.clip(depth, -80, 80), (0, 0), 20 / unit)
-    inside = cv2.distanceTransform((depth > 0).astype(np.uint8), cv2.DIST_L2, 5) * unit
-    return np.where(depth > 0, inside, depth).astype(np.float32)
+    smooth = cv2.GaussianBlur(np.clip(depth, -80, 80), (0, 0), 16 / unit)
+    inside = cv2.distanceTransform((smooth > 0).astype(np.uint8), cv2.DIST_L2, 5) * unit
+    return np.where(smooth > 0, inside, smooth).astype(np.float32)
 
 
 def _soft_tissue(skin: Plane, rng: np.random.Generator) -> Plane:
@@ -93,7 +93,7 @@ def _soft_tissue(skin: Plane, rng: np.random.Generator) -> Plane:
     thickness = np.sqrt(rim * (150 - rim)) / 75
     bulk = cv2.GaussianBlur(np.clip(skin, 0, 220) / 220, (0, 0), 8)
     mottle = 1 + 0.05 * _smooth_noise(18, rng) + 0.035 * _smooth_noise(5, rng)
-    return np.asarray(cv2.GaussianBlur((0.75 * thickness + 0.6 * bulk) * mottle, (0, 0), 0.8), np.float32)
+    return np.asarray(cv2.GaussianBlur((0.75 * thickness + 0.6 * bulk) * mottle, (0, 0), 1.6), np.float32)
 
 
 def _add_bone(attenuation: Plane, outline: Points, texture: Plane, strength: float) -> None:
@@ -112,13 +112,13 @@ def _add_bone(attenuation: Plane, outline: Points, texture: Plane, strength: flo
 def _bone_density(points: Points, shape: tuple[int, int], unit: float) -> Plane:
     """A (width, height) crop's attenuation by one bone, a tube of dense cortex about a lighter core; `unit` is unit pixels a pixel."""
     filled = np.zeros(shape[::-1], np.uint8)
-    cv2.fillPoly(filled, [np.rint(points * 16).astype(np.int32)], 1, shift=4)
+    cv2.fillPoly(filled, [np.rint(points * 16).astype(np.int32)], (1,), shift=4)
     depth = cv2.distanceTransform(filled, cv2.DIST_L2, 5) * unit
     shaft = _shaft(points, shape)
     radius = float(min(depth.max(), 42))
-    cortex = radius * (0.13 + 0.2 * shaft)
+    cortex = radius * (0.14 + 0.19 * shaft)
     core = _chord(depth - cortex, radius - cortex)
-    density = (_chord(depth, radius) - (0.72 + 0.16 * shaft) * core) / np.sqrt(34 * radius)
+    density = (_chord(depth, radius) - (0.74 + 0.13 * shaft) * core) / np.sqrt(34 * radius)
     return np.asarray(0.1 * (depth > 0) + 1.3 * density, np.float32)
 
 
@@ -145,7 +145,7 @@ def _texture(size: int, rng: np.random.Generator) -> Plane:
     grain = rng.standard_normal((2 * SOFT, 2 * SOFT), np.float32)
     band = cv2.GaussianBlur(grain, (0, 0), 1.2) - cv2.GaussianBlur(grain, (0, 0), 3.5)
     shading = _enlarged(_smooth_noise(14, rng), size)
-    return _enlarged(0.09 * band / band.std(), size) + 0.09 * shading
+    return _enlarged(0.075 * band / band.std(), size) + 0.09 * shading
 
 
 def _exposure(rng: np.random.Generator) -> Plane:
@@ -164,13 +164,14 @@ def _collimator(rng: np.random.Generator) -> Plane:
 
 
 def _add_marker(attenuation: Plane, skin: Plane, side: str) -> None:
-    """A lead letter in the upper or middle corner that lies farthest from the hand."""
-    places = [(0.07, 0.12), (0.87, 0.12), (0.07, 0.88), (0.87, 0.88)]
-    blurred = cv2.GaussianBlur(np.clip(skin, 0, 1), (0, 0), 40)
-    x, y = min(places, key=lambda place: float(blurred[int(place[1] * SOFT), int(place[0] * SOFT)]))
+    """A lead letter in the corner that lies farthest from the hand."""
+    tissue = cv2.resize(np.clip(skin, 0, 1), (6, 6), interpolation=cv2.INTER_AREA)
+    corners = {(0.07, 0.12): tissue[0, 0], (0.87, 0.12): tissue[0, -1], (0.07, 0.88): tissue[-1, 0], (0.87, 0.88): tissue[-1, -1]}
+    x, y = min(corners, key=lambda corner: float(corners[corner]))
     size = len(attenuation)
     letter = np.zeros((size, size), np.uint8)
-    cv2.putText(letter, side, (int(x * size), int(y * size)), cv2.FONT_HERSHEY_SIMPLEX, size / 512, 255, max(1, size // 170), cv2.LINE_AA)
+    place, thickness = (int(x * size), int(y * size)), max(1, size // 170)
+    cv2.putText(letter, side, place, cv2.FONT_HERSHEY_SIMPLEX, size / 512, (255,), thickness, cv2.LINE_AA)
     attenuation += letter * np.float32(2 / 255)
 
 
@@ -184,8 +185,9 @@ def _detected(signal: Plane, look: Look, rng: np.random.Generator) -> NDArray[np
 
 def _smooth_noise(sigma: float, rng: np.random.Generator) -> Plane:
     """(SOFT, SOFT) noise of mean 0 and deviation 1, smooth over `sigma` of the slow grid's pixels."""
-    noise = cv2.GaussianBlur(rng.standard_normal((SOFT, SOFT), np.float32), (0, 0), sigma)
-    return np.asarray((noise - noise.mean()) / noise.std(), np.float32)
+    coarse = rng.standard_normal((SOFT // 4, SOFT // 4), np.float32)
+    noise = cv2.GaussianBlur(coarse, (0, 0), sigma / 4)
+    return _enlarged(np.asarray((noise - noise.mean()) / noise.std(), np.float32), SOFT)
 
 
 def _enlarged(plane: Plane, size: int) -> Plane:

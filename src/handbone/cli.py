@@ -1,0 +1,36 @@
+"""`handbone ...`: what is no node of the graph."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from handbone import paths
+from handbone.errors import UserError, run
+from handbone.params import load_params
+
+
+def score() -> None:
+    """Score submissions/submission.csv against the test truth, where the data set comes with it."""
+    from handbone.data.layout import has_truth  # the imports wait until they are needed: --help is to answer at once
+    from handbone.scoring.dice import mean_dice, per_class
+    from handbone.submission.score import score_submission, test_images
+
+    params = load_params()
+    root = Path(params.data.root)
+    if not has_truth(root):
+        raise UserError(f"{root}: expected the truth of the test images in test_truth/; found none; only the competition can score this")
+    data = params.data
+    counts = score_submission(paths.SUBMISSION, root, test_images(paths.INDEX), data.classes, data.allow_missing)
+    for name, dice in per_class(counts).items():
+        print(f"{name:>16}  {dice:.4f}")
+    over = f"{len(data.classes)} classes and {counts['key'].nunique()} images"
+    print(f"test score of {paths.SUBMISSION}: mean Dice {mean_dice(counts):.4f} over {over}")
+
+
+def main() -> None:
+    """The entry point."""
+    parser = argparse.ArgumentParser(prog="handbone", description="What is no node of the graph; run it in the repository's root.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("score", help="score the submission where the truth is known").set_defaults(run=score)
+    run(parser.parse_args().run)
