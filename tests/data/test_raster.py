@@ -52,11 +52,13 @@ def test_coverage_is_the_area_average(factor: int) -> None:
     assert np.abs(found / 255 - expected).max() <= 0.5 / 255 + 1e-9
 
 
-def test_coverage_at_a_broken_ratio_keeps_the_area() -> None:
-    masks = np.zeros((1, 90, 120), bool)
-    masks[0, 20:70, 30:95] = True
-    found = coverage(BoxedMasks.from_dense(masks).packed(), 1, (36, 48))
-    assert found.sum() / 255 / (36 * 48) == pytest.approx(masks.mean(), rel=2e-3)
+@pytest.mark.parametrize("shape", [(36, 48), (35, 47), (90, 120), (100, 130), (1, 1)])
+def test_coverage_at_any_ratio_is_the_area_average(shape: tuple[int, int]) -> None:
+    """Against the average over a grid so fine that both grids' lines are on it."""
+    masks, packed = random_packed(90, 120)
+    fine = masks.repeat(shape[0], 1).repeat(shape[1], 2)
+    expected = fine.reshape(5, shape[0], 90, shape[1], 120).mean((2, 4))
+    assert np.abs(coverage(packed, 5, shape) / 255 - expected).max() <= 0.5 / 255 + 1e-5
 
 
 def test_sampling_takes_the_pixel_under_the_centre() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from handbone.data.dataset import EpochBatches
+from handbone.errors import UserError
 from handbone.params import TrainParams
 from handbone.training.ema import Ema
 from handbone.training.losses import Loss, combined
@@ -83,6 +85,8 @@ class Training:
         lr = self._schedule.get_last_lr()[0]
         losses = [self._step(images, coverage) for images, coverage in self._loader]
         loss = float(torch.stack(losses).mean())
+        if not math.isfinite(loss):
+            raise UserError(f"epoch {epoch}: expected a finite loss; found {loss}; lower train.lr, or set train.precision to no")
         dice = None
         if epoch % self._params.validate_every == 0 or epoch == self._params.epochs:
             dice = evaluate(self.ema.model)
@@ -95,7 +99,7 @@ class Training:
         inputs = images.float().div_(255).contiguous(memory_format=torch.channels_last)
         with self._accelerator.autocast():
             logits = self._model(inputs)
-        loss = self._loss(logits.float(), coverage.float().div_(255))
+        loss = self._loss(logits.float().contiguous(), coverage.float().div_(255))  # of one layout: mixed ones take half as long again
         self._accelerator.backward(loss)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)

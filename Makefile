@@ -1,0 +1,44 @@
+# make demo: the whole graph on a synthetic data set. make test: the tests. Both make the environment first, in .venv, from requirements.lock.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(CURDIR)/$(VENV)/bin
+READY := $(VENV)/.ready
+export PATH := $(BIN):$(PATH)
+# threads that wait asleep: on a machine that does other work, spinning ones cost more than they bring
+export OMP_WAIT_POLICY := PASSIVE
+
+.PHONY: demo test lint lock env graph
+
+demo: $(READY)
+	dvc repro
+	handbone score
+
+test: $(READY)
+	pytest
+
+lint: $(READY)
+	ruff check .
+	ruff format --check .
+	mypy
+
+graph: $(READY)
+	dvc repro --dry --allow-missing
+	dvc dag
+
+env: $(READY)
+
+# uv installs the locked versions, hashes checked; it comes from the lock itself
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 ...')"
+	$(PYTHON) -m venv $(VENV)
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r $(VENV)/uv.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	touch $(READY)
+
+# newer versions for requirements.lock, from pyproject.toml's ranges
+lock: $(READY)
+	uv pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --upgrade -o requirements.lock

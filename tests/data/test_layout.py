@@ -1,0 +1,76 @@
+"""Folders to samples, and everything that can be wrong with them."""
+
+from pathlib import Path
+
+import pytest
+
+from handbone.data.layout import find_samples
+from handbone.errors import UserError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for key in ["ID001/a_R", "ID001/b.c", "ID002/d"]:
+        touch(tmp_path / "train/DCM" / f"{key}.png")
+        touch(tmp_path / "train/outputs_json" / f"{key}.json")
+    for key in ["ID010/z", "ID010/a-1", "ID010/a"]:
+        touch(tmp_path / "test/DCM" / f"{key}.png")
+    return tmp_path
+
+
+def touch(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+
+
+def test_keys_keep_underscores_and_dots_and_sort_as_paths(root: Path) -> None:
+    samples = find_samples(root, [])
+    assert [(sample.subset, sample.key, sample.person) for sample in samples] == [
+        ("train", "ID001/a_R", "ID001"),
+        ("train", "ID001/b.c", "ID001"),
+        ("train", "ID002/d", "ID002"),
+        ("test", "ID010/a-1", "ID010"),  # "a-1.png" < "a.png"
+        ("test", "ID010/a", "ID010"),
+        ("test", "ID010/z", "ID010"),
+    ]
+    assert samples[0].annotation == root / "train/outputs_json/ID001/a_R.json"
+    assert samples[-1].annotation is None
+
+
+def test_people_and_samples_can_be_left_out(root: Path) -> None:
+    assert [sample.key for sample in find_samples(root, ["ID001", "ID010/z"])] == ["ID002/d", "ID010/a-1", "ID010/a"]
+
+
+def test_leaving_out_what_is_not_there_is_an_error(root: Path) -> None:
+    with pytest.raises(UserError, match="ID0011") as error:
+        find_samples(root, ["ID0011", "ID002", "IDX"])
+    assert "IDX" in str(error.value)
+
+
+def test_every_unpaired_file_and_doubled_name_is_told_at_once(root: Path) -> None:
+    touch(root / "train/DCM/ID002/bare.png")
+    touch(root / "train/outputs_json/ID003/lost.json")
+    touch(root / "test/DCM/ID011/z.png")
+    with pytest.raises(UserError) as error:
+        find_samples(root, [])
+    told = str(error.value)
+    assert "3 problems" in told
+    assert all(name in told for name in ("ID002/bare.png", "ID003/lost.json", "ID011/z", "ID010/z.png"))
+
+
+def test_an_excluded_sample_may_be_broken(root: Path) -> None:
+    touch(root / "train/DCM/ID002/bare.png")
+    assert "ID002/bare" not in [sample.key for sample in find_samples(root, ["ID002/bare"])]
+
+
+@pytest.mark.parametrize("missing", ["train/DCM", "train/outputs_json", "test/DCM"])
+def test_a_missing_folder_is_an_error(root: Path, missing: str) -> None:
+    (root / missing).rename(root / "elsewhere")
+    with pytest.raises(UserError, match=missing):
+        find_samples(root, [])
+
+
+def test_an_image_outside_any_person_is_an_error(root: Path) -> None:
+    touch(root / "train/DCM/stray.png")
+    with pytest.raises(UserError, match=r"stray\.png"):
+        find_samples(root, [])

@@ -1,0 +1,76 @@
+"""One sample of the data set -> the cache's form."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from handbone.data.cache import CachedSample
+from handbone.data.layout import Sample
+from handbone.data.prepare import Recipe, prepare, read_image, scaled_shape, shrink
+
+RECIPE = Recipe(classes=["a"], allow_missing=False, size=0, channels=1)
+
+
+def write_png(path: Path, image: np.ndarray) -> Path:
+    cv2.imwrite(str(path), image)
+    return path
+
+
+def random_image(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def test_grey_is_kept_exactly_however_it_is_stored(tmp_path: Path) -> None:
+    grey = random_image(12, 17)
+    for channels in (1, 3):
+        for name, stored in [("one", grey), ("three", cv2.merge([grey] * 3))]:
+            read = read_image(write_png(tmp_path / f"{name}.png", stored), channels)
+            assert read is not None
+            assert np.array_equal(read, grey)
+
+
+def test_colour_is_rgb_where_it_is_asked_for_and_grey_where_not(tmp_path: Path) -> None:
+    colour = random_image(12, 17, 3)
+    path = write_png(tmp_path / "c.png", colour)
+    rgb, grey = read_image(path, 3), read_image(path, 1)
+    assert rgb is not None
+    assert np.array_equal(rgb, colour[..., ::-1])
+    assert grey is not None
+    assert grey.shape == (12, 17)
+
+
+@pytest.mark.parametrize("broken", [b"", b"no png", None])
+def test_an_unreadable_image_is_a_problem(tmp_path: Path, broken: bytes | None) -> None:
+    path = write_png(tmp_path / "x.png", random_image(64, 64))
+    path.write_bytes(path.read_bytes()[:600] if broken is None else broken)
+    problems = prepare(Sample("test", "p/x", path, None), RECIPE)
+    assert isinstance(problems, list)
+    assert "x.png" in str(problems[0])
+
+
+def test_masks_are_painted_at_full_size_whatever_the_cached_size(tmp_path: Path) -> None:
+    image = write_png(tmp_path / "x.png", random_image(40, 60))
+    annotation = tmp_path / "x.json"
+    annotation.write_text(json.dumps({"annotations": [{"label": "a", "points": [[10, 5], [50, 5], [50, 35], [10, 35]]}]}))
+    sample = prepare(Sample("train", "p/x", image, annotation), Recipe(["a"], False, 30, 1))
+    assert isinstance(sample, CachedSample)
+    assert sample.image.shape == (20, 30)
+    assert sample.shape == (40, 60)
+    assert sample.masks is not None
+    assert sample.masks.boxes.tolist() == [[5, 10, 36, 51]]
+
+
+def test_the_longer_side_decides_and_nothing_is_enlarged() -> None:
+    assert scaled_shape((2048, 2048), 512) == (512, 512)
+    assert scaled_shape((360, 480), 240) == (180, 240)
+    assert scaled_shape((480, 360), 240) == (240, 180)
+    assert scaled_shape((100, 80), 240) == scaled_shape((100, 80), 0) == (100, 80)
+
+
+def test_shrinking_averages_areas() -> None:
+    image = random_image(8, 12)
+    expected = image.reshape(4, 2, 6, 2).mean((1, 3))
+    assert np.abs(shrink(image, 6).astype(float) - expected).max() <= 0.5

@@ -1,0 +1,107 @@
+"""A copy of this repository, shrunk to a few small phantoms, in which the real graph is run by the real DVC."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from imports import ROOT
+
+SMALL = {
+    "phantom": {"size": 96, "train_people": 4, "test_people": 2},
+    "split": {"n_folds": 2},
+    "folds": [0, 1],
+    "model": {"encoder": "resnet18", "options": {"Unet": {"decoder_channels": [16, 8, 8, 8, 8]}}},
+    "train": {"size": 64, "epochs": 2, "batch_size": 3, "validate_every": 1},
+    "machine": {"workers": 2},
+}
+
+
+class Project:
+    """A git repository with the graph in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def create(cls, folder: Path, changes: dict[str, Any]) -> Project:
+        """Copy what git knows of this repository, or would add, and change its parameters."""
+        listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+        for name in filter(None, listed.stdout.split("\0")):
+            if (ROOT / name).is_file() and name != "dvc.lock" and not name.startswith("reports/"):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, folder / name)
+        project = cls(folder)
+        project.change(changes)
+        project.git("init", "-q")
+        project.commit("start")
+        return project
+
+    def clone(self, folder: Path) -> Project:
+        """What somebody else gets who clones the repository: no cache, no outs."""
+        subprocess.run(["git", "clone", "-q", str(self.folder), str(folder)], check=True)
+        return Project(folder)
+
+    def change(self, changes: dict[str, Any]) -> None:
+        """Change values in params.yaml."""
+        path = self.folder / "params.yaml"
+        params = yaml.safe_load(path.read_text())
+        for name, value in changes.items():
+            if isinstance(value, dict):
+                params[name] |= value
+            else:
+                params[name] = value
+        path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def environment(self) -> dict[str, str]:
+        """One thread a process: steadier on a busy machine, and the same bits everywhere."""
+        user = {"GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t", "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t"}
+        here = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1"}
+        return {name: value for name, value in os.environ.items() if not name.startswith("DVC_")} | user | here
+
+    def git(self, *arguments: str) -> str:
+        """Run git and return what it prints."""
+        return subprocess.run(["git", *arguments], cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=True).stdout
+
+    def commit(self, message: str) -> None:
+        """Commit everything that is not ignored."""
+        self.git("add", "-A")
+        self.git("commit", "-qm", message)
+
+    def run(self, *command: str, code: int | None = 0) -> str:
+        """Run a command of this environment and return all that it prints; fail where it ends with another code."""
+        done = subprocess.run(
+            [sys.executable, "-m", *command], cwd=self.folder, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert code is None or done.returncode == code, done.stdout[-5000:]
+        return done.stdout
+
+    def dvc(self, *arguments: str, code: int | None = 0) -> str:
+        """Run DVC."""
+        return self.run("dvc", *arguments, code=code)
+
+    def reset(self) -> None:
+        """Back to the last commit, outs included."""
+        self.git("checkout", "-q", ".")
+        self.dvc("checkout", "-q")
+
+    def metrics(self) -> dict[str, Any]:
+        """reports/metrics.json."""
+        return dict(json.loads((self.folder / "reports/metrics.json").read_text()))
+
+    def digest(self, path: str) -> str:
+        """SHA-256 of a file."""
+        return hashlib.sha256((self.folder / path).read_bytes()).hexdigest()
+
+
+def ran(output: str) -> set[str]:
+    """The stages that a `dvc repro` or `dvc exp run` really ran."""
+    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")}

@@ -1,0 +1,188 @@
+"""The real graph, run by DVC on a few small phantoms. The numbered traps are those that DVC pipelines of this shape fall into."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from handbone.data.annotation import read_polygons
+from handbone.data.raster import paint
+from handbone.params import load_params
+from handbone.scoring.dice import dice
+from handbone.submission.rle import decode
+from project import SMALL, Project, ran
+
+LATER = {"validate", "infer", "report"}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The graph, run once and committed."""
+    project = Project.create(tmp_path_factory.mktemp("project"), SMALL)
+    before = (project.folder / "dvc.yaml").read_bytes()
+    output = project.dvc("repro")
+    assert ran(output) == {"phantom", "preprocess", "split", "train@0", "train@1", *LATER}
+    assert (project.folder / "dvc.yaml").read_bytes() == before  # trap 10
+    project.commit("ran")
+    return project
+
+
+def test_a_second_run_runs_nothing(project: Project) -> None:
+    """Traps 5 and 11: by now every imported module has a __pycache__ beside it."""
+    assert list(project.folder.rglob("__pycache__"))
+    assert not ran(project.dvc("repro"))
+    assert not project.git("status", "--porcelain")
+
+
+def test_metrics_have_every_name_and_no_nan(project: Project) -> None:
+    """Trap 9."""
+    text = (project.folder / "reports/metrics.json").read_text()
+    assert "NaN" not in text
+    metrics = json.loads(text)
+    assert metrics["n_images"] == 8
+    assert metrics["n_folds"] == 2
+    assert set(metrics["dice"]["fold"]) == {"0", "1"}
+    assert len(metrics["dice"]["class"]) == len(metrics["test"]["dice"]["class"]) == 29
+    assert metrics["test"]["n_images"] == 4
+
+
+def test_the_submission_has_the_format_and_decodes_to_the_score(project: Project) -> None:
+    """Scored here anew, from the CSV and the polygons, by the competition's words alone."""
+    table = pd.read_csv(project.folder / "submissions/submission.csv", keep_default_na=False)
+    params = SMALL["phantom"]
+    root = project.folder / "data/phantom"
+    images = sorted(path.relative_to(root / "test/DCM").as_posix() for path in (root / "test/DCM").rglob("*.png"))
+    classes = list(project.metrics()["dice"]["class"])
+    assert list(table.columns) == ["image_name", "class", "rle"]
+    assert table["image_name"].tolist() == [image.split("/")[1] for image in images for _ in classes]
+    assert table["class"].tolist() == classes * len(images)
+    size = (params["size"], params["size"])
+    scores = []
+    for number, image in enumerate(images):
+        polygons, _ = read_polygons(root / "test_truth/outputs_json" / image.replace(".png", ".json"), classes, size, allow_missing=False)
+        truth = paint(polygons, size).dense()
+        predicted = np.stack([decode(text, *size) for text in table["rle"][29 * number : 29 * (number + 1)]])
+        both = (truth & predicted).sum((1, 2))
+        scores.append(dice(np.stack([both, predicted.sum((1, 2)) - both, truth.sum((1, 2)) - both], 1)))
+    assert np.mean(scores) == pytest.approx(project.metrics()["test"]["dice"]["mean"], abs=1e-12)
+
+
+def test_the_lineage_names_everything_that_made_the_submission(project: Project) -> None:
+    lineage = json.loads((project.folder / "submissions/submission.json").read_text())
+    assert lineage["submission_sha256"] == project.digest("submissions/submission.csv")
+    for fold in "01":
+        assert lineage["models"][fold]["sha256"] == project.digest(f"models/fold_{fold}/model.safetensors")
+    assert lineage["parameters"]["model"]["encoder"] == "resnet18"
+    assert len(lineage["git"]["commit"]) == 40
+    assert lineage["data_sha256"] == project.digest("data/cache/index.csv")
+
+
+def test_score_is_printed_last(project: Project) -> None:
+    last = project.run("handbone.cli", "score").splitlines()[-1]
+    assert f"{project.metrics()['test']['dice']['mean']:.4f}" in last
+
+
+def test_the_page_stands_alone(project: Project) -> None:
+    page = (project.folder / "reports/index.html").read_text()
+    assert "Pisiform" in page
+    assert "<script" not in page
+    assert f"{project.metrics()['test']['dice']['mean']:.4f}" in page
+
+
+def test_plots_and_metrics_can_be_shown(project: Project) -> None:
+    assert "dice.class.Pisiform" in project.dvc("metrics", "show")
+    project.dvc("plots", "show", "-o", "../plots")
+    assert "fold_0.csv" in next(project.folder.parent.glob("plots/index.html")).read_text()
+
+
+def test_a_clean_clone_needs_nothing_but_the_cache(project: Project, tmp_path: Path) -> None:
+    """Trap 4, and that the check would see a change."""
+    clone = project.clone(tmp_path / "clone")
+    assert not ran(clone.dvc("repro", "--dry", "--allow-missing"))
+    clone.change({"seed": 99})
+    assert ran(clone.dvc("repro", "--dry", "--allow-missing", code=None)) >= {"train@0", "train@1"}
+
+
+def test_prediction_settings_retrain_nothing(project: Project) -> None:
+    """Trap 1."""
+    assert ran(project.dvc("exp", "run", "-S", "predict.hflip=false")) == LATER
+    project.reset()
+
+
+def test_another_network_retrains_and_a_repetition_comes_from_the_run_cache(project: Project) -> None:
+    """Trap 2. `--force` would run again, the run-cache does not."""
+    change = ["exp", "run", "-S", "model.arch=DeepLabV3Plus"]
+    assert ran(project.dvc(*change, "-n", "deeplab")) == {"train@0", "train@1", *LATER}
+    first = project.digest("submissions/submission.csv")
+    difference = project.dvc("metrics", "diff")
+    assert all(f"dice.class.{name}" in difference for name in ("finger-1", "Pisiform", "Ulna"))
+    project.reset()
+    assert not ran(project.dvc("exp", "run", "-S", "model.arch=DeepLabV3Plus", "-n", "again"))
+    assert project.digest("submissions/submission.csv") == first
+    project.reset()
+
+
+def test_a_subset_of_folds_ensembles_no_stale_one(project: Project) -> None:
+    """Trap 3: models/fold_1 may still lie there."""
+    assert ran(project.dvc("exp", "run", "-S", "folds=[0]")) == LATER
+    lineage = json.loads((project.folder / "submissions/submission.json").read_text())
+    assert list(lineage["models"]) == ["0"]
+    assert project.metrics()["n_folds"] == 1
+    assert project.metrics()["n_images"] == 4
+    project.reset()
+
+
+def checkpoints(project: Project) -> list[Path]:
+    return list((project.folder / ".dvc/tmp/resume").glob("*/last.pt"))
+
+
+def kill_after_first_epoch(project: Project, fold: int) -> None:
+    """Start a fold's training under DVC and kill -9 the whole group as soon as one epoch is saved."""
+    command = [sys.executable, "-m", "dvc", "repro", "-s", f"train@{fold}"]
+    process = subprocess.Popen(
+        command, cwd=project.folder, env=project.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 180
+    while not checkpoints(project):
+        assert process.poll() is None, "the training ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_another_clone_killed_and_resumed_gives_the_same_bytes(project: Project, tmp_path: Path) -> None:
+    """Traps 7 and 8, and reproducibility: two clones, one of them killed on its way, the same weights and submission."""
+    clone = project.clone(tmp_path / "clone")
+    clone.git("rm", "-q", "dvc.lock")
+    clone.dvc("repro", "split")
+    kill_after_first_epoch(clone, 0)
+    (left,) = checkpoints(clone)
+    clone.change({"train": {"lr": 0.0001}})
+    assert "going on after epoch" not in clone.dvc("repro", "-s", "train@0")  # another rate is another training
+    assert checkpoints(clone) == [left]
+    clone.git("checkout", "-q", "params.yaml")
+    output = clone.dvc("repro")
+    assert "fold 0: going on after epoch 1 of 2" in output
+    assert not checkpoints(clone)
+    for path in ["models/fold_0/model.safetensors", "models/fold_1/model.safetensors", "submissions/submission.csv"]:
+        assert clone.digest(path) == project.digest(path), path
+    assert clone.metrics() == project.metrics()
+
+
+def test_a_number_may_be_written_as_3e_3(project: Project) -> None:
+    """Trap 6: DVC and the stages must read a hand-edited file alike; this is the number that stood there."""
+    path = project.folder / "params.yaml"
+    text = path.read_text()
+    assert "lr: 0.003\n" in text
+    path.write_text(text.replace("lr: 0.003\n", "lr: 3e-3\n"))
+    assert load_params(path).train.lr == 0.003
+    assert not ran(project.dvc("repro"))
+    project.reset()
