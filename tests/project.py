@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -76,22 +77,17 @@ class Project:
         self.git("add", "-A")
         self.git("commit", "-qm", message)
 
-    def run(self, *command: str, code: int | None = 0) -> str:
-        """Run a command of this environment and return all that it prints; fail where it ends with another code."""
-        done = subprocess.run(
-            [sys.executable, "-m", *command], cwd=self.folder, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+    def sh(self, command: str, code: int | None = 0) -> str:
+        """Run a command line of this environment and return all that it prints; fail where it ends with another code."""
+        words = shlex.split(command)
+        done = subprocess.run(words, cwd=self.folder, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert code is None or done.returncode == code, done.stdout[-5000:]
         return done.stdout
-
-    def dvc(self, *arguments: str, code: int | None = 0) -> str:
-        """Run DVC."""
-        return self.run("dvc", *arguments, code=code)
 
     def reset(self) -> None:
         """Back to the last commit, outs included."""
         self.git("checkout", "-q", ".")
-        self.dvc("checkout", "-q")
+        self.sh("dvc checkout -q")
 
     def metrics(self) -> dict[str, Any]:
         """reports/metrics.json."""

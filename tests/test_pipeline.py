@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +28,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The graph, run once and committed."""
     project = Project.create(tmp_path_factory.mktemp("project"), SMALL)
     before = (project.folder / "dvc.yaml").read_bytes()
-    output = project.dvc("repro")
+    output = project.sh("dvc repro")
     assert ran(output) == {"phantom", "preprocess", "split", "train@0", "train@1", *LATER}
     assert (project.folder / "dvc.yaml").read_bytes() == before  # trap 10
     project.commit("ran")
@@ -37,7 +38,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def test_a_second_run_runs_nothing(project: Project) -> None:
     """Traps 5 and 11: by now every imported module has a __pycache__ beside it."""
     assert list(project.folder.rglob("__pycache__"))
-    assert not ran(project.dvc("repro"))
+    assert not ran(project.sh("dvc repro"))
     assert not project.git("status", "--porcelain")
 
 
@@ -85,7 +86,7 @@ def test_the_lineage_names_everything_that_made_the_submission(project: Project)
 
 
 def test_score_is_printed_last(project: Project) -> None:
-    last = project.run("handbone.cli", "score").splitlines()[-1]
+    last = project.sh("handbone score").splitlines()[-1]
     assert f"{project.metrics()['test']['dice']['mean']:.4f}" in last
 
 
@@ -97,41 +98,40 @@ def test_the_page_stands_alone(project: Project) -> None:
 
 
 def test_plots_and_metrics_can_be_shown(project: Project) -> None:
-    assert "dice.class.Pisiform" in project.dvc("metrics", "show")
-    project.dvc("plots", "show", "-o", "../plots")
+    assert "dice.class.Pisiform" in project.sh("dvc metrics show")
+    project.sh("dvc plots show -o ../plots")
     assert "fold_0.csv" in next(project.folder.parent.glob("plots/index.html")).read_text()
 
 
 def test_a_clean_clone_needs_nothing_but_the_cache(project: Project, tmp_path: Path) -> None:
     """Trap 4, and that the check would see a change."""
     clone = project.clone(tmp_path / "clone")
-    assert not ran(clone.dvc("repro", "--dry", "--allow-missing"))
+    assert not ran(clone.sh("dvc repro --dry --allow-missing"))
     clone.change({"seed": 99})
-    assert ran(clone.dvc("repro", "--dry", "--allow-missing", code=None)) >= {"train@0", "train@1"}
+    assert ran(clone.sh("dvc repro --dry --allow-missing", code=None)) >= {"train@0", "train@1"}
 
 
 def test_prediction_settings_retrain_nothing(project: Project) -> None:
     """Trap 1."""
-    assert ran(project.dvc("exp", "run", "-S", "predict.hflip=false")) == LATER
+    assert ran(project.sh("dvc exp run -S predict.hflip=false")) == LATER
     project.reset()
 
 
 def test_another_network_retrains_and_a_repetition_comes_from_the_run_cache(project: Project) -> None:
-    """Trap 2. `--force` would run again, the run-cache does not."""
-    change = ["exp", "run", "-S", "model.arch=DeepLabV3Plus"]
-    assert ran(project.dvc(*change, "-n", "deeplab")) == {"train@0", "train@1", *LATER}
+    """Trap 2, and that nothing is computed twice."""
+    assert ran(project.sh("dvc exp run -S model.arch=DeepLabV3Plus")) == {"train@0", "train@1", *LATER}
     first = project.digest("submissions/submission.csv")
-    difference = project.dvc("metrics", "diff")
+    difference = project.sh("dvc metrics diff")
     assert all(f"dice.class.{name}" in difference for name in ("finger-1", "Pisiform", "Ulna"))
     project.reset()
-    assert not ran(project.dvc("exp", "run", "-S", "model.arch=DeepLabV3Plus", "-n", "again"))
+    assert not ran(project.sh("dvc exp run -S model.arch=DeepLabV3Plus -n again"))
     assert project.digest("submissions/submission.csv") == first
     project.reset()
 
 
 def test_a_subset_of_folds_ensembles_no_stale_one(project: Project) -> None:
     """Trap 3: models/fold_1 may still lie there."""
-    assert ran(project.dvc("exp", "run", "-S", "folds=[0]")) == LATER
+    assert ran(project.sh("dvc exp run -S 'folds=[0]'")) == LATER
     lineage = json.loads((project.folder / "submissions/submission.json").read_text())
     assert list(lineage["models"]) == ["0"]
     assert project.metrics()["n_folds"] == 1
@@ -162,19 +162,37 @@ def test_another_clone_killed_and_resumed_gives_the_same_bytes(project: Project,
     """Traps 7 and 8, and reproducibility: two clones, one of them killed on its way, the same weights and submission."""
     clone = project.clone(tmp_path / "clone")
     clone.git("rm", "-q", "dvc.lock")
-    clone.dvc("repro", "split")
+    clone.sh("dvc repro split")
     kill_after_first_epoch(clone, 0)
     (left,) = checkpoints(clone)
     clone.change({"train": {"lr": 0.0001}})
-    assert "going on after epoch" not in clone.dvc("repro", "-s", "train@0")  # another rate is another training
+    assert "going on after epoch" not in clone.sh("dvc repro -s train@0")  # another rate is another training
     assert checkpoints(clone) == [left]
     clone.git("checkout", "-q", "params.yaml")
-    output = clone.dvc("repro")
+    output = clone.sh("dvc repro")
     assert "fold 0: going on after epoch 1 of 2" in output
     assert not checkpoints(clone)
     for path in ["models/fold_0/model.safetensors", "models/fold_1/model.safetensors", "submissions/submission.csv"]:
         assert clone.digest(path) == project.digest(path), path
     assert clone.metrics() == project.metrics()
+
+
+def test_a_data_set_of_ones_own_needs_no_truth(project: Project) -> None:
+    """As in the real competition: the data below data/raw, nobody knows the test's truth, and no phantom is made."""
+    shutil.copytree(project.folder / "data/phantom", project.folder / "data/raw", ignore=shutil.ignore_patterns("test_truth"))
+    submission = project.digest("submissions/submission.csv")
+    project.change({"data": {"root": "data/raw"}})
+    assert not ran(project.sh("dvc repro")) & {"train@0", "train@1"}  # the same images and polygons, wherever they lie
+    assert "test" not in project.metrics()
+    assert project.digest("submissions/submission.csv") == submission
+    assert "test_truth" in project.sh("handbone score", code=1)
+    assert [path.name for path in (project.folder / "data/phantom").iterdir()] == ["README.txt"]
+    project.reset()
+
+
+def test_experiments_can_be_compared(project: Project) -> None:
+    table = project.sh("dvc exp show --only-changed --drop 'models|src|stages|data.*' --sort-by dice.mean --sort-order desc --md")
+    assert "dice.mean" in table
 
 
 def test_a_number_may_be_written_as_3e_3(project: Project) -> None:
@@ -184,5 +202,5 @@ def test_a_number_may_be_written_as_3e_3(project: Project) -> None:
     assert "lr: 0.003\n" in text
     path.write_text(text.replace("lr: 0.003\n", "lr: 3e-3\n"))
     assert load_params(path).train.lr == 0.003
-    assert not ran(project.dvc("repro"))
+    assert not ran(project.sh("dvc repro"))
     project.reset()

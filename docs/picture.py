@@ -1,0 +1,59 @@
+"""The README's picture, from the demo's results: `python docs/picture.py docs/demo.png`, in the repository's root after `make demo`.
+
+A test image, its true bones, and the submission's bones with what is wrong in them.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+
+from handbone import paths
+from handbone.data.annotation import read_polygons
+from handbone.data.cache import read_sample
+from handbone.data.layout import truth_file
+from handbone.data.masks import BoxedMasks
+from handbone.data.raster import paint
+from handbone.inference.probabilities import Probabilities
+from handbone.inference.upsample import full_masks
+from handbone.params import load_params
+from handbone.report.figures import overlay
+from handbone.scoring.dice import mean_dice, with_dice
+from handbone.tables import read_table
+
+SIDE = 640  # pixels of each of the three panels
+
+
+def coloured(image: np.ndarray, masks: BoxedMasks) -> np.ndarray:
+    """(H, W) uint8 and C masks -> (H, W, 3) RGB with each mask in a colour of its own, overlaps mixed."""
+    picture = np.repeat(image[..., None], 3, 2).astype(np.float32)
+    colours = matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, len(masks.crops)))[:, :3] * 255
+    for colour, (y0, x0, y1, x1), crop in zip(np.roll(colours, 7, 0), masks.boxes, masks.crops, strict=True):
+        region = picture[y0:y1, x0:x1]
+        region[crop] = 0.45 * region[crop] + 0.55 * colour
+    return picture.astype(np.uint8)
+
+
+def main() -> None:
+    """Write the picture of the test image whose Dice is the median."""
+    params = load_params()
+    counts = with_dice(read_table(paths.TEST_COUNTS))
+    ranked = counts.groupby("key")["dice"].mean().sort_values(kind="stable")
+    key = str(ranked.index[len(ranked) // 2])
+    sample = read_sample(paths.cached_sample("test", key))
+    polygons, _ = read_polygons(truth_file(Path(params.data.root), key), params.data.classes, sample.shape, params.data.allow_missing)
+    truth = paint(polygons, sample.shape)
+    predicted = full_masks(Probabilities.load(paths.probabilities(paths.TEST_PROBABILITIES, key)), sample.shape, params.predict.threshold)
+    image = cv2.resize(sample.image, sample.shape[::-1])
+    panels = [np.repeat(image[..., None], 3, 2), coloured(image, truth), overlay(image, truth, predicted, params.data.classes, SIDE)]
+    row = np.hstack([cv2.resize(panel, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for panel in panels])
+    cv2.imwrite(sys.argv[1], row[..., ::-1])
+    print(f"{key}: Dice {ranked[key]:.4f} (mean of the test set {mean_dice(counts):.4f})")
+
+
+if __name__ == "__main__":
+    main()
