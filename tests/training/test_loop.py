@@ -19,7 +19,7 @@ from handbone.training.loop import Progress, Training, make_accelerator
 from handbone.training.resume import Checkpoint
 
 PARAMS = TrainParams(
-    size=16, epochs=5, batch_size=2, lr=0.01, weight_decay=0.01, warmup=0.2, loss={"bce": 1.0, "dice": 1.0}, ema_decay=0.8,
+    size=32, epochs=5, batch_size=2, lr=0.01, weight_decay=0.01, warmup=0.2, loss={"bce": 1.0, "dice": 1.0}, ema_decay=0.8,
     validate_every=2, precision="no", augment=[],
 )  # fmt: skip
 
@@ -32,10 +32,10 @@ class Interrupted(Exception):
 def files(tmp_path: Path) -> list[Path]:
     rng = np.random.default_rng(0)
     for index in range(5):
-        masks = np.zeros((2, 32, 32), bool)
+        masks = np.zeros((2, 64, 64), bool)
         masks[0, 8:24, 4 : 8 + 4 * index] = masks[1, :6] = True
-        image = np.where(masks.any(0), 200, 40).astype(np.uint8) + rng.integers(0, 20, (32, 32), np.uint8)
-        write_sample(tmp_path / f"{index}.npz", CachedSample(image, (32, 32), BoxedMasks.from_dense(masks)))
+        image = np.where(masks.any(0), 200, 40).astype(np.uint8) + rng.integers(0, 20, (64, 64), np.uint8)
+        write_sample(tmp_path / f"{index}.npz", CachedSample(image, (64, 64), BoxedMasks.from_dense(masks)))
     return [tmp_path / f"{index}.npz" for index in range(5)]
 
 
@@ -47,7 +47,7 @@ def train(files: list[Path], folder: Path, stop_at: int | None = None, params: T
     """Train; with `stop_at`, break off while that epoch's score is computed."""
     torch.manual_seed(3)
     augmenter = Augmenter([{"HorizontalFlip": {"p": 0.5}}], 1)
-    samples = TrainingSet(files, Recipe(2, 1, 16, (16, 16), 3), augmenter)
+    samples = TrainingSet(files, Recipe(2, 1, 32, (32, 32), 3), augmenter)
     batches = EpochBatches(len(files), params.batch_size, 3)
     loader: DataLoader[Any] = DataLoader(samples, batch_sampler=batches)
     training = Training(network(), loader, batches, params, 3, make_accelerator("no"))
