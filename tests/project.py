@@ -34,7 +34,9 @@ class Project:
     @classmethod
     def create(cls, folder: Path, changes: dict[str, Any]) -> Project:
         """Copy what git knows of this repository, or would add, and change its parameters."""
-        listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
         for name in filter(None, listed.stdout.split("\0")):
             if (ROOT / name).is_file() and name != "dvc.lock" and not name.startswith("reports/"):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +77,9 @@ class Project:
 
     def git(self, *arguments: str) -> str:
         """Run git and return what it prints."""
-        return subprocess.run(["git", *arguments], cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            ["git", *arguments], cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=True
+        ).stdout
 
     def commit(self, message: str) -> None:
         """Commit everything that is not ignored."""

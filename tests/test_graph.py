@@ -23,7 +23,9 @@ def entries(stage: str, *kinds: str) -> set[str]:
 def constants_used(file: Path) -> set[str]:
     """The names of handbone.paths that a file uses."""
     nodes = ast.walk(ast.parse(file.read_text()))
-    return {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "paths"}
+    return {
+        node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "paths"
+    }
 
 
 def files_made_or_read(stage: str) -> set[str]:
@@ -34,7 +36,9 @@ def files_made_or_read(stage: str) -> set[str]:
         "cached_sample": "data/cache",
         "probabilities": None,  # names a file below OOF or TEST_PROBABILITIES, which the script names too
     }
-    found = {templates.get(name) if name in templates else str(getattr(paths, name)) for name in constants_used(ROOT / f"stages/{stage}.py")}
+    found = {
+        templates.get(name) if name in templates else str(getattr(paths, name)) for name in constants_used(ROOT / f"stages/{stage}.py")
+    }
     return {path for path in found if path}
 
 
@@ -89,7 +93,10 @@ def attributes_of_params(file: Path) -> set[str]:
 def test_what_a_stage_reads_of_one_parameter_is_not_a_whole_section_of_another() -> None:
     """Trap 1: what only prediction needs must not retrain."""
     assert not entries("train", "params") & {"predict", "report", "phantom", "folds", "machine"}
-    assert not any(entry.startswith(("src/handbone/submission", "src/handbone/report", "src/handbone/inference/tta")) for entry in entries("train", "deps"))
+    assert not any(
+        entry.startswith(("src/handbone/submission", "src/handbone/report", "src/handbone/inference/tta"))
+        for entry in entries("train", "deps")
+    )
 
 
 def test_no_stage_depends_on_how_many_processes_the_machine_has() -> None:

@@ -27,7 +27,9 @@ def polygon(label: Any, points: Any = TRIANGLE) -> dict[str, Any]:
 
 
 def test_polygons_come_in_class_order_whatever_the_files(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.json", [polygon("c"), polygon("a", [[0, 0], [9, 0], [9, 7]]), polygon("b"), polygon("c", [[2, 2], [3, 2], [3, 3]])])
+    path = write(
+        tmp_path / "x.json", [polygon("c"), polygon("a", [[0, 0], [9, 0], [9, 7]]), polygon("b"), polygon("c", [[2, 2], [3, 2], [3, 3]])]
+    )
     polygons, problems = read_polygons(path, CLASSES, (8, 10), allow_missing=False)
     assert not problems
     assert [len(own) for own in polygons] == [1, 1, 2]

@@ -10,7 +10,7 @@ from handbone.models import build_model
 from handbone.models.registry import ENTRIES
 from handbone.models.storage import Settings, load_model, save_model
 
-ENCODERS = {"DPT": "tu-vit_tiny_patch16_224", "Segformer": "mit_b0"}
+ENCODERS = {"DPT": "tu-vit_small_patch16_224", "Segformer": "mit_b0"}
 
 
 @pytest.mark.parametrize("arch", list(ENTRIES))
@@ -47,7 +47,7 @@ def test_normalisation_is_the_encoders_own() -> None:
     ("arguments", "told"),
     [
         ({"arch": "Unett"}, "did you mean Unet"),
-        ({"arch": "Unet", "encoder": "resnet35"}, "did you mean resnet34"),
+        ({"arch": "Unet", "encoder": "resnet35"}, "did you mean resnet"),
         ({"arch": "Unet", "encoder": "tu-nothing_of_the_kind"}, "choose others"),
         ({"arch": "Unet", "encoder": "resnet18", "no_such_option": 3}, "no_such_option"),
         ({"arch": "Unet", "encoder": "resnet18", "weights": "imagnet"}, "none or imagenet"),

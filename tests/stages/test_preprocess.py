@@ -170,5 +170,3 @@ def test_the_same_data_give_the_same_bytes(root: Path) -> None:
     first = {path: path.read_bytes() for path in Path("data/cache").rglob("*.*")}
     main()
     assert first == {path: path.read_bytes() for path in Path("data/cache").rglob("*.*")}
-
-

@@ -35,4 +35,3 @@ def test_the_copy_is_its_own_and_not_trained() -> None:
     model.weight.data += 3
     assert torch.equal(ema.model.weight, before)
     assert not any(parameter.requires_grad for parameter in ema.model.parameters())
-

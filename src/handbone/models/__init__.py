@@ -18,4 +18,4 @@ def build_model(
     """
     entry = find(arch)
     parts = entry.build(encoder, None if weights == "none" else weights, in_channels, classes, options)
-    return UniformModel(parts.network, entry.multiple, parts.mean, parts.std)
+    return UniformModel(parts.network, entry.multiple, entry.minimum, parts.mean, parts.std)

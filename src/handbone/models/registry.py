@@ -25,10 +25,11 @@ Build = Callable[[str | None, str | None, int, int, dict[str, Any]], Parts]
 
 @dataclass(frozen=True)
 class Entry:
-    """How to build a network (encoder, weights, in_channels, classes, options) and the multiple its input's sides must have."""
+    """How to build a network (encoder, weights, in_channels, classes, options), and what its input's sides must be: a multiple, and at least so long."""
 
     build: Build
     multiple: int
+    minimum: int = 0
 
 
 def _smp(arch: str) -> Build:
@@ -47,7 +48,7 @@ ENTRIES = {
     "Linknet": Entry(_smp("linknet"), 32),
     "FPN": Entry(_smp("fpn"), 32),
     "PSPNet": Entry(_smp("pspnet"), 32),
-    "PAN": Entry(_smp("pan"), 32),
+    "PAN": Entry(_smp("pan"), 32, 128),
     "DeepLabV3": Entry(_smp("deeplabv3"), 32),
     "DeepLabV3Plus": Entry(_smp("deeplabv3plus"), 32),
     "UPerNet": Entry(_smp("upernet"), 32),

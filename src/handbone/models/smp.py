@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
 
-from handbone.errors import UserError, nearest
+from handbone.errors import Problem, UserError, nearest, raise_if_any
 from handbone.models.registry import Parts
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -22,12 +23,23 @@ def build_smp(arch: str, encoder: str | None, weights: str | None, in_channels: 
     if encoder and not encoder.startswith("tu-") and encoder not in known:
         expected = "a known encoder, or tu-<name> for one of timm's"
         raise UserError(f"model.encoder: expected {expected}; found {encoder!r}; {nearest(encoder, known)}")
+    _check_options(arch, encoder, options)
+    if arch == "dpt":  # or a vision transformer takes images of its one size only
+        options = {"dynamic_img_size": True} | options
     try:
         network = smp.create_model(arch, **named, encoder_weights=weights, in_channels=in_channels, classes=classes, **options)
     except Exception as error:  # the libraries raise many kinds for what is one thing to the user: these names do not fit together
         raise UserError(_why(arch, encoder, weights, options, error)) from error
     mean, std = _normalisation(encoder)
     return Parts(network, *((mean, std) if in_channels == 3 else ([sum(mean) / 3], [sum(std) / 3])))
+
+
+def _check_options(arch: str, encoder: str | None, options: dict[str, Any]) -> None:
+    """The library hands what it does not know on to the encoder: timm's have options of their own, its own ones swallow any."""
+    known = [name for name in inspect.signature(smp.MODEL_ARCHITECTURES_MAPPING[arch]).parameters if name != "kwargs"]
+    unknown = [] if encoder and encoder.startswith("tu-") else [name for name in options if name not in known]
+    problems = [Problem("params.yaml: model.options", f"an option of {arch}", repr(name), nearest(name, known)) for name in unknown]
+    raise_if_any(problems, "model.options cannot be used")
 
 
 def _why(arch: str, encoder: str | None, weights: str | None, options: dict[str, Any], error: Exception) -> str:
