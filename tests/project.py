@@ -64,7 +64,7 @@ class Project:
         path.write_text(yaml.safe_dump(params, sort_keys=False))
 
     def environment(self) -> dict[str, str]:
-        """One thread a process: steadier on a busy machine, and the same bits everywhere. DATA is the data set of README.md's five lines."""
+        """One thread a process: steadier on a busy machine. DATA is the data set of README.md's five lines."""
         user = {"GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t", "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t"}
         here = {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

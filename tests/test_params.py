@@ -45,7 +45,7 @@ def test_every_key_is_commented(preset: Path) -> None:
 def test_every_key_stands_in_the_file() -> None:
     document = yaml.safe_load((ROOT / "params.yaml").read_text())
     keys = [f"{name}.{key}" for name, section in document.items() if isinstance(section, dict) for key in section]
-    assert sorted(keys + ["seed", "folds"]) == sorted(parameter_names())
+    assert sorted([*keys, "seed", "folds"]) == sorted(parameter_names())
 
 
 @pytest.mark.parametrize(("written", "value"), [("1e-3", 1e-3), ("1E-3", 1e-3), (".5", 0.5), ("2", 2.0), ("5.", 5.0)])

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from stages.preprocess import main
 
 from handbone.errors import UserError, run
 from handbone.tables import read_table
 from imports import ROOT
-from stages.preprocess import main
 
 CLASSES = ["left", "right"]
 SQUARE = [[2, 2], [12, 2], [12, 12], [2, 12]]

@@ -24,7 +24,7 @@ PARAMS = TrainParams(
 )  # fmt: skip
 
 
-class Interrupted(Exception):
+class KilledError(Exception):
     """Stands for a kill."""
 
 
@@ -54,7 +54,7 @@ def train(files: list[Path], folder: Path, stop_at: int | None = None, params: T
 
     def evaluate(model: nn.Module) -> float:
         if stop_at is not None and batches.epoch == stop_at:
-            raise Interrupted
+            raise KilledError
         return float(sum(parameter.abs().sum() for parameter in model.parameters()))
 
     return training.run(evaluate, Checkpoint(folder), "test")
@@ -67,7 +67,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 @pytest.mark.parametrize("stop_at", [2, 4, 5])
 def test_resumed_equals_uninterrupted(files: list[Path], tmp_path: Path, stop_at: int) -> None:
     whole = train(files, tmp_path / "whole")
-    with pytest.raises(Interrupted):
+    with pytest.raises(KilledError):
         train(files, tmp_path / "resumed", stop_at)
     resumed = train(files, tmp_path / "resumed")
     assert same(whole.best_weights, resumed.best_weights)

@@ -39,5 +39,5 @@ def test_round_trip_and_removal(tmp_path: Path) -> None:
 
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
     torch.save({"a": Path("x")}, tmp_path / "last.pt")
-    with pytest.raises(Exception, match="[Ww]eights"):
+    with pytest.raises(Exception, match=r"[Ww]eights"):
         Checkpoint(tmp_path).load()

@@ -76,4 +76,5 @@ def _area_weights(full: int, small: int) -> NDArray[np.float32]:
     edges = np.arange(small + 1) * (full / small)
     pixels = np.arange(full)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    return (np.clip(overlap, 0, None) * (small / full)).astype(np.float32)
+    weights: NDArray[np.float32] = (np.clip(overlap, 0, None) * (small / full)).astype(np.float32)
+    return weights

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
 from handbone.errors import UserError, nearest
-
-
-@dataclass(frozen=True)
-class Parts:
-    """A bare network and what its input is normalised with: mean and standard deviation of each channel, in 0..1."""
-
-    network: nn.Module
-    mean: Sequence[float]
-    std: Sequence[float]
-
-
-Build = Callable[[str | None, str | None, int, int, dict[str, Any]], Parts]
+from handbone.models.parts import Build, Parts
 
 
 @dataclass(frozen=True)
 class Entry:
-    """How to build a network (encoder, weights, in_channels, classes, options), and what its input's sides must be: a multiple, and at least so long."""
+    """How to build a network, and what the sides of its input must be: a multiple of one number, and not below another."""
 
     build: Build
     multiple: int

@@ -9,7 +9,7 @@ import segmentation_models_pytorch as smp
 import timm
 
 from handbone.errors import Problem, UserError, nearest, raise_if_any
-from handbone.models.registry import Parts
+from handbone.models.parts import Parts
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import uuid
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from handbone.data.phantom.anatomy import draw_person, draw_pose, hand_outlines, hand_polygons
 from handbone.data.phantom.render import draw_look, render_xray
+from handbone.parallel import map_samples
 from handbone.params import PhantomParams
 
 SIDES = "RL"  # the right hand is the first by name
@@ -40,13 +37,7 @@ class _Task:
 
 def write_phantom(params: PhantomParams, root: Path, workers: int) -> None:
     """Write every person's two pictures (`params.size` pixels square) and annotations below `root`; 0 workers is one a core."""
-    tasks = _tasks(params, root)
-    with (
-        ProcessPoolExecutor(workers or os.cpu_count(), get_context("spawn"), cv2.setNumThreads, (1,)) as pool,
-        tqdm(total=len(tasks) * len(SIDES), desc="phantom", unit="image") as progress,
-    ):
-        for images in pool.map(_write_person, tasks):
-            progress.update(images)
+    map_samples(_write_person, _tasks(params, root), workers, "phantom", "person")
 
 
 def bent_people(params: PhantomParams, subset: int) -> frozenset[int]:
@@ -65,8 +56,8 @@ def _tasks(params: PhantomParams, root: Path) -> list[_Task]:
     ]
 
 
-def _write_person(task: _Task) -> int:
-    """Write a person's images and annotations; -> the number of images."""
+def _write_person(task: _Task) -> None:
+    """Write a person's images and annotations."""
     rng = np.random.default_rng(task.seed)
     person, look = draw_person(rng, task.bent), draw_look(rng)
     for index, side in enumerate(SIDES):
@@ -75,7 +66,6 @@ def _write_person(task: _Task) -> int:
         stem = _stem(task.number, index)
         _write_picture(_file(task, PICTURES, f"{stem}.png"), grey)
         _write_annotation(_file(task, ANNOTATIONS, f"{stem}.json"), hand_polygons(outlines, task.size), rng)
-    return len(SIDES)
 
 
 def _stem(number: int, index: int) -> str:
