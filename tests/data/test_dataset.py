@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import DataLoader
 
 from handbone.data.augment import Augmenter
 from handbone.data.cache import CachedSample, write_sample
@@ -41,6 +43,19 @@ def test_a_ticket_gives_the_same_sample_whenever_it_is_drawn(files: list[Path]) 
     one[3, 1], one[0, 0]
     assert all((a == b).all() for a, b in zip(one[2, 1], other[2, 1], strict=True))
     assert not (one[2, 1][0] == one[3, 1][0]).all()
+
+
+def test_workers_change_nothing(files: list[Path]) -> None:
+    """Two epochs through the loader, in its own process and in two others."""
+    samples = TrainingSet(files * 3, recipe(), Augmenter([{"Affine": {"rotate": [-30, 30], "p": 1}}], 1))
+    drawn = []
+    for workers in (0, 2):
+        batches = EpochBatches(len(samples), 2, seed=5)
+        loader = DataLoader(samples, batch_sampler=batches, num_workers=workers, persistent_workers=workers > 0)
+        drawn.append([])
+        for batches.epoch in (1, 2):
+            drawn[-1] += [tensor for batch in loader for tensor in batch]
+    assert all(torch.equal(one, other) for one, other in zip(*drawn, strict=True))
 
 
 def test_every_epoch_sees_every_image_once_in_even_batches() -> None:

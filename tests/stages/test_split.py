@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from stages.split import main
 
 from handbone.tables import read_table, write_table
 from imports import ROOT
-from stages.split import main
 
 
 @pytest.fixture

@@ -36,17 +36,24 @@ def _encode_crop(crop: Mask, top: int, left: int, width: int) -> str:
 
 def decode(text: str, height: int, width: int) -> Mask:
     """A string -> (H, W) bool. Raises `UserError` for what is no run-length encoding of such a mask."""
-    try:
-        numbers: NDArray[np.int64] = np.array(text.split(), np.int64)
-    except (ValueError, OverflowError):
-        raise UserError(f"RLE: expected whole numbers, found {text[:40]!r}; write the file again") from None
-    starts, lengths = numbers[::2] - 1, numbers[1::2]
-    if len(numbers) % 2 or (numbers < 1).any() or (starts[1:] < (starts + lengths)[:-1] if len(numbers) % 2 == 0 else np.array([])).any():
-        raise UserError(f"RLE: expected pairs of start (from 1) and length in rising order, found {text[:40]!r}; write the file again")
-    if len(starts) and starts[-1] + lengths[-1] > height * width:
-        found = f"a run up to pixel {starts[-1] + lengths[-1]}"
-        raise UserError(f"RLE: expected runs inside {height * width} pixels ({height} x {width}), found {found}; check the image's size")
+    starts, lengths = _runs(text, height * width)
     flat = np.zeros(height * width + 1, np.int8)
     flat[starts] += 1
     flat[starts + lengths] -= 1
     return np.cumsum(flat[:-1], dtype=np.int8).astype(bool).reshape(height, width)
+
+
+def _runs(text: str, pixels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The runs' starts, from 0, and lengths."""
+    fix = "check the file, and the size of the image"
+    expected = f"RLE: expected pairs of start and length, rising and inside 1 to {pixels}; found {text[:40]!r}; {fix}"
+    try:
+        numbers = np.array(text.split(), np.int64)
+    except (ValueError, OverflowError):
+        raise UserError(expected) from None
+    starts, lengths = numbers[::2] - 1, numbers[1::2]
+    if len(numbers) % 2 or (numbers < 1).any() or (numbers > pixels).any():
+        raise UserError(expected)
+    if (np.append(starts[1:], pixels) < starts + lengths).any():
+        raise UserError(expected)
+    return starts, lengths
