@@ -8,7 +8,7 @@ export PATH := $(BIN):$(PATH)
 # threads that wait asleep: on a machine that does other work, spinning ones cost more than they bring
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test lint lock env graph
+.PHONY: demo test lint lock env
 
 demo: $(READY)
 	dvc repro
@@ -21,10 +21,6 @@ lint: $(READY)
 	ruff check .
 	ruff format --check .
 	mypy
-
-graph: $(READY)
-	dvc repro --dry --allow-missing
-	dvc dag
 
 env: $(READY)
 
