@@ -70,6 +70,14 @@ def test_a_missing_folder_is_an_error(root: Path, missing: str) -> None:
         find_samples(root, [])
 
 
+def test_a_suffix_in_another_case_is_no_way_to_a_second_image(root: Path) -> None:
+    touch(root / "test/DCM/ID010/b.PNG")
+    assert "ID010/b" in [sample.key for sample in find_samples(root, [])]
+    touch(root / "test/DCM/ID010/b.png")
+    with pytest.raises(UserError, match="ID010/b"):
+        find_samples(root, [])
+
+
 def test_an_image_outside_any_person_is_an_error(root: Path) -> None:
     touch(root / "train/DCM/stray.png")
     with pytest.raises(UserError, match=r"stray\.png"):

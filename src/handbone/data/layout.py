@@ -65,7 +65,11 @@ def _files(folder: Path, suffix: str) -> dict[str, Path]:
         what = f"{loose[0]} outside any person's folder" if loose else f"no {suffix} file" if folder.is_dir() else "no such folder"
         fix = "put the data there, or set data.root to the folder that holds train/ and test/"
         raise UserError(f"{folder}: expected <person>/<image>{suffix} files; found {what}; {fix}")
-    return {name[: -len(suffix)]: by_name[name] for name in sorted(by_name)}
+    files = {name[: -len(suffix)]: by_name[name] for name in sorted(by_name)}
+    lost = set(by_name.values()) - set(files.values())
+    twins = [Problem(str(path), "one file of this name", "another whose suffix differs in case", "remove one") for path in sorted(lost)]
+    raise_if_any(twins, f"{folder} cannot be used")
+    return files
 
 
 def _without(files: dict[str, Path], exclude: Sequence[str]) -> dict[str, Path]:
