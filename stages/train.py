@@ -16,7 +16,7 @@ import handbone
 from handbone import paths
 from handbone.data.augment import Augmenter
 from handbone.data.dataset import EpochBatches, Recipe, TrainingSet
-from handbone.data.prepare import scaled_shape
+from handbone.data.resize import scaled_shape
 from handbone.errors import UserError, run
 from handbone.inference.predict import predict, single
 from handbone.models import build_model

@@ -9,7 +9,7 @@ import pytest
 
 from handbone.data.cache import CachedSample
 from handbone.data.layout import Sample
-from handbone.data.prepare import Recipe, prepare, read_image, scaled_shape, shrink
+from handbone.data.prepare import Recipe, prepare, read_image
 
 RECIPE = Recipe(classes=["a"], allow_missing=False, size=0, channels=1)
 
@@ -61,16 +61,3 @@ def test_masks_are_painted_at_full_size_whatever_the_cached_size(tmp_path: Path)
     assert sample.shape == (40, 60)
     assert sample.masks is not None
     assert sample.masks.boxes.tolist() == [[5, 10, 36, 51]]
-
-
-def test_the_longer_side_decides_and_nothing_is_enlarged() -> None:
-    assert scaled_shape((2048, 2048), 512) == (512, 512)
-    assert scaled_shape((360, 480), 240) == (180, 240)
-    assert scaled_shape((480, 360), 240) == (240, 180)
-    assert scaled_shape((100, 80), 240) == scaled_shape((100, 80), 0) == (100, 80)
-
-
-def test_shrinking_averages_areas() -> None:
-    image = random_image(8, 12)
-    expected = image.reshape(4, 2, 6, 2).mean((1, 3))
-    assert np.abs(shrink(image, 6).astype(float) - expected).max() <= 0.5

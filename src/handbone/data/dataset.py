@@ -15,8 +15,8 @@ from torch.utils.data import Dataset
 
 from handbone.data.augment import Augmenter
 from handbone.data.cache import read_sample
-from handbone.data.prepare import scaled_shape
-from handbone.data.raster import coverage, sample_packed
+from handbone.data.coverage import coverage, sample_packed
+from handbone.data.resize import scaled_shape
 
 Pixels = NDArray[np.uint8]
 Ticket = tuple[int, int]  # (epoch, index): a worker process needs no other state to draw the same augmentation again

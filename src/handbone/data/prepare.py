@@ -14,6 +14,7 @@ from handbone.data.annotation import read_polygons
 from handbone.data.cache import CachedSample
 from handbone.data.layout import Sample
 from handbone.data.raster import paint
+from handbone.data.resize import shrink
 from handbone.errors import Problem
 
 Image = NDArray[np.uint8]
@@ -55,17 +56,3 @@ def read_image(path: Path, channels: int) -> Image | None:
     if np.array_equal(blue, green) and np.array_equal(green, red):
         return np.asarray(blue, np.uint8)
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB if channels == 3 else cv2.COLOR_BGR2GRAY), np.uint8)
-
-
-def shrink(image: Image, size: int) -> Image:
-    """The image with its longer side at most `size` pixels (0: as it is), averaged over areas, so centres stay aligned."""
-    shape = scaled_shape((image.shape[0], image.shape[1]), size)
-    return image if shape == image.shape[:2] else np.asarray(cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def scaled_shape(shape: tuple[int, int], size: int) -> tuple[int, int]:
-    """(H, W) scaled so that the longer side is at most `size` pixels (0: unchanged)."""
-    longer = max(shape)
-    if not size or longer <= size:
-        return shape
-    return max(1, round(shape[0] * size / longer)), max(1, round(shape[1] * size / longer))

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from handbone.data.cache import read_sample
 from handbone.data.dataset import network_image
-from handbone.data.prepare import scaled_shape
+from handbone.data.resize import scaled_shape
 from handbone.inference.probabilities import Probabilities
 
 Predictor = Callable[[Tensor], Tensor]  # (N, C_in, h, w) in 0..1 -> (N, C, h, w) probabilities
