@@ -47,7 +47,8 @@ def main() -> None:
     sample = read_sample(paths.cached_sample("test", key))
     polygons, _ = read_polygons(truth_file(Path(params.data.root), key), params.data.classes, sample.shape, params.data.allow_missing)
     truth = paint(polygons, sample.shape)
-    predicted = full_masks(Probabilities.load(paths.probabilities(paths.TEST_PROBABILITIES, key)), sample.shape, params.predict.threshold)
+    probabilities = Probabilities.load(paths.probabilities(paths.TEST_PROBABILITIES, key))
+    predicted = full_masks(probabilities, sample.shape, params.predict.threshold).boxed()
     image = cv2.resize(sample.image, sample.shape[::-1])
     panels = [np.repeat(image[..., None], 3, 2), coloured(image, truth), overlay(image, truth, predicted, params.data.classes, SIDE)]
     row = np.hstack([cv2.resize(panel, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for panel in panels])

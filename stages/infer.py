@@ -12,7 +12,8 @@ import torch
 from handbone import paths
 from handbone.data.layout import has_truth
 from handbone.errors import UserError, run
-from handbone.inference.predict import predict
+from handbone.inference.predict import Feed, predict
+from handbone.inference.probabilities import Probabilities
 from handbone.inference.tta import ensemble
 from handbone.inference.upsample import full_masks
 from handbone.models.storage import Settings, load_model, weights_hash
@@ -20,9 +21,9 @@ from handbone.params import Params, load_params
 from handbone.scoring.dice import COUNTS
 from handbone.scoring.metrics import summarise
 from handbone.submission.lineage import lineage
-from handbone.submission.rle import encode_boxed
+from handbone.submission.rle import encode_runs
 from handbone.submission.score import TestImage, score_submission, test_images
-from handbone.submission.table import image_rows, write_submission
+from handbone.submission.table import Row, image_rows, write_submission
 from handbone.tables import read_table, write_table
 
 
@@ -40,13 +41,17 @@ def infer(images: Mapping[str, TestImage], params: Params) -> list[Settings]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     models, settings = load_ensemble(params.folds, device)
     files = [paths.cached_sample("test", key) for key in images]
-    predictor = ensemble(models, params.predict.hflip)
-    found = predict(predictor, files, settings[0].size, settings[0].in_channels, params.predict.batch_size, device, "infer")
-    rows = []
-    for (key, (name, height, width)), probabilities in zip(images.items(), found, strict=True):
-        probabilities.save(paths.probabilities(paths.TEST_PROBABILITIES, key))
+    keys, sizes = list(images), list(images.values())
+
+    def finish(index: int, probabilities: Probabilities) -> list[Row]:
+        probabilities.save(paths.probabilities(paths.TEST_PROBABILITIES, keys[index]))
+        name, height, width = sizes[index]
         masks = full_masks(probabilities, (height, width), params.predict.threshold)
-        rows.append(image_rows(name, settings[0].classes, encode_boxed(masks)))
+        return image_rows(name, settings[0].classes, encode_runs(masks))
+
+    feed = Feed(settings[0].size, settings[0].in_channels, params.predict.batch_size, device)
+    found = predict(ensemble(models, params.predict.hflip), files, feed, finish, "infer")
+    rows = [row for rows in found for row in rows]
     write_submission(rows, paths.SUBMISSION)
     return settings
 

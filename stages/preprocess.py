@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from functools import partial
@@ -17,6 +16,7 @@ from handbone.data.layout import Sample, find_samples
 from handbone.data.prepare import Recipe, prepare
 from handbone.data.raster import PAINTER
 from handbone.errors import Problem, raise_if_any, run
+from handbone.hashing import file_hash
 from handbone.parallel import map_samples
 from handbone.params import load_params
 from handbone.tables import write_table
@@ -31,8 +31,8 @@ def build(sample: Sample, recipe: Recipe) -> tuple[Row, list[Problem]]:
         return {}, prepared
     path = paths.cached_sample(sample.subset, sample.key)
     write_sample(path, prepared)
-    areas = None if prepared.masks is None else prepared.masks.areas().tolist()
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    areas = None if prepared.masks is None else prepared.masks.unpack().areas().tolist()
+    digest = file_hash(path)
     row = {"subset": sample.subset, "key": sample.key, "person": sample.person, "image_name": sample.image.name}
     return row | {"height": prepared.shape[0], "width": prepared.shape[1], "sha256": digest, "areas": areas}, []
 

@@ -22,10 +22,10 @@ def case(key: str, dice: float, rows: pd.DataFrame, params: Params) -> Case:
     """The held-out image `key` with its truth and what was predicted; `rows`: its counts and Dice a class."""
     sample = read_sample(paths.cached_sample("train", key))
     probabilities = Probabilities.load(paths.probabilities(paths.OOF, key))
-    predicted = full_masks(probabilities, sample.shape, params.predict.threshold)
+    predicted = full_masks(probabilities, sample.shape, params.predict.threshold).boxed()
     if sample.masks is None:
         raise ValueError(f"{key} has no masks")
-    picture = png_data_uri(overlay(sample.image, sample.masks, predicted, params.data.classes))
+    picture = png_data_uri(overlay(sample.image, sample.masks.unpack(), predicted, params.data.classes))
     low = rows.nsmallest(3, "dice")
     return Case(key, dice, picture, "lowest: " + ", ".join(f"{row['class']} {row['dice']:.3f}" for _, row in low.iterrows()))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from multiprocessing import get_all_start_methods
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,20 @@ import pandas as pd
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 import handbone
 from handbone import paths
 from handbone.data.augment import Augmenter
-from handbone.data.dataset import EpochBatches, Recipe, TrainingSet
+from handbone.data.dataset import EpochBatches, Recipe, TrainingSet, collate
 from handbone.data.resize import scaled_shape
 from handbone.errors import UserError, run
-from handbone.inference.predict import predict, single
+from handbone.inference.predict import Feed, predict, single
+from handbone.memory import available_bytes
 from handbone.models import build_model
 from handbone.models.registry import canonical
 from handbone.models.storage import Settings, save_model
+from handbone.parallel import ahead
 from handbone.params import Params, load_params
 from handbone.scoring.dice import dice
 from handbone.scoring.heldout import heldout_counts
@@ -29,6 +33,7 @@ from handbone.tables import read_table, write_table
 from handbone.training.loop import Evaluate, Progress, Training, make_accelerator
 from handbone.training.resume import Checkpoint, content_key, resume_folder
 
+MEMORY_SHARE = 0.5  # of what is free, for the training images
 THRESHOLD = 0.5  # of the score that picks the best epoch; predict.threshold is tuned without training anew
 
 
@@ -59,20 +64,34 @@ def make_loader(train: pd.DataFrame, params: Params, seed: int) -> tuple[DataLoa
     scaled = [scaled_shape(shape, params.train.size) for shape in zip(train["height"], train["width"], strict=True)]
     canvas = (max(height for height, _ in scaled), max(width for _, width in scaled))
     channels = params.model.in_channels
-    recipe = Recipe(len(params.data.classes), channels, params.train.size, canvas, seed)
+    recipe = Recipe(channels, params.train.size, canvas, seed)
     samples = TrainingSet(train["file"].tolist(), recipe, Augmenter(params.train.augment, channels))
+    first_image, first_masks = samples.load(0)
+    if len(samples) * (first_image.nbytes + first_masks.bits.nbytes) < available_bytes() * MEMORY_SHARE:
+        loaded = ahead(samples.load, range(len(samples)))
+        samples.keep(list(tqdm(loaded, total=len(samples), desc="into memory", unit="image", leave=False)))
     batches = EpochBatches(len(samples), params.train.batch_size, seed)
     workers = params.machine.loaders
-    return DataLoader(samples, batch_sampler=batches, num_workers=workers, persistent_workers=workers > 0), batches
+    # forked, where that is to be had: spawned workers would each take a copy of the images in memory
+    context = "fork" if workers and "fork" in get_all_start_methods() else None
+    loader = DataLoader(
+        samples,
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        multiprocessing_context=context,
+    )
+    return loader, batches
 
 
 def make_evaluate(files: list[Path], params: Params, device: torch.device) -> Evaluate:
     """The mean full-resolution Dice of a model on the held-out images."""
+    feed = Feed(params.train.size, params.model.in_channels, params.train.batch_size, device)
 
     def evaluate(model: nn.Module) -> float:
-        found = predict(single(model), files, params.train.size, params.model.in_channels, params.train.batch_size, device)
-        counts = [heldout_counts(file, probabilities, THRESHOLD) for file, probabilities in zip(files, found, strict=True)]
-        return float(dice(np.stack(counts)).mean())
+        counts = predict(single(model), files, feed, lambda index, probabilities: heldout_counts(files[index], probabilities, THRESHOLD))
+        return float(dice(np.stack(list(counts))).mean())
 
     return evaluate
 

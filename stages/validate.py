@@ -8,7 +8,8 @@ import torch
 
 from handbone import paths
 from handbone.errors import run
-from handbone.inference.predict import predict
+from handbone.inference.predict import Feed, predict
+from handbone.inference.probabilities import Probabilities
 from handbone.inference.tta import ensemble
 from handbone.models.storage import load_model
 from handbone.params import Params, load_params
@@ -21,13 +22,14 @@ def validate_fold(fold: int, keys: list[str], params: Params, device: torch.devi
     """Save the probabilities of the fold's held-out images -> rows of key, class, tp, fp, fn, fold."""
     model, settings = load_model(paths.fold_model(fold))
     files = [paths.cached_sample("train", key) for key in keys]
-    predictor = ensemble([model.to(device)], params.predict.hflip)
-    found = predict(predictor, files, settings.size, settings.in_channels, params.predict.batch_size, device, f"validate fold {fold}")
-    tables = []
-    for key, file, probabilities in zip(keys, files, found, strict=True):
-        probabilities.save(paths.probabilities(paths.OOF, key))
-        counts = heldout_counts(file, probabilities, params.predict.threshold)
-        tables.append(counts_table(key, settings.classes, counts))
+
+    def finish(index: int, probabilities: Probabilities) -> pd.DataFrame:
+        probabilities.save(paths.probabilities(paths.OOF, keys[index]))
+        counts = heldout_counts(files[index], probabilities, params.predict.threshold)
+        return counts_table(keys[index], settings.classes, counts)
+
+    feed = Feed(settings.size, settings.in_channels, params.predict.batch_size, device)
+    tables = predict(ensemble([model.to(device)], params.predict.hflip), files, feed, finish, f"validate fold {fold}")
     return pd.concat(tables).assign(fold=fold)
 
 

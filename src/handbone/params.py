@@ -54,7 +54,7 @@ class PhantomParams(Section):
 
 
 class PreprocessParams(Section):
-    """The grid on which images are cached and masks are sampled for training; 0 is the native size."""
+    """The size at which images are cached; 0 is the native one. Masks are cached at full resolution."""
 
     size: Count
 

@@ -1,4 +1,8 @@
-"""Augmentation as data: albumentations transforms by name and arguments. The only module that knows albumentations."""
+"""Augmentation as data: albumentations transforms by name and arguments. The only module that knows albumentations.
+
+Masks are not given to the transforms. Where each pixel comes from is: three points, if all transforms are affine, else an image of
+coordinates. What the masks become is computed from that at full resolution (coverage.py).
+"""
 
 from __future__ import annotations
 
@@ -10,38 +14,76 @@ from typing import Any
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the import would ask the network for a newer release
 
 import albumentations as A
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handbone.data.coverage import OUTSIDE, Motion
 from handbone.errors import Problem, nearest, raise_if_any
 
 Pixels = NDArray[np.uint8]
-PROBE = 64
+PROBE, CELL = 64, 4  # pixels: the side of what a transform is tried on, and of the squares on it
+ALIKE = 0.85  # of a mask's pixels: transforms that move reach 0.9, those that reshape stay below 0.8
+FAR_OUTSIDE = -1e6  # a coordinate; mixed with true ones at the border it stays far below OUTSIDE
 
 
 class Augmenter:
-    """The transforms of `train.augment`, in order; image and packed masks move together, exactly."""
+    """The transforms of `train.augment`, in order, on the image; what moved is told as well."""
 
     def __init__(self, transforms: Sequence[Mapping[str, Mapping[str, Any]]], channels: int) -> None:
         """Build and try every transform; a `UserError` lists each that is unknown, refuses its arguments or would spoil a mask."""
-        built, problems = [], []
+        built, problems, affine = [], [], True
         for index, named in enumerate(transforms):
             where = f"params.yaml: train.augment, entry {index}"
             transform, found = _build(where, named)
-            problems += found or _try(where, named, transform, channels)
+            if not found:
+                fault, is_affine = _try(transform, channels)
+                affine = affine and is_affine
+                fix = "leave it out, or change its arguments"
+                what = f"{where} ({next(iter(named))})"
+                found = [Problem(what, f"a transform that moves masks, size kept, {channels} channels", fault, fix)] if fault else []
+            problems += found
             built.append(transform)
         raise_if_any(problems, "train.augment cannot be used")
-        self._compose = A.Compose(built)
+        self._affine = affine
+        self._compose = A.Compose(built, keypoint_params=_keypoints() if affine else None)
 
-    def __call__(self, image: Pixels, packed: Pixels, seed: int) -> tuple[Pixels, Pixels]:
-        """(H, W) or (H, W, 3) image and (H, W, B) packed masks -> both after the same moves, decided by `seed` alone."""
-        return _apply(self._compose, image, packed, seed)
+    def __call__(self, image: Pixels, seed: int) -> tuple[Pixels, Motion]:
+        """(H, W) or (H, W, 3) image -> the same after the moves that `seed` alone decides, and where its pixels come from."""
+        self._compose.set_random_seed(seed)
+        if self._affine:
+            moved, points = _move_points(self._compose, image)
+            return moved, _backward(points, image.shape)
+        moved, grid = _move_grid(self._compose, image)
+        return moved, grid
 
 
-def _apply(compose: A.Compose, image: Pixels, packed: Pixels, seed: int) -> tuple[Pixels, Pixels]:
-    compose.set_random_seed(seed)
-    moved = compose(image=image, mask=packed)
+def _keypoints() -> A.KeypointParams:
+    return A.KeypointParams(format="xy", remove_invisible=False)
+
+
+def _corners(shape: Sequence[int]) -> NDArray[np.float32]:
+    """Three corners of an image and, to see whether a motion is affine, the fourth and a point inside, as x, y."""
+    right, bottom = shape[1] - 1, shape[0] - 1
+    return np.array([[0, 0], [right, 0], [0, bottom], [right, bottom], [right / 3, bottom / 4]], np.float32)
+
+
+def _move_points(compose: A.Compose, image: Pixels) -> tuple[Pixels, NDArray[np.float64]]:
+    moved = compose(image=image, keypoints=_corners(image.shape))
+    return np.ascontiguousarray(moved["image"]), np.asarray(moved["keypoints"], np.float64)
+
+
+def _move_grid(compose: A.Compose, image: Pixels) -> tuple[Pixels, NDArray[np.float32]]:
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
+    moved = compose(image=image, mask=np.stack([columns, rows], -1).astype(np.float32))
     return np.ascontiguousarray(moved["image"]), np.ascontiguousarray(moved["mask"])
+
+
+def _backward(points: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64]:
+    """(2, 3): the affine matrix that leads from where the first three corners came to rest back to where they were."""
+    forward = np.vstack([points[:3].T, np.ones(3)])
+    back: NDArray[np.float64] = np.linalg.solve(forward.T, _corners(shape)[:3].astype(np.float64)).T
+    return back
 
 
 def _build(where: str, named: Mapping[str, Mapping[str, Any]]) -> tuple[Any, list[Problem]]:
@@ -55,34 +97,66 @@ def _build(where: str, named: Mapping[str, Mapping[str, Any]]) -> tuple[Any, lis
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # an argument that it does not know is a mere warning to albumentations
-            return getattr(A, name)(**arguments), []
+            return _for_coordinates(getattr(A, name)(**arguments)), []
     except (UserWarning, ValueError, TypeError) as error:
         return None, [Problem(f"{where} ({name})", "arguments that it takes", f"{dict(arguments)}: {error}", "mend the arguments")]
 
 
-def _try(where: str, named: Mapping[str, Mapping[str, Any]], transform: Any, channels: int) -> list[Problem]:
-    """Run the transform on a probe: each class must come out as if it had been moved alone, at the size it went in."""
-    ((name, _),) = named.items()
+def _for_coordinates(transform: Any) -> Any:
+    """The transform, so set that what it does to a mask is right for an image of coordinates."""
+    if hasattr(transform, "mask_interpolation"):
+        transform.mask_interpolation = cv2.INTER_LINEAR
+    if getattr(transform, "fill_mask", None) is not None:
+        transform.fill_mask = FAR_OUTSIDE
+    return transform
+
+
+def _try(transform: Any, channels: int) -> tuple[str, bool]:
+    """Run the transform on a probe, so that it acts each time -> what makes it useless (empty: nothing), and whether it is affine."""
     rng = np.random.default_rng(0)
+    cells = rng.random((PROBE // CELL, PROBE // CELL)) < 0.5
+    mask = np.kron(cells, np.ones((CELL, CELL))).astype(np.uint8)
     image = rng.integers(0, 256, (PROBE, PROBE) if channels == 1 else (PROBE, PROBE, 3), np.uint8)
-    packed = rng.integers(0, 256, (PROBE, PROBE, 4), np.uint8)
-    alone = A.Compose([transform], seed=0)
-    fault = ""
-    for seed in range(4):
-        try:
-            moved_image, moved = _apply(alone, image, packed, seed)
-            _, single = _apply(alone, image, _fourth(packed), seed)
-        except Exception as error:  # whatever it raises, the user chose the transform and can choose another
-            fault = f"{type(error).__name__}: {error}"
-            break
-        if moved_image.shape != image.shape or moved.shape != packed.shape:
-            fault = f"{moved_image.shape[0]}x{moved_image.shape[1]} pixels out of {PROBE}x{PROBE}"
-        elif not np.array_equal(_fourth(moved), single):
-            fault = "masks that it mixes"
-    fix = "leave it out, or let it use nearest interpolation and fill masks with 0"
-    return [Problem(f"{where} ({name})", f"image and masks moved alike, size kept, {channels} channels", fault, fix)] if fault else []
+    chance, affine = transform.p, True
+    transform.p = 1.0
+    try:
+        for seed in range(4):
+            fault, is_affine = _probe(transform, image, mask, seed)
+            affine = affine and is_affine
+            if fault:
+                return fault, False
+    except Exception as error:  # whatever it raises, the user chose the transform and can choose another
+        return f"{type(error).__name__}: {error}", False
+    finally:
+        transform.p = chance
+    return "", affine
 
 
-def _fourth(packed: Pixels) -> Pixels:
-    """(H, W, B) packed masks -> (H, W), class 3 alone as 0 and 1."""
-    return packed[..., 0] >> np.uint8(3) & np.uint8(1)
+def _probe(transform: Any, image: Pixels, mask: Pixels, seed: int) -> tuple[str, bool]:
+    """One draw: a mask must become what the coordinates say, and the coordinates tell whether the points do too."""
+    compose = A.Compose([transform], keypoint_params=_keypoints())
+    compose.set_random_seed(seed)
+    moved, grid = _move_grid(A.Compose([transform], seed=seed), image)
+    if moved.shape != image.shape or grid.shape[:2] != image.shape[:2]:
+        return f"{moved.shape[0]}x{moved.shape[1]} pixels out of {PROBE}x{PROBE}", False
+    inside = np.asarray((grid > OUTSIDE).all(-1), bool)
+    x, y = np.clip(np.rint(grid[inside]), 0, PROBE - 1).astype(int).T
+    as_mask = A.Compose([transform], seed=seed)(image=image, mask=mask.astype(np.float32))["mask"]
+    if ((as_mask > 0.5)[inside] == mask[y, x].astype(bool)).mean() < ALIKE:
+        return "masks that it reshapes", False
+    return "", _is_affine(grid, inside, _move_points(compose, image)[1])
+
+
+def _is_affine(grid: NDArray[np.float32], inside: NDArray[np.bool_], points: NDArray[np.float64]) -> bool:
+    """Whether the points moved by one matrix, and every pixel of the grid comes from where that says."""
+    corners = np.hstack([_corners(grid.shape), np.ones((5, 1))])
+    if len(points) != 5 or abs(np.linalg.det(np.hstack([points[:3], np.ones((3, 1))]))) < 1:
+        return False
+    matrix = _backward(points, grid.shape)
+    back = np.hstack([points, np.ones((5, 1))]) @ matrix.T
+    rows, columns = np.mgrid[: grid.shape[0], : grid.shape[1]]
+    told = np.stack([columns, rows, np.ones_like(rows)], -1) @ matrix.T
+    border = np.minimum(told, [grid.shape[1] - 1, grid.shape[0] - 1] - told).min(-1)  # from the image's rim inwards, in pixels
+    # OpenCV warps in steps of 1/32 pixel
+    agree = np.abs(told - grid)[inside & (border > 1)].max(initial=0) < 0.05
+    return bool(np.abs(back - corners[:, :2]).max() < 1e-2 and agree and inside[border > 1].all() and not inside[border < -1.5].any())

@@ -1,61 +1,87 @@
-"""Cached samples -> what the network is fed: images and coverage targets as uint8."""
+"""Cached samples -> what the network is fed: images, and coverage cut to boxes, as uint8."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from handbone.data.augment import Augmenter
 from handbone.data.cache import read_sample
-from handbone.data.coverage import coverage, sample_packed
+from handbone.data.coverage import Coverage, coverage
+from handbone.data.packed import PackedMasks
 from handbone.data.resize import scaled_shape
 
 Pixels = NDArray[np.uint8]
 Ticket = tuple[int, int]  # (epoch, index): a worker process needs no other state to draw the same augmentation again
+Source = tuple[Pixels, PackedMasks]  # the image at the network's size, its masks at full resolution
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """classes: number of masks; channels: 1 or 3; size: longer side in pixels; canvas: (h, w) that every image is padded to."""
+    """channels: 1 or 3; size: longer side in pixels; canvas: (h, w) that every image is padded to; seed: of the augmentation."""
 
-    classes: int
     channels: int
     size: int
     canvas: tuple[int, int]
     seed: int
 
 
-class TrainingSet(Dataset[tuple[Tensor, Tensor]]):
+class Batch(NamedTuple):
+    """N samples. NumPy, not tensors: those would pass from a worker through shared memory, of which a container has little.
+
+    images: (N, C_in, h, w) uint8; boxes: (N, C, 4) int32 and values: uint8, every sample's `Coverage`, values one sample after the other.
+    """
+
+    images: Pixels
+    boxes: NDArray[np.int32]
+    values: Pixels
+
+
+class TrainingSet(Dataset[tuple[Pixels, Coverage]]):
     """Augmented samples, by (epoch, index)."""
 
     def __init__(self, files: Sequence[Path], recipe: Recipe, augmenter: Augmenter) -> None:
         self._files, self._recipe, self._augmenter = files, recipe, augmenter
+        self._kept: list[Source] = []
+
+    def keep(self, sources: list[Source]) -> None:
+        """Draw from memory from now on: `sources` are what `load` gives for each index."""
+        self._kept = sources
+
+    def load(self, index: int) -> Source:
+        """The sample as it is before augmentation, from its file."""
+        sample = read_sample(self._files[index])
+        if sample.masks is None:
+            raise ValueError(f"{self._files[index]} has no masks")
+        return resized(sample.image, scaled_shape(sample.shape, self._recipe.size)), sample.masks
 
     def __len__(self) -> int:
         return len(self._files)
 
-    def __getitem__(self, ticket: Ticket) -> tuple[Tensor, Tensor]:
-        """-> image (C_in, h, w) uint8 and coverage (C, h, w) uint8 (255: the whole pixel), padded with 0 to the canvas."""
+    def __getitem__(self, ticket: Ticket) -> tuple[Pixels, Coverage]:
+        """-> image (C_in, h, w) uint8, padded with 0 to the canvas, and its coverage, C maps."""
         epoch, index = ticket
-        recipe = self._recipe
-        sample = read_sample(self._files[index])
-        if sample.masks is None:
-            raise ValueError(f"{self._files[index]} has no masks")
-        packed = sample_packed(sample.masks.packed(), (sample.image.shape[0], sample.image.shape[1]))
-        seed = int(np.random.SeedSequence([recipe.seed, epoch, index]).generate_state(1)[0])
-        image, packed = self._augmenter(sample.image, packed, seed)
-        shape = scaled_shape(sample.shape, recipe.size)
-        stacks = network_image(image, shape, recipe.channels), coverage(packed, recipe.classes, shape)
-        padded_image, padded_target = (torch.from_numpy(_pad(stack, recipe.canvas)) for stack in stacks)
-        return padded_image, padded_target
+        image, masks = self._kept[index] if self._kept else self.load(index)
+        seed = int(np.random.SeedSequence([self._recipe.seed, epoch, index]).generate_state(1)[0])
+        moved, motion = self._augmenter(image, seed)
+        target = coverage(masks, (image.shape[0], image.shape[1]), motion)
+        padded = np.zeros((self._recipe.channels, *self._recipe.canvas), np.uint8)
+        padded[:, : image.shape[0], : image.shape[1]] = channels_first(moved)  # grey is repeated where 3 channels are asked for
+        return padded, target
+
+
+def collate(samples: Sequence[tuple[Pixels, Coverage]]) -> Batch:
+    """N samples -> one batch."""
+    targets = [target for _, target in samples]
+    values = np.concatenate([target.values for target in targets])
+    return Batch(np.stack([image for image, _ in samples]), np.stack([target.boxes for target in targets]), values)
 
 
 class EpochBatches:
@@ -75,13 +101,11 @@ class EpochBatches:
             yield [(self.epoch, int(index)) for index in batch]
 
 
-def network_image(image: Pixels, shape: tuple[int, int], channels: int) -> Pixels:
-    """(H, W) or (H, W, 3) -> (channels, h, w): averaged over areas; grey repeated where 3 channels are asked for."""
-    if image.shape[:2] != shape:
-        image = np.asarray(cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
-    stacked = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
-    return np.array(np.broadcast_to(stacked, (channels, *shape)))  # a copy: torch wants memory that it may write
+def resized(image: Pixels, shape: tuple[int, int]) -> Pixels:
+    """(H, W) or (H, W, 3) -> (h, w) or (h, w, 3), averaged over areas."""
+    return image if image.shape[:2] == shape else np.asarray(cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _pad(stack: Pixels, canvas: tuple[int, int]) -> Pixels:
-    return np.pad(stack, ((0, 0), (0, canvas[0] - stack.shape[1]), (0, canvas[1] - stack.shape[2])))
+def channels_first(image: Pixels) -> Pixels:
+    """(h, w) -> (1, h, w), (h, w, 3) -> (3, h, w)."""
+    return image[None] if image.ndim == 2 else image.transpose(2, 0, 1)

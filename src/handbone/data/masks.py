@@ -1,4 +1,4 @@
-"""Multi-label masks in the two forms that the project keeps them: boxed (a crop a class) and packed (a bit a class)."""
+"""Multi-label masks as boxes and crops, the form in which they are painted and drawn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
-PLANE_BITS = 32
 
 
 @dataclass(frozen=True)
@@ -47,17 +46,6 @@ class BoxedMasks:
         """(C,) pixels."""
         return np.array([np.count_nonzero(crop) for crop in self.crops], np.int64)
 
-    def intersections(self, other: BoxedMasks) -> NDArray[np.int64]:
-        """(C,) pixels that class c of both holds."""
-        return np.array([_overlap(*pair) for pair in zip(self.boxes, self.crops, other.boxes, other.crops, strict=True)], np.int64)
-
-    def packed(self) -> NDArray[np.uint8]:
-        """-> (H, W, 4·P) uint8, bit c % 8 of byte c // 8 = class c; P planes of 32 classes, 4 bytes each."""
-        planes = np.zeros((*self.shape, 4 * -(-len(self.crops) // PLANE_BITS)), np.uint8)
-        for index, ((y0, x0, y1, x1), crop) in enumerate(zip(self.boxes, self.crops, strict=True)):
-            planes[y0:y1, x0:x1, index // 8] |= crop.view(np.uint8) << (index % 8)
-        return planes
-
 
 def _tighten(y: int, x: int, crop: Mask) -> tuple[int, int, Mask]:
     rows, columns = np.flatnonzero(crop.any(1)), np.flatnonzero(crop.any(0))
@@ -65,13 +53,3 @@ def _tighten(y: int, x: int, crop: Mask) -> tuple[int, int, Mask]:
         return 0, 0, np.zeros((0, 0), bool)
     (top, bottom), (left, right) = rows[[0, -1]], columns[[0, -1]]
     return y + int(top), x + int(left), np.ascontiguousarray(crop[top : bottom + 1, left : right + 1])
-
-
-def _overlap(a: NDArray[np.int32], crop_a: Mask, b: NDArray[np.int32], crop_b: Mask) -> int:
-    y0, x0 = np.maximum(a[:2], b[:2])
-    y1, x1 = np.minimum(a[2:], b[2:])
-    if y0 >= y1 or x0 >= x1:
-        return 0
-    part_a = crop_a[y0 - a[0] : y1 - a[0], x0 - a[1] : x1 - a[1]]
-    part_b = crop_b[y0 - b[0] : y1 - b[0], x0 - b[1] : x1 - b[1]]
-    return int(np.count_nonzero(part_a & part_b))

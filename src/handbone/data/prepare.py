@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from handbone.data.annotation import read_polygons
 from handbone.data.cache import CachedSample
 from handbone.data.layout import Sample
+from handbone.data.packed import PackedMasks
 from handbone.data.raster import paint
 from handbone.data.resize import shrink
 from handbone.errors import Problem
@@ -42,7 +43,7 @@ def prepare(sample: Sample, recipe: Recipe) -> CachedSample | list[Problem]:
         polygons, problems = read_polygons(sample.annotation, recipe.classes, shape, recipe.allow_missing)
         if problems:
             return problems
-        masks = paint(polygons, shape)
+        masks = PackedMasks.pack(paint(polygons, shape))
     return CachedSample(shrink(image, recipe.size), shape, masks)
 
 

@@ -1,20 +1,39 @@
-"""Cached samples -> probabilities, batch by batch, for whatever gives probabilities for images."""
+"""Cached samples -> probabilities, batch by batch, for whatever gives probabilities for images.
+
+Three things go on at once: threads read the next images, the network runs, threads finish what came out of it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from handbone.data.cache import read_sample
-from handbone.data.dataset import network_image
+from handbone.data.dataset import channels_first, resized
 from handbone.data.resize import scaled_shape
 from handbone.inference.probabilities import Probabilities
+from handbone.parallel import ahead
 
 Predictor = Callable[[Tensor], Tensor]  # (N, C_in, h, w) in 0..1 -> (N, C, h, w) probabilities
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Feed:
+    """How images reach the network: longer side in pixels, 1 or 3 channels, images in a batch, the device."""
+
+    size: int
+    channels: int
+    batch_size: int
+    device: torch.device
 
 
 def single(model: nn.Module) -> Predictor:
@@ -22,26 +41,56 @@ def single(model: nn.Module) -> Predictor:
     return lambda images: model(images).sigmoid()
 
 
-@torch.inference_mode()
 def predict(
-    predictor: Predictor, files: Sequence[Path], size: int, channels: int, batch_size: int, device: torch.device, desc: str | None = None
-) -> Iterator[Probabilities]:
-    """The probabilities of each cached sample, at the network's resolution: the longer side `size` pixels.
+    predictor: Predictor, files: Sequence[Path], feed: Feed, finish: Callable[[int, Probabilities], Result], desc: str | None = None
+) -> Iterator[Result]:
+    """`finish(index, probabilities)` for each cached sample, in order; probabilities at the network's resolution.
 
-    With `desc`, a progress bar. Images of different shapes never share a batch.
+    `finish` is called in threads, while the network runs. With `desc`, a progress bar.
+    Images of different shapes never share a batch.
     """
-    images = iter(tqdm(files, desc=desc, unit="image", disable=desc is None))
-    for batch in _batches((_load(file, size, channels) for file in images), batch_size):
-        inputs = torch.stack(batch).to(device).float().div_(255).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            maps = predictor(inputs)
-        for dense in maps.float().mul(255).round().to(torch.uint8).cpu().numpy():
-            yield Probabilities.from_dense(dense)
+    images = ahead(lambda file: _load(file, feed), files)
+    maps = _maps(predictor, _batches(images, feed.batch_size), feed.device)
+    results = ahead(lambda numbered: finish(numbered[0], Probabilities.from_dense(numbered[1])), enumerate(maps))
+    return iter(tqdm(results, total=len(files), desc=desc, unit="image", disable=desc is None))
 
 
-def _load(file: Path, size: int, channels: int) -> Tensor:
+@torch.inference_mode()
+def _maps(predictor: Predictor, batches: Iterable[list[Tensor]], device: torch.device) -> Iterator[NDArray[np.uint8]]:
+    """Each image's (C, h, w) probabilities, 255 for certainty; a GPU has the next batch before the last one's are fetched."""
+    queued: Callable[[], Tensor] | None = None
+    for batch in batches:
+        following = _queue(predictor, torch.stack(batch), device)
+        if queued is not None:
+            yield from queued().numpy()
+        queued = following
+    if queued is not None:
+        yield from queued().numpy()
+
+
+def _queue(predictor: Predictor, images: Tensor, device: torch.device) -> Callable[[], Tensor]:
+    """Start the network on uint8 images -> a function that waits for the result, uint8 in the host's memory."""
+    on_gpu = device.type == "cuda"
+    inputs = (images.pin_memory() if on_gpu else images).to(device, non_blocking=True)
+    with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu):
+        maps = predictor(inputs.float().div_(255).contiguous(memory_format=torch.channels_last))
+    quantised = maps.float().mul_(255).round_().to(torch.uint8).contiguous()
+    if not on_gpu:
+        return lambda: quantised
+    host = quantised.to("cpu", non_blocking=True)
+    copied = torch.cuda.current_stream().record_event()  # type: ignore[no-untyped-call]
+
+    def wait() -> Tensor:
+        copied.synchronize()
+        return host
+
+    return wait
+
+
+def _load(file: Path, feed: Feed) -> Tensor:
     sample = read_sample(file)
-    return torch.from_numpy(network_image(sample.image, scaled_shape(sample.shape, size), channels))
+    image = channels_first(resized(sample.image, scaled_shape(sample.shape, feed.size)))
+    return torch.from_numpy(np.array(np.broadcast_to(image, (feed.channels, *image.shape[1:]))))  # a copy: torch wants to own it
 
 
 def _batches(images: Iterator[Tensor], batch_size: int) -> Iterator[list[Tensor]]:

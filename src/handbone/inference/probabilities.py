@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from handbone.compiled import kernel
+
 
 @dataclass(frozen=True)
 class Probabilities:
@@ -23,21 +25,17 @@ class Probabilities:
     @classmethod
     def from_dense(cls, maps: NDArray[np.uint8]) -> Probabilities:
         """(C, h, w) uint8 -> cropped."""
-        boxes = np.array([_box(plane) for plane in maps], np.int32)
+        boxes = _boxes(np.ascontiguousarray(maps))
         crops = [plane[y0:y1, x0:x1].ravel() for plane, (y0, x0, y1, x1) in zip(maps, boxes, strict=True)]
         return cls((maps.shape[1], maps.shape[2]), boxes, np.concatenate(crops))
-
-    def crops(self) -> list[NDArray[np.uint8]]:
-        """C maps of the boxes' shapes."""
-        sizes = self.boxes[:, 2:] - self.boxes[:, :2]
-        pieces = np.split(self.values, np.cumsum(sizes.prod(1))[:-1])
-        return [piece.reshape(size) for piece, size in zip(pieces, sizes, strict=True)]
 
     def dense(self) -> NDArray[np.uint8]:
         """-> (C, h, w) uint8."""
         maps = np.zeros((len(self.boxes), *self.shape), np.uint8)
-        for plane, (y0, x0, y1, x1), crop in zip(maps, self.boxes, self.crops(), strict=True):
-            plane[y0:y1, x0:x1] = crop
+        sizes = (self.boxes[:, 2:] - self.boxes[:, :2]).prod(1)
+        pieces = np.split(self.values, np.cumsum(sizes)[:-1])
+        for plane, (y0, x0, y1, x1), piece in zip(maps, self.boxes, pieces, strict=True):
+            plane[y0:y1, x0:x1] = piece.reshape(y1 - y0, x1 - x0)
         return maps
 
     def save(self, path: Path) -> None:
@@ -53,6 +51,30 @@ class Probabilities:
             return cls((height, width), arrays["boxes"], arrays["values"])
 
 
-def _box(plane: NDArray[np.uint8]) -> tuple[int, int, int, int]:
-    rows, columns = np.flatnonzero(plane.any(1)), np.flatnonzero(plane.any(0))
-    return (int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1) if len(rows) else (0, 0, 0, 0)
+@kernel
+def _boxes(maps: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """(C, h, w) -> (C, 4), each map's bounding box; all zero where it is."""
+    classes, height, width = maps.shape
+    boxes = np.zeros((classes, 4), np.int32)
+    columns = np.empty(width, np.uint8)
+    for index in range(classes):
+        columns[:] = 0
+        top, bottom = -1, -1
+        for y in range(height):
+            any_set = np.uint8(0)
+            row = maps[index, y]
+            for x in range(width):  # no way out at the first hit, so that it runs many pixels at a time
+                any_set |= row[x]
+            if any_set:
+                top = y if top < 0 else top
+                bottom = y
+                for x in range(width):
+                    columns[x] |= row[x]
+        if top >= 0:
+            left, right = 0, width
+            while columns[left] == 0:
+                left += 1
+            while columns[right - 1] == 0:
+                right -= 1
+            boxes[index, 0], boxes[index, 1], boxes[index, 2], boxes[index, 3] = top, left, bottom + 1, right
+    return boxes

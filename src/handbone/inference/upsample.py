@@ -1,63 +1,159 @@
-"""Probabilities at the network's resolution -> masks at full resolution, without ever holding C x H x W floats.
+"""Probabilities at the network's resolution -> masks at full resolution, straight to runs: no plane of either is ever unfolded.
 
-Bilinear and centre-aligned, as torch's interpolate(align_corners=False). A pixel can pass the threshold only where one of its four
-sources does, so each class is upsampled inside the box of those, one source pixel wider; the result is that of the whole map.
+Bilinear and centre-aligned, as torch's interpolate(align_corners=False), in whole numbers: a full-resolution pixel lies at a multiple
+of 1 / (2·H) between two low-resolution rows, so its probability is a whole number of 1 / (4·H·W) of the steps of uint8, and is compared
+with the threshold without any rounding.
 """
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
-from handbone.data.masks import BoxedMasks, Mask
+from handbone.compiled import kernel
+from handbone.data.runs import Runs, Spans, collect, step
 from handbone.inference.probabilities import Probabilities
 
+Ints = NDArray[np.int64]
 
-def full_masks(probabilities: Probabilities, shape: tuple[int, int], threshold: float) -> BoxedMasks:
+
+def full_masks(probabilities: Probabilities, shape: tuple[int, int], threshold: float) -> Runs:
     """C maps at (h, w) -> C masks at (H, W): where the upsampled probability is above `threshold` (0..1)."""
-    level = np.float32(threshold * 255)
-    corners, crops = [], []
-    for (y0, x0, _, _), crop in zip(probabilities.boxes, probabilities.crops(), strict=True):
-        corner, mask = _class_mask(crop, (int(y0), int(x0)), probabilities.shape, shape, level)
-        corners.append(corner)
-        crops.append(mask)
-    return BoxedMasks.from_crops(shape, corners, crops)
+    (small_h, small_w), (full_h, full_w) = probabilities.shape, shape
+    level = threshold * 255
+    # of a source, of two rows blended, of two of those: each in steps of its own, and above the level means above its floor
+    levels = (math.floor(level), math.floor(level * 2 * full_h), math.floor(level * 4 * full_h * full_w))
+    axes = _axis(small_h, full_h), _axis(small_w, full_w)
+    boxes = probabilities.boxes.astype(np.int64)
+    return Runs(shape, *collect(lambda spans: _upsampled_runs(boxes, probabilities.values, *axes, levels, spans)))
 
 
-def _class_mask(
-    crop: NDArray[np.uint8], corner: tuple[int, int], small: tuple[int, int], full: tuple[int, int], level: np.float32
-) -> tuple[tuple[int, int], Mask]:
-    above = crop > level
-    if not above.any():
-        return (0, 0), np.zeros((0, 0), bool)
-    windows = [_window(np.flatnonzero(above.any(1 - axis)) + corner[axis], small[axis], full[axis]) for axis in (0, 1)]
-    (top, bottom), (left, right) = windows
-    upper, lower, down = _sources(np.arange(top, bottom), small[0], full[0])
-    before, after, across = _sources(np.arange(left, right), small[1], full[1])
-    padded = np.zeros((int(lower[-1] - upper[0]) + 1, int(after[-1] - before[0]) + 1), np.float32)
-    _paste(padded, crop, (corner[0] - int(upper[0]), corner[1] - int(before[0])))
-    rows = padded[upper - upper[0]] * (1 - down)[:, None] + padded[lower - upper[0]] * down[:, None]
-    values = rows[:, before - before[0]] * (1 - across) + rows[:, after - before[0]] * across
-    return (top, left), values > level
+@lru_cache
+def _axis(small: int, full: int) -> tuple[Ints, Ints, Ints]:
+    """Along one axis: the first source of each of `full` pixels and the weight of the one behind it, in steps of 1 / (2·full);
+    and for each of `small` sources the first pixel that has it, or one behind it, as its first source (one entry more: `full`).
+    """
+    centres = np.clip((2 * np.arange(full) + 1) * small - full, 0, 2 * full * (small - 1))
+    first = centres // (2 * full)
+    return first, centres - first * 2 * full, np.searchsorted(first, np.arange(small + 1))
 
 
-def _window(positions: NDArray[np.intp], small: int, full: int) -> tuple[int, int]:
-    """The full-resolution pixels, end exclusive, that have one of the low-resolution `positions` among their sources."""
-    scale = full / small
-    return max(0, int((positions[0] - 0.5) * scale - 0.5)), min(full, int((positions[-1] + 1.5) * scale - 0.5) + 2)
+@kernel
+def _upsampled_runs(
+    boxes: Ints,
+    values: NDArray[np.uint8],
+    rows: tuple[Ints, Ints, Ints],
+    columns: tuple[Ints, Ints, Ints],
+    levels: tuple[int, int, int],
+    spans: Spans,
+) -> tuple[Ints, int]:
+    splits = np.zeros(len(boxes) + 1, np.int64)
+    blend = np.zeros(len(columns[2]) + 1, np.int64)
+    count, position = 0, 0
+    for index in range(len(boxes)):
+        y0, x0, y1, x1 = boxes[index]
+        crop = values[position : position + (y1 - y0) * (x1 - x0)].reshape((y1 - y0, x1 - x0))
+        position += crop.size
+        count = _class_runs(crop, y0, x0, rows, columns, levels, blend, spans, count)
+        splits[index + 1] = count
+    return splits, count
 
 
-def _sources(pixels: NDArray[np.intp], small: int, full: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """For each full-resolution pixel its two low-resolution sources along one axis, and the weight of the second."""
-    centres = np.clip((pixels + 0.5) * (small / full) - 0.5, 0, small - 1)
-    first = np.floor(centres).astype(np.intp)
-    return first, np.minimum(first + 1, small - 1), (centres - first).astype(np.float32)
+@kernel
+def _class_runs(
+    crop: NDArray[np.uint8],
+    y0: int,
+    x0: int,
+    rows: tuple[Ints, Ints, Ints],
+    columns: tuple[Ints, Ints, Ints],
+    levels: tuple[int, int, int],
+    blend: Ints,
+    spans: Spans,
+    count: int,
+) -> int:
+    """Append the runs of one class, whose map is `crop` at (y0, x0) and 0 around it."""
+    first, unit = count, 2 * len(rows[0])
+    above = _columns_above(crop, levels[0])
+    for source in range(max(y0 - 1, 0), y0 + crop.shape[0]):  # the pixels between this low-resolution row and the next
+        upper, lower = source - y0, source - y0 + 1
+        left, right = _joined(above, upper, lower)
+        if left == right:
+            continue
+        start, stop = max(x0 + left - 1, 0), x0 + right
+        for row in range(rows[2][source], rows[2][source + 1]):
+            blend[: stop - start + 1] = 0
+            _add_row(crop, upper, unit - rows[1][row], start - x0, blend[: stop - start + 1])
+            _add_row(crop, lower, rows[1][row], start - x0, blend[: stop - start + 1])
+            count = _row_runs(blend, start, stop, columns, row, levels, first, spans, count)
+    return count
 
 
-def _paste(target: NDArray[np.float32], crop: NDArray[np.uint8], corner: tuple[int, int]) -> None:
-    """Copy the part of `crop` that falls into `target` when its corner lies at `corner` (y, x), which may be outside."""
-    spans = []
-    for start, length, room in zip(corner, crop.shape, target.shape, strict=True):
-        spans.append((slice(max(0, start), max(0, min(room, start + length))), slice(max(0, -start), max(0, min(length, room - start)))))
-    (rows, crop_rows), (columns, crop_columns) = spans
-    target[rows, columns] = crop[crop_rows, crop_columns]
+@kernel
+def _columns_above(crop: NDArray[np.uint8], level: int) -> Ints:
+    """(rows, 2): the range of columns outside of which nothing in the row is above the level, end exclusive; 0, 0 where nothing is."""
+    ranges = np.zeros((crop.shape[0], 2), np.int64)
+    for row in range(crop.shape[0]):
+        highest = np.uint8(0)
+        for column in range(crop.shape[1]):  # no way out at the first hit, so that it runs many pixels at a time
+            highest = max(highest, crop[row, column])
+        if highest > level:
+            left, right = 0, crop.shape[1]
+            while crop[row, left] <= level:
+                left += 1
+            while crop[row, right - 1] <= level:
+                right -= 1
+            ranges[row, 0], ranges[row, 1] = left, right
+    return ranges
+
+
+@kernel
+def _joined(above: Ints, upper: int, lower: int) -> tuple[int, int]:
+    """The range that holds those of two rows, of which either may lie outside the crop."""
+    left, right = 0, 0
+    for row in (upper, lower):
+        if 0 <= row < len(above) and above[row, 0] < above[row, 1]:
+            left = above[row, 0] if left == right else min(left, above[row, 0])
+            right = max(right, above[row, 1])
+    return left, right
+
+
+@kernel
+def _add_row(crop: NDArray[np.uint8], row: int, weight: int, start: int, blend: Ints) -> None:
+    """Add the crop's row, from its column `start` on, times its weight to `blend`; outside the crop there is nothing to add."""
+    if 0 <= row < crop.shape[0]:
+        for column in range(max(0, start), min(crop.shape[1], start + len(blend))):
+            blend[column - start] += weight * crop[row, column]
+
+
+@kernel
+def _row_runs(
+    blend: Ints,
+    start: int,
+    stop: int,
+    columns: tuple[Ints, Ints, Ints],
+    row: int,
+    levels: tuple[int, int, int],
+    first: int,
+    spans: Spans,
+    count: int,
+) -> int:
+    """Append the runs of one full-resolution row between the sources start:stop, with nothing above the level outside;
+    blend: the values at those and at the one behind them.
+    """
+    width = len(columns[0])
+    begun, pixel = -1, columns[2][start]
+    for source in range(start, stop):
+        one, other, end = blend[source - start], blend[source - start + 1], columns[2][source + 1]
+        inside = one > levels[1]
+        if inside == (other > levels[1]):  # then every pixel between the two is on the same side of the threshold
+            begun, count = step(inside, begun, row * width + pixel, first, spans, count)
+        else:
+            for between in range(pixel, end):
+                weight = columns[1][between]
+                inside = one * (2 * width - weight) + other * weight > levels[2]
+                begun, count = step(inside, begun, row * width + between, first, spans, count)
+        pixel = end
+    return step(False, begun, row * width + pixel, first, spans, count)[1]

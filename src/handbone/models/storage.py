@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from handbone.errors import UserError
+from handbone.hashing import file_hash
 from handbone.models import build_model
 from handbone.models.uniform import UniformModel
 
@@ -52,4 +52,4 @@ def load_model(folder: Path) -> tuple[UniformModel, Settings]:
 
 def weights_hash(folder: Path) -> str:
     """SHA-256 of the weights' file."""
-    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    return file_hash(folder / WEIGHTS)

@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from handbone.data.masks import BoxedMasks
+from handbone.data.runs import Runs
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -178,7 +179,8 @@ def _outlines(masks: BoxedMasks, size: tuple[int, ...]) -> Picture:
 def _name_worst(picture: Picture, truth: BoxedMasks, predicted: BoxedMasks, classes: Sequence[str]) -> None:
     """Write the names of the worst few classes beside their masks on (h, w, 3)."""
     total = (truth.areas() + predicted.areas()).astype(float)
-    dice = np.divide(2 * truth.intersections(predicted), total, out=np.ones_like(total), where=total > 0)
+    shared = Runs.from_boxed(truth).intersections(Runs.from_boxed(predicted))
+    dice = np.divide(2 * shared, total, out=np.ones_like(total), where=total > 0)
     worst = [index for index in np.argsort(dice, kind="stable")[:LABELS] if dice[index] < LABEL_BELOW]
     boxes = np.where(truth.areas()[:, None] > 0, truth.boxes, predicted.boxes) * (picture.shape[0] / truth.shape[0])
     lowest = 0.0

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from handbone.data.masks import BoxedMasks
+from handbone.data.runs import Runs
 
 EPS = 1e-4
 COUNTS = ["tp", "fp", "fn"]
 
 
-def count(predicted: BoxedMasks, truth: BoxedMasks) -> NDArray[np.int64]:
+def count(predicted: Runs, truth: Runs) -> NDArray[np.int64]:
     """Two stacks of C masks of one image -> (C, 3) pixels: true positive, false positive, false negative."""
     both = predicted.intersections(truth)
     return np.stack([both, predicted.areas() - both, truth.areas() - both], 1)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbone.data.cache import read_masks
+from handbone.data.runs import Runs
 from handbone.inference.probabilities import Probabilities
 from handbone.inference.upsample import full_masks
 from handbone.scoring.dice import count
@@ -18,4 +19,4 @@ def heldout_counts(file: Path, probabilities: Probabilities, threshold: float) -
     truth = read_masks(file)
     if truth is None:
         raise ValueError(f"{file} has no masks")
-    return count(full_masks(probabilities, truth.shape, threshold), truth)
+    return count(full_masks(probabilities, truth.shape, threshold), Runs.from_packed(truth))

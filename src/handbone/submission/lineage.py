@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+from handbone.hashing import file_hash
 
 
 def git_revision() -> dict[str, Any]:

@@ -2,58 +2,103 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from handbone.data.masks import BoxedMasks, Mask
+from handbone.compiled import kernel
+from handbone.data.masks import Mask
+from handbone.data.runs import Runs, Spans
 from handbone.errors import UserError
+
+DIGITS = 20  # at most, of a 64-bit number with the blank behind it
+BLANK, ZERO = 32, 48  # in ASCII
 
 
 def encode(masks: Mask) -> list[str]:
     """(C, H, W) bool -> C strings; an empty mask is an empty string."""
-    return encode_boxed(BoxedMasks.from_dense(np.asarray(masks, bool)))
+    return encode_runs(Runs.from_dense(np.asarray(masks, bool)))
 
 
-def encode_boxed(masks: BoxedMasks) -> list[str]:
-    """C boxed masks -> C strings, without unfolding any of them."""
-    return [_encode_crop(crop, int(box[0]), int(box[1]), masks.shape[1]) for crop, box in zip(masks.crops, masks.boxes, strict=True)]
-
-
-def _encode_crop(crop: Mask, top: int, left: int, width: int) -> str:
-    if not crop.size:
-        return ""
-    edges = np.zeros((crop.shape[0], crop.shape[1] + 2), np.int8)
-    edges[:, 1:-1] = crop
-    change = np.diff(edges, axis=1)
-    rows, starts = np.nonzero(change == 1)
-    ends = np.nonzero(change == -1)[1]
-    first = (rows + top) * width + left + starts  # row-major: the grader flattens in C order, unlike COCO
-    last = first + ends - starts
-    joined = first[1:] == last[:-1]  # a run that reaches the right border goes on in the next row
-    first, last = first[np.r_[True, ~joined]], last[np.r_[~joined, True]]
-    return " ".join(map(str, np.stack([first + 1, last - first], 1).ravel().tolist()))
+def encode_runs(masks: Runs) -> list[str]:
+    """C masks as runs -> C strings."""
+    text = np.empty(2 * DIGITS * len(masks.spans), np.uint8)
+    ends = _write(masks.splits, masks.spans, text)
+    letters = text[: ends[-1]].tobytes().decode("ascii")
+    return [letters[start:end].rstrip() for start, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
 
 
 def decode(text: str, height: int, width: int) -> Mask:
     """A string -> (H, W) bool. Raises `UserError` for what is no run-length encoding of such a mask."""
-    starts, lengths = _runs(text, height * width)
-    flat = np.zeros(height * width + 1, np.int8)
-    flat[starts] += 1
-    flat[starts + lengths] -= 1
-    return np.cumsum(flat[:-1], dtype=np.int8).astype(bool).reshape(height, width)
+    mask: Mask = decode_runs([text], height, width).boxed().dense()[0]
+    return mask
 
 
-def _runs(text: str, pixels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The runs' starts, from 0, and lengths."""
-    fix = "check the file, and the size of the image"
-    expected = f"RLE: expected pairs of start and length, rising and inside 1 to {pixels}; found {text[:40]!r}; {fix}"
-    try:
-        numbers = np.array(text.split(), np.int64)
-    except (ValueError, OverflowError):
-        raise UserError(expected) from None
-    starts, lengths = numbers[::2] - 1, numbers[1::2]
-    if len(numbers) % 2 or (numbers < 1).any() or (numbers > pixels).any():
-        raise UserError(expected)
-    if (np.append(starts[1:], pixels) < starts + lengths).any():
-        raise UserError(expected)
-    return starts, lengths
+def decode_runs(texts: Sequence[str], height: int, width: int) -> Runs:
+    """C strings -> C masks of one (H, W) image. Raises `UserError` for the first that is no run-length encoding of such a mask."""
+    spans = np.empty((sum(len(text) for text in texts) // 2 + len(texts), 2), np.int64)
+    splits = np.zeros(len(texts) + 1, np.int64)
+    for index, text in enumerate(texts):
+        found = _read(np.frombuffer(text.encode(), np.uint8), height * width, spans, splits[index])
+        if found < 0:
+            expected = f"pairs of start and length, rising and inside 1 to {height * width}"
+            raise UserError(f"RLE: expected {expected}; found {text[:40]!r}; check the file, and the size of the image")
+        splits[index + 1] = found
+    return Runs((height, width), splits, spans[: splits[-1]].copy())
+
+
+@kernel
+def _write(splits: NDArray[np.int64], spans: Spans, text: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Each mask's numbers with a blank behind each -> where each mask's letters begin, and where the last one's end."""
+    ends = np.zeros(len(splits), np.int64)
+    at = 0
+    for index in range(len(splits) - 1):
+        for run in range(splits[index], splits[index + 1]):
+            for number in (spans[run, 0] + 1, spans[run, 1] - spans[run, 0]):
+                digits = 1
+                limit = 10
+                while digits < DIGITS - 1 and number >= limit:
+                    digits += 1
+                    limit *= 10
+                for place in range(digits):
+                    text[at + digits - 1 - place] = ZERO + number % 10
+                    number //= 10
+                text[at + digits] = BLANK
+                at += digits + 1
+        ends[index + 1] = at
+    return ends
+
+
+@kernel
+def _read(text: NDArray[np.uint8], pixels: int, spans: Spans, count: int) -> int:
+    """Append the text's runs to the first `count` spans -> their number, or -1 for what is no encoding of so many pixels."""
+    first, start, at = count, -1, 0
+    while at < len(text):
+        if text[at] == BLANK:
+            at += 1
+            continue
+        number = 0
+        while at < len(text) and text[at] != BLANK:
+            digit = int(text[at]) - ZERO
+            if digit < 0 or digit > 9 or number > pixels:
+                return -1
+            number = number * 10 + digit
+            at += 1
+        if number < 1:
+            return -1
+        if start < 0:
+            start = number - 1
+            if count > first and start < spans[count - 1, 1]:
+                return -1
+            continue
+        if start + number > pixels:
+            return -1
+        if count > first and start == spans[count - 1, 1]:  # runs that touch are one
+            spans[count - 1, 1] = start + number
+        else:
+            spans[count, 0] = start
+            spans[count, 1] = start + number
+            count += 1
+        start = -1
+    return count if start < 0 else -1

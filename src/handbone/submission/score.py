@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from handbone.data.annotation import read_polygons
 from handbone.data.layout import truth_file
-from handbone.data.masks import BoxedMasks
 from handbone.data.raster import paint
+from handbone.data.runs import Runs
 from handbone.errors import UserError, raise_if_any
 from handbone.scoring.dice import count, counts_table
-from handbone.submission.rle import decode
+from handbone.submission.rle import decode_runs
 from handbone.submission.table import read_submission
 from handbone.tables import read_table
 
@@ -41,8 +40,9 @@ def score_submission(path: Path, root: Path, images: Mapping[str, TestImage], cl
         polygons, faults = read_polygons(truth_file(root, key), classes, (height, width), allow_missing)
         problems += faults
         if not faults:
-            masks = np.stack([decode(encoded[name, label], height, width) for label in classes])
-            tables.append(counts_table(key, classes, count(BoxedMasks.from_dense(masks), paint(polygons, (height, width)))))
+            predicted = decode_runs([encoded[name, label] for label in classes], height, width)
+            truth = Runs.from_boxed(paint(polygons, (height, width)))
+            tables.append(counts_table(key, classes, count(predicted, truth)))
     raise_if_any(problems, f"the truth below {root} cannot be used")
     return pd.concat(tables, ignore_index=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,17 +10,20 @@ import pandas as pd
 from handbone.errors import UserError
 
 COLUMNS = ["image_name", "class", "rle"]
+Row = tuple[str, str, str]  # image name, class, encoding
 
 
-def image_rows(image_name: str, classes: Sequence[str], encoded: Sequence[str]) -> pd.DataFrame:
+def image_rows(image_name: str, classes: Sequence[str], encoded: Sequence[str]) -> list[Row]:
     """C strings of one image -> its C rows."""
-    return pd.DataFrame({"image_name": image_name, "class": list(classes), "rle": list(encoded)}, columns=COLUMNS)
+    return [(image_name, label, text) for label, text in zip(classes, encoded, strict=True)]
 
 
-def write_submission(rows: Sequence[pd.DataFrame], path: Path) -> None:
-    """Write all images' rows."""
+def write_submission(rows: Iterable[Row], path: Path) -> None:
+    """Write the rows. Writers of whole tables look at each letter of 16 MB of runs for what to quote; only names can hold such."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pd.concat(rows).to_csv(path, index=False, lineterminator="\n")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(",".join(COLUMNS) + "\n")
+        file.writelines(f"{_quoted(name)},{_quoted(label)},{text}\n" for name, label, text in rows)
 
 
 def read_submission(path: Path) -> pd.DataFrame:
@@ -32,3 +35,7 @@ def read_submission(path: Path) -> pd.DataFrame:
     if list(table.columns) != COLUMNS:
         raise UserError(f"{path}: expected the columns {','.join(COLUMNS)}; found {','.join(map(str, table.columns))}; write it again")
     return table
+
+
+def _quoted(field: str) -> str:
+    return '"' + field.replace('"', '""') + '"' if any(letter in field for letter in ',"\r\n') else field

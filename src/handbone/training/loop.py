@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from handbone.data.dataset import EpochBatches
+from handbone.data.dataset import Batch, EpochBatches
 from handbone.errors import UserError
 from handbone.params import TrainParams
 from handbone.training.ema import Ema
 from handbone.training.losses import Loss, combined
 from handbone.training.resume import Checkpoint
 from handbone.training.schedule import warmup_cosine
+from handbone.training.targets import TargetBuffer
 
-Batch = tuple[Tensor, Tensor]
 Evaluate = Callable[[nn.Module], float]
 
 
@@ -56,6 +56,7 @@ class Training:
         self._model, self._optimizer, self._loader = accelerator.prepare(model, optimizer, loader)
         factor = warmup_cosine(params.epochs * len(batches), params.warmup)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        self._targets = TargetBuffer(accelerator.device)
         self.progress = Progress()
 
     def run(self, evaluate: Evaluate, checkpoint: Checkpoint, desc: str) -> Progress:
@@ -83,7 +84,7 @@ class Training:
         self._batches.epoch = epoch
         self._model.train()
         lr = self._schedule.get_last_lr()[0]
-        losses = [self._step(images, coverage) for images, coverage in self._loader]
+        losses = [self._step(batch) for batch in self._loader]
         loss = float(torch.stack(losses).mean())
         if not math.isfinite(loss):
             raise UserError(f"epoch {epoch}: expected a finite loss; found {loss}; lower train.lr, or set train.precision to no")
@@ -95,11 +96,13 @@ class Training:
                 self.progress.best_epoch, self.progress.best_dice, self.progress.best_weights = epoch, dice, weights
         return {"epoch": epoch, "lr": round(lr, 10), "loss": round(loss, 6), "dice": dice}
 
-    def _step(self, images: Tensor, coverage: Tensor) -> Tensor:
+    def _step(self, batch: Batch) -> Tensor:
+        images = torch.from_numpy(batch.images).to(self._accelerator.device)
+        coverage = self._targets.fill(batch.boxes, batch.values, batch.images.shape[2:])
         inputs = images.float().div_(255).contiguous(memory_format=torch.channels_last)
         with self._accelerator.autocast():
             logits = self._model(inputs)
-        loss = self._loss(logits.float().contiguous(), coverage.float().div_(255))  # of one layout: mixed ones take half as long again
+        loss = self._loss(logits.float().contiguous(), coverage)  # of one layout: mixed ones take half as long again
         self._accelerator.backward(loss)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)

@@ -11,12 +11,14 @@ from typing import Any
 
 import torch
 
+from handbone.hashing import file_hash
+
 
 def content_key(decisive: dict[str, Any], files: list[Path]) -> str:
     """Hash of settings and files: two trainings share it only if they would end in the same weights."""
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
     for file in sorted(files):
-        digest.update(f"{file.name}:{hashlib.sha256(file.read_bytes()).hexdigest()}".encode())
+        digest.update(f"{file.name}:{file_hash(file)}".encode())
     return digest.hexdigest()[:24]
 
 
