@@ -1,5 +1,6 @@
 """The command line, and the score of a submission."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -72,3 +73,13 @@ def test_outside_a_project_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(sys, "argv", ["handbone", "score"])
     with pytest.raises(SystemExit, match=r"params\.yaml"):
         cli.main()
+
+
+def test_help_answers_before_anything_heavy_is_imported() -> None:
+    """A process of its own: this one has imported everything."""
+    code = (
+        "import sys; sys.argv = ['handbone', '--help']; import handbone.cli as cli\ntry: cli.main()\nexcept SystemExit: print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "score" in loaded and "argparse" in loaded
+    assert not {"torch", "numpy", "pandas", "pydantic", "yaml", "cv2", "numba"} & set(loaded)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from handbone import paths
 from handbone.errors import UserError, run
-from handbone.params import load_params
 
 
 def score() -> None:
     """Score submissions/submission.csv against the test truth, where the data set comes with it."""
     from handbone.data.layout import has_truth  # the imports wait until they are needed: --help is to answer at once
+    from handbone.params import load_params
     from handbone.scoring.dice import mean_dice, per_class
     from handbone.submission.score import score_submission, test_images
 

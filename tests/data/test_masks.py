@@ -1,7 +1,6 @@
-"""Boxed and packed masks say the same as plain ones."""
+"""Boxed masks say the same as plain ones."""
 
 import numpy as np
-import pytest
 
 from handbone.data.masks import BoxedMasks
 
@@ -29,17 +28,6 @@ def test_boxes_are_tight() -> None:
     assert BoxedMasks.from_dense(mask).boxes.tolist() == [[3, 7, 5, 12]]
 
 
-def test_areas_and_intersections_are_those_of_the_dense_masks() -> None:
-    a, b = some_masks(12, 1), some_masks(12, 2)
-    boxed_a, boxed_b = BoxedMasks.from_dense(a), BoxedMasks.from_dense(b)
-    assert boxed_a.areas().tolist() == a.sum((1, 2)).tolist()
-    assert boxed_a.intersections(boxed_b).tolist() == (a & b).sum((1, 2)).tolist()
-
-
-@pytest.mark.parametrize("classes", [3, 29, 32, 40])
-def test_packed_holds_a_bit_a_class(classes: int) -> None:
-    masks = some_masks(classes)
-    packed = BoxedMasks.from_dense(masks).packed()
-    assert packed.shape == (23, 31, 8 if classes > 32 else 4)
-    unpacked = np.unpackbits(packed, axis=2, bitorder="little")[..., :classes]
-    assert np.array_equal(unpacked.transpose(2, 0, 1).astype(bool), masks)
+def test_areas_are_those_of_the_dense_masks() -> None:
+    masks = some_masks(12, 1)
+    assert BoxedMasks.from_dense(masks).areas().tolist() == masks.sum((1, 2)).tolist()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from handbone.data.resize import scaled_shape, shrink
+from handbone.data.resize import channels_first, scaled_shape, shrink
 
 
 def test_the_longer_side_decides_and_nothing_is_enlarged() -> None:
@@ -16,3 +16,8 @@ def test_shrinking_averages_areas() -> None:
     image = np.random.default_rng(0).integers(0, 256, (8, 12), np.uint8)
     expected = image.reshape(4, 2, 6, 2).mean((1, 3))
     assert np.abs(shrink(image, 6).astype(float) - expected).max() <= 0.5
+
+
+def test_colour_keeps_its_order() -> None:
+    colour = np.random.default_rng(0).integers(0, 256, (4, 4, 3), np.uint8)
+    assert channels_first(colour).tolist() == colour.transpose(2, 0, 1).tolist()

@@ -1,5 +1,6 @@
 """Batches, flips and the mean over models."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from handbone.data.cache import CachedSample, write_sample
-from handbone.inference.predict import predict, single
+from handbone.inference.predict import Feed, predict, single
+from handbone.inference.probabilities import Probabilities
 from handbone.inference.tta import ensemble
 
 
@@ -28,8 +30,9 @@ def test_ensemble_is_the_mean_over_models_and_mirrored_images() -> None:
     models = [Left(0.3), Left(-0.2)]
     straight = sum(model(images).sigmoid() for model in models)
     mirrored = sum(model(images.flip(-1)).sigmoid().flip(-1) for model in models)
-    assert torch.allclose(ensemble(models, hflip=False)(images), straight / 2)
-    assert torch.allclose(ensemble(models, hflip=True)(images), (straight + mirrored) / 4)
+    assert torch.equal(ensemble(models, hflip=False)(images), (straight / 2 * 255).round().to(torch.uint8))
+    assert torch.equal(ensemble(models, hflip=True)(images), ((straight + mirrored) / 4 * 255).round().to(torch.uint8))
+    assert torch.equal(ensemble(models[:1], hflip=False)(images), (models[0](images).sigmoid() * 255).round().to(torch.uint8))
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
@@ -39,8 +42,36 @@ def test_images_of_mixed_shapes_come_out_in_order(tmp_path: Path, batch_size: in
     for index, shape in enumerate(shapes):
         files.append(tmp_path / f"{index}.npz")
         write_sample(files[-1], CachedSample(np.full(shape, 40 * index, np.uint8), shape, None))
-    found = list(predict(single(nn.Identity()), files, 30, 1, batch_size, torch.device("cpu")))
-    assert [probabilities.shape for probabilities in found] == [(20, 30), (20, 30), (30, 20), (20, 30), (20, 30)]
-    for index, probabilities in enumerate(found):
+    feed = Feed(30, 1, batch_size, torch.device("cpu"))
+    found = list(predict(single(nn.Identity()), files, feed, lambda index, probabilities: (index, probabilities)))
+    assert [index for index, _ in found] == list(range(5))
+    assert [probabilities.shape for _, probabilities in found] == [(20, 30), (20, 30), (30, 20), (20, 30), (20, 30)]
+    for index, probabilities in found:
         expected = round(255 / (1 + np.exp(-40 * index / 255)))
         assert np.unique(probabilities.dense()).tolist() == [expected]
+
+
+def test_grey_is_repeated_for_a_network_of_three_channels(tmp_path: Path) -> None:
+    write_sample(tmp_path / "a.npz", CachedSample(np.full((20, 30), 255, np.uint8), (20, 30), None))
+    feed = Feed(30, 3, 1, torch.device("cpu"))
+    (found,) = predict(lambda images: (images * 255).to(torch.uint8), [tmp_path / "a.npz"], feed, lambda _, probabilities: probabilities)
+    assert (found.dense() == 255).all() and found.dense().shape == (3, 20, 30)
+
+
+def test_finishing_runs_beside_the_network(tmp_path: Path) -> None:
+    """The first image is still being finished when the network runs on the third: neither waits for the other."""
+    for index in range(3):
+        write_sample(tmp_path / f"{index}.npz", CachedSample(np.full((8, 8), index, np.uint8), (8, 8), None))
+    third_ran, calls = threading.Event(), []
+
+    def network(images: Tensor) -> Tensor:
+        calls.append(len(images))
+        if len(calls) == 3:
+            third_ran.set()
+        return images.to(torch.uint8)
+
+    def finish(index: int, probabilities: Probabilities) -> bool:
+        return third_ran.wait(10)
+
+    feed = Feed(8, 1, 1, torch.device("cpu"))
+    assert list(predict(network, [tmp_path / f"{index}.npz" for index in range(3)], feed, finish)) == [True] * 3

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from handbone.data.masks import BoxedMasks
+from handbone.data.runs import Runs
 from handbone.scoring.dice import count, counts_table, dice, mean_dice, per_class
 from handbone.scoring.metrics import summarise
 
@@ -24,11 +24,11 @@ def test_known_counts(counts: tuple[int, int, int], expected: float) -> None:
     assert dice(np.array(counts)) == pytest.approx(expected, abs=1e-15)
 
 
-def test_counts_of_boxed_masks_give_the_plain_dice() -> None:
+def test_counts_of_runs_give_the_plain_dice() -> None:
     rng = np.random.default_rng(0)
     truth, predicted = rng.random((2, 29, 40, 50)) < 0.3
     truth[0] = predicted[0] = truth[1] = predicted[2] = False
-    counts = count(BoxedMasks.from_dense(predicted), BoxedMasks.from_dense(truth))
+    counts = count(Runs.from_dense(predicted), Runs.from_dense(truth))
     assert np.allclose(dice(counts), plain_dice(truth, predicted), atol=1e-15)
 
 

@@ -2,18 +2,29 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from handbone.errors import UserError
-from handbone.submission.table import image_rows, read_submission, write_submission
+from handbone.submission.table import COLUMNS, image_rows, read_submission, write_submission
 
 
 def test_format_and_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "submission.csv"
-    write_submission([image_rows("b.png", ["x", "NA"], ["1 2", ""]), image_rows("a.png", ["x", "NA"], ["", "3 4 9 1"])], path)
+    rows = image_rows("b.png", ["x", "NA"], ["1 2", ""]) + image_rows("a.png", ["x", "NA"], ["", "3 4 9 1"])
+    write_submission(rows, path)
     assert path.read_bytes() == b"image_name,class,rle\nb.png,x,1 2\nb.png,NA,\na.png,x,\na.png,NA,3 4 9 1\n"
     table = read_submission(path)
     assert table["rle"].tolist() == ["1 2", "", "", "3 4 9 1"] and table["class"].tolist() == ["x", "NA", "x", "NA"]
+
+
+def test_bytes_are_those_that_pandas_writes(tmp_path: Path) -> None:
+    """Whatever stands in the names."""
+    rows = image_rows('a,"b".png', ["x, y", 'say "z"', "two\nlines", " blank ", "Ä"], ["1 2", "", "3 1", "4 1", "5 1"])
+    write_submission(rows, tmp_path / "ours.csv")
+    pd.DataFrame(rows, columns=COLUMNS).to_csv(tmp_path / "pandas.csv", index=False, lineterminator="\n")
+    assert (tmp_path / "ours.csv").read_bytes() == (tmp_path / "pandas.csv").read_bytes()
+    assert list(read_submission(tmp_path / "ours.csv").itertuples(index=False, name=None)) == rows
 
 
 def test_other_columns_are_an_error(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from torch.utils.data import DataLoader
 
 from handbone.data.augment import Augmenter
 from handbone.data.cache import CachedSample, write_sample
-from handbone.data.dataset import EpochBatches, Recipe, TrainingSet
+from handbone.data.dataset import EpochBatches, Recipe, TrainingSet, collate
 from handbone.data.masks import BoxedMasks
+from handbone.data.packed import PackedMasks
 from handbone.errors import UserError
 from handbone.params import TrainParams
 from handbone.training.loop import Progress, Training, make_accelerator
@@ -35,7 +36,7 @@ def files(tmp_path: Path) -> list[Path]:
         masks = np.zeros((2, 64, 64), bool)
         masks[0, 8:24, 4 : 8 + 4 * index] = masks[1, :6] = True
         image = np.where(masks.any(0), 200, 40).astype(np.uint8) + rng.integers(0, 20, (64, 64), np.uint8)
-        write_sample(tmp_path / f"{index}.npz", CachedSample(image, (64, 64), BoxedMasks.from_dense(masks)))
+        write_sample(tmp_path / f"{index}.npz", CachedSample(image, (64, 64), PackedMasks.pack(BoxedMasks.from_dense(masks))))
     return [tmp_path / f"{index}.npz" for index in range(5)]
 
 
@@ -47,9 +48,9 @@ def train(files: list[Path], folder: Path, stop_at: int | None = None, params: T
     """Train; with `stop_at`, break off while that epoch's score is computed."""
     torch.manual_seed(3)
     augmenter = Augmenter([{"HorizontalFlip": {"p": 0.5}}], 1)
-    samples = TrainingSet(files, Recipe(2, 1, 32, (32, 32), 3), augmenter)
+    samples = TrainingSet(files, Recipe(1, 32, (32, 32), 3), augmenter)
     batches = EpochBatches(len(files), params.batch_size, 3)
-    loader: DataLoader[Any] = DataLoader(samples, batch_sampler=batches)
+    loader: DataLoader[Any] = DataLoader(samples, batch_sampler=batches, collate_fn=collate)
     training = Training(network(), loader, batches, params, 3, make_accelerator("no"))
 
     def evaluate(model: nn.Module) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the import would ask the network for a newer release
 
@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handbone.data.coverage import OUTSIDE, Motion
+from handbone.data.coverage import IDENTITY, OUTSIDE, Motion
 from handbone.errors import Problem, nearest, raise_if_any
 
 Pixels = NDArray[np.uint8]
@@ -45,17 +45,19 @@ class Augmenter:
             problems += found
             built.append(transform)
         raise_if_any(problems, "train.augment cannot be used")
-        self._affine = affine
-        self._compose = A.Compose(built, keypoint_params=_keypoints() if affine else None)
+        moving = any(isinstance(transform, A.DualTransform) for transform in built)
+        self._motion: Literal["none", "affine", "any"] = "any" if not affine else "affine" if moving else "none"
+        self._compose = A.Compose(built, keypoint_params=_keypoints() if self._motion == "affine" else None)
 
     def __call__(self, image: Pixels, seed: int) -> tuple[Pixels, Motion]:
         """(H, W) or (H, W, 3) image -> the same after the moves that `seed` alone decides, and where its pixels come from."""
         self._compose.set_random_seed(seed)
-        if self._affine:
+        if self._motion == "none":
+            return np.ascontiguousarray(self._compose(image=image)["image"]), IDENTITY
+        if self._motion == "affine":
             moved, points = _move_points(self._compose, image)
             return moved, _backward(points, image.shape)
-        moved, grid = _move_grid(self._compose, image)
-        return moved, grid
+        return _move_grid(self._compose, image)
 
 
 def _keypoints() -> A.KeypointParams:
@@ -134,8 +136,6 @@ def _try(transform: Any, channels: int) -> tuple[str, bool]:
 
 def _probe(transform: Any, image: Pixels, mask: Pixels, seed: int) -> tuple[str, bool]:
     """One draw: a mask must become what the coordinates say, and the coordinates tell whether the points do too."""
-    compose = A.Compose([transform], keypoint_params=_keypoints())
-    compose.set_random_seed(seed)
     moved, grid = _move_grid(A.Compose([transform], seed=seed), image)
     if moved.shape != image.shape or grid.shape[:2] != image.shape[:2]:
         return f"{moved.shape[0]}x{moved.shape[1]} pixels out of {PROBE}x{PROBE}", False
@@ -144,7 +144,10 @@ def _probe(transform: Any, image: Pixels, mask: Pixels, seed: int) -> tuple[str,
     as_mask = A.Compose([transform], seed=seed)(image=image, mask=mask.astype(np.float32))["mask"]
     if ((as_mask > 0.5)[inside] == mask[y, x].astype(bool)).mean() < ALIKE:
         return "masks that it reshapes", False
-    return "", _is_affine(grid, inside, _move_points(compose, image)[1])
+    if not isinstance(transform, A.DualTransform):
+        return "", True
+    _, points = _move_points(A.Compose([transform], seed=seed, keypoint_params=_keypoints()), image)
+    return "", _is_affine(grid, inside, points)
 
 
 def _is_affine(grid: NDArray[np.float32], inside: NDArray[np.bool_], points: NDArray[np.float64]) -> bool:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
@@ -16,7 +15,7 @@ from handbone.data.augment import Augmenter
 from handbone.data.cache import read_sample
 from handbone.data.coverage import Coverage, coverage
 from handbone.data.packed import PackedMasks
-from handbone.data.resize import scaled_shape
+from handbone.data.resize import channels_first, resized, scaled_shape
 
 Pixels = NDArray[np.uint8]
 Ticket = tuple[int, int]  # (epoch, index): a worker process needs no other state to draw the same augmentation again
@@ -99,13 +98,3 @@ class EpochBatches:
         order = np.random.default_rng([self._seed, self.epoch]).permutation(self._length)
         for batch in np.array_split(order, self._count):
             yield [(self.epoch, int(index)) for index in batch]
-
-
-def resized(image: Pixels, shape: tuple[int, int]) -> Pixels:
-    """(H, W) or (H, W, 3) -> (h, w) or (h, w, 3), averaged over areas."""
-    return image if image.shape[:2] == shape else np.asarray(cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def channels_first(image: Pixels) -> Pixels:
-    """(h, w) -> (1, h, w), (h, w, 3) -> (3, h, w)."""
-    return image[None] if image.ndim == 2 else image.transpose(2, 0, 1)

@@ -11,8 +11,7 @@ Image = NDArray[np.uint8]
 
 def shrink(image: Image, size: int) -> Image:
     """The image with its longer side at most `size` pixels (0: as it is), averaged over areas, so centres stay aligned."""
-    shape = scaled_shape((image.shape[0], image.shape[1]), size)
-    return image if shape == image.shape[:2] else np.asarray(cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+    return resized(image, scaled_shape((image.shape[0], image.shape[1]), size))
 
 
 def scaled_shape(shape: tuple[int, int], size: int) -> tuple[int, int]:
@@ -21,3 +20,13 @@ def scaled_shape(shape: tuple[int, int], size: int) -> tuple[int, int]:
     if not size or longer <= size:
         return shape
     return max(1, round(shape[0] * size / longer)), max(1, round(shape[1] * size / longer))
+
+
+def resized(image: Image, shape: tuple[int, int]) -> Image:
+    """(H, W) or (H, W, 3) -> (h, w) or (h, w, 3), averaged over areas."""
+    return image if image.shape[:2] == shape else np.asarray(cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def channels_first(image: Image) -> Image:
+    """(h, w) -> (1, h, w), (h, w, 3) -> (3, h, w)."""
+    return image[None] if image.ndim == 2 else image.transpose(2, 0, 1)

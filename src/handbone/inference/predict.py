@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from handbone.data.cache import read_sample
-from handbone.data.dataset import channels_first, resized
-from handbone.data.resize import scaled_shape
+from handbone.data.resize import channels_first, resized, scaled_shape
 from handbone.inference.probabilities import Probabilities
+from handbone.inference.quantise import quantise_logits
 from handbone.parallel import ahead
 
-Predictor = Callable[[Tensor], Tensor]  # (N, C_in, h, w) in 0..1 -> (N, C, h, w) probabilities
+Predictor = Callable[[Tensor], Tensor]  # (N, C_in, h, w) in 0..1 -> (N, C, h, w) uint8, 255 for certainty
 Result = TypeVar("Result")
 
 
@@ -38,7 +38,7 @@ class Feed:
 
 def single(model: nn.Module) -> Predictor:
     """The probabilities of one model."""
-    return lambda images: model(images).sigmoid()
+    return lambda images: quantise_logits(model(images))
 
 
 def predict(
@@ -73,11 +73,10 @@ def _queue(predictor: Predictor, images: Tensor, device: torch.device) -> Callab
     on_gpu = device.type == "cuda"
     inputs = (images.pin_memory() if on_gpu else images).to(device, non_blocking=True)
     with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu):
-        maps = predictor(inputs.float().div_(255).contiguous(memory_format=torch.channels_last))
-    quantised = maps.float().mul_(255).round_().to(torch.uint8).contiguous()
+        maps = predictor(inputs.float().div_(255).contiguous(memory_format=torch.channels_last)).contiguous()
     if not on_gpu:
-        return lambda: quantised
-    host = quantised.to("cpu", non_blocking=True)
+        return lambda: maps
+    host = maps.to("cpu", non_blocking=True)
     copied = torch.cuda.current_stream().record_event()  # type: ignore[no-untyped-call]
 
     def wait() -> Tensor:

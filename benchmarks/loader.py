@@ -1,0 +1,110 @@
+"""Augmented batches through a DataLoader, until they are what the loss takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from benchmarks import baseline, plain
+from benchmarks.scene import SIDE, Scene
+from benchmarks.table import Row, check
+from benchmarks.timing import peak_mb
+from handbone.data.augment import Augmenter
+from handbone.data.coverage import Motion, raster
+from handbone.data.dataset import Batch, EpochBatches, Pixels, Recipe, TrainingSet, collate
+from handbone.training.targets import TargetBuffer
+
+WORKERS = 2
+BATCH = {512: 8, 1024: 4}  # halved where it must be quick; four of the baseline's batches of 8 would fill 4 GB of shared memory at 1024
+AIM = {512: "40", 1024: "30"}
+CPU = torch.device("cpu")
+
+
+class _Remembering(Augmenter):
+    """Tells what the last image was moved by."""
+
+    def __call__(self, image: Pixels, seed: int) -> tuple[Pixels, Motion]:
+        moved, self.motion = super().__call__(image, seed)
+        return moved, self.motion
+
+
+def loader_512(scene: Scene) -> list[Row]:
+    """512 px."""
+    return _loader(scene, 512)
+
+
+def loader_1024(scene: Scene) -> list[Row]:
+    """1024 px."""
+    return _loader(scene, 1024)
+
+
+def _loader(scene: Scene, size: int) -> list[Row]:
+    _check(scene, size)
+    batch, few, many = BATCH[size] // (1 + scene.quick), 2 if scene.quick else 4, 40 if scene.quick else 120
+    samples = _ours(scene, size, (many + 2) * batch)
+    pairs = [(_baseline_ms(scene, size, batch, few), _ours_ms(samples, batch, many)) for _ in range(scene.rounds(3, 1))]
+    slow, fast = (median(times) for times in zip(*pairs, strict=True))
+    tickets = [(0, index) for index in range(batch)]
+    peak = peak_mb(lambda: _ready(TargetBuffer(CPU))(collate([samples[ticket] for ticket in tickets])))
+    note = f"{WORKERS} workers, batch {batch}; peak of one process that loads a batch and fills the target"
+    return [Row(f"loader_{size}", slow, fast, peak, AIM[size], note)]
+
+
+def _ours(scene: Scene, size: int, length: int, augmenter: Augmenter | None = None) -> TrainingSet:
+    """The training set, in memory; its images again and again, as in many epochs."""
+    augmenter = augmenter or Augmenter(scene.params.train.augment, 1)
+    files = [scene.files[index % len(scene.files)] for index in range(length)]
+    samples = TrainingSet(files, Recipe(1, size, (size, size), 21), augmenter)
+    kept = [samples.load(index) for index in range(len(scene.files))]
+    samples.keep([kept[index % len(kept)] for index in range(length)])
+    return samples
+
+
+def _check(scene: Scene, size: int) -> None:
+    augmenter, buffer = _Remembering(scene.params.train.augment, 1), TargetBuffer(CPU)
+    samples = _ours(scene, size, len(scene.files), augmenter)
+    for epoch, index in ((1, 0), (2, 3), (3, 1))[: 1 if scene.quick else 3]:
+        batch = collate([samples[epoch, index]])
+        ours = (buffer.fill(batch.boxes, batch.values, (size, size))[0] * 255).round().to(torch.uint8).numpy()
+        expected = plain.coverage(scene.dense(index), augmenter.motion, size, raster((SIDE, SIDE), (size, size)))
+        check(np.array_equal(ours, expected), f"loader_{size}: the target of image {index} in epoch {epoch}")
+
+
+def _baseline_ms(scene: Scene, size: int, batch: int, count: int) -> float:
+    length = (count + 2) * batch  # one more than is waited for: no worker goes idle meanwhile
+    samples = [scene.samples[index % len(scene.samples)] for index in range(length)]
+    dataset = baseline.TrainingSet(samples, scene.classes, size, scene.params.train.augment)
+    loader = DataLoader(dataset, batch_size=batch, num_workers=WORKERS, multiprocessing_context="fork")
+    return _steady_ms(iter(loader), lambda found: found, count, batch)
+
+
+def _ours_ms(samples: TrainingSet, batch: int, count: int) -> float:
+    batches = EpochBatches(len(samples), batch, 21)
+    loader = DataLoader(samples, batch_sampler=batches, collate_fn=collate, num_workers=WORKERS, multiprocessing_context="fork")
+    return _steady_ms(iter(loader), _ready(TargetBuffer(CPU)), count, batch)
+
+
+def _ready(buffer: TargetBuffer) -> Callable[[Batch], object]:
+    """What a training step does with a batch before the network runs."""
+
+    def ready(batch: Batch) -> object:
+        target = buffer.fill(batch.boxes, batch.values, batch.images.shape[2:])
+        inputs = torch.from_numpy(batch.images).float().div_(255).contiguous(memory_format=torch.channels_last)
+        return inputs, target
+
+    return ready
+
+
+def _steady_ms(batches: Iterator[Any], ready: Callable[[Any], object], count: int, size: int) -> float:
+    """ms an image, from the first batch to the one `count` (a multiple of the workers, who deliver in turn) later."""
+    ready(next(batches))
+    start = perf_counter()
+    for _ in range(count):
+        ready(next(batches))
+    return (perf_counter() - start) * 1e3 / (count * size)

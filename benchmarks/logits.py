@@ -1,0 +1,106 @@
+"""From a network's logits to a score, and to a submission."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmarks import baseline, plain
+from benchmarks.scene import SIDE, Scene
+from benchmarks.table import Row, check
+from benchmarks.timing import Work, interleaved, peak_mb
+from handbone.data.packed import PackedMasks
+from handbone.data.runs import Runs
+from handbone.inference.probabilities import Probabilities
+from handbone.inference.upsample import full_masks
+from handbone.scoring.dice import count, dice
+from handbone.submission.rle import encode_runs
+
+
+def quantised(logits: Tensor) -> NDArray[np.uint8]:
+    """(C, h, w) logits -> probabilities in 0..255, as `handbone.inference.predict` makes them where the network runs."""
+    maps: NDArray[np.uint8] = logits.sigmoid().mul_(255).round_().to(torch.uint8).numpy()
+    return maps
+
+
+def _masks(logits: Tensor) -> Runs:
+    return full_masks(Probabilities.from_dense(quantised(logits)), (SIDE, SIDE), 0.5)
+
+
+def _counts(logits: Tensor, truth: PackedMasks) -> NDArray[np.int64]:
+    return count(_masks(logits), Runs.from_packed(truth))
+
+
+def _scene(scene: Scene) -> tuple[Tensor, PackedMasks, NDArray[np.bool_]]:
+    return scene.logits[0], scene.masks(0), scene.dense(0)
+
+
+def score_512(scene: Scene) -> list[Row]:
+    """Logits -> per-class Dice against the truth at full resolution."""
+    logits, packed, truth = _scene(scene)
+    runs, expected = _masks(logits), plain.masks(quantised(logits), SIDE)
+    check(np.array_equal(runs.boxed().dense(), expected), "score_512: the masks")
+    check(np.array_equal(_counts(logits, packed), plain.counts(expected, truth)), "score_512: the counts")
+    differing = np.count_nonzero(baseline.masks(logits, SIDE).numpy() != expected)
+    dense = torch.from_numpy(truth).float()
+    works: list[Work] = [lambda: baseline.dice(dense, baseline.masks(logits, SIDE)), lambda: dice(_counts(logits, packed))]
+    slow, fast = interleaved(works, scene.rounds(7, 2), (1, 7))
+    note = f"{differing} of {truth.sum()} mask pixels differ from the baseline's, which interpolates logits; " + _steps(logits, packed)
+    return [Row("score_512", slow, fast, peak_mb(works[1]), "150", note)]
+
+
+def _steps(logits: Tensor, truth: PackedMasks) -> str:
+    """What each part of ours takes."""
+    maps = quantised(logits)
+    kept = Probabilities.from_dense(maps)
+    masks, runs = full_masks(kept, (SIDE, SIDE), 0.5), Runs.from_packed(truth)
+    works: dict[str, Work] = {
+        "sigmoid": logits.sigmoid,
+        "sigmoid and to uint8": partial(quantised, logits),
+        "crop": partial(Probabilities.from_dense, maps),
+        "upsample": lambda: full_masks(kept, (SIDE, SIDE), 0.5),
+        "truth": partial(Runs.from_packed, truth),
+        "count": lambda: dice(count(masks, runs)),
+        "encode": partial(encode_runs, masks),
+    }
+    times = interleaved(list(works.values()), 9, [1] * len(works))
+    return "steps in ms: " + ", ".join(f"{name} {ms:.2f}" for name, ms in zip(works, times, strict=True))
+
+
+def score_512_monai(scene: Scene) -> list[Row]:
+    """The same against MONAI's Dice of whole planes; both from the same quantised probabilities."""
+    from monai.metrics.meandice import compute_dice  # takes seconds, and only this row needs it
+
+    logits, packed, truth = _scene(scene)
+    dense = torch.from_numpy(truth)[None].float()
+
+    def monai() -> Tensor:
+        masks = torch.from_numpy(plain.masks(quantised(logits), SIDE))
+        found: Tensor = compute_dice(masks[None].float(), dense, ignore_empty=False)
+        return found[0]
+
+    def ours() -> NDArray[np.float64]:
+        return dice(_counts(logits, packed))
+
+    check(np.allclose(monai().numpy(), ours(), rtol=0, atol=1e-6), "score_512_monai: the Dice")
+    slow, fast = interleaved([monai, ours], scene.rounds(5, 2), (1, 7))
+    note = "baseline: F.interpolate of the quantised probabilities, threshold, monai.metrics compute_dice; equal to 1e-6"
+    return [Row("score_512_monai", slow, fast, peak_mb(ours), "", note)]
+
+
+def logits_to_rle_512(scene: Scene) -> list[Row]:
+    """Logits -> RLE strings at full resolution."""
+    logits, _, _ = _scene(scene)
+
+    def ours() -> list[str]:
+        return encode_runs(_masks(logits))
+
+    expected = [baseline.encode(mask) for mask in plain.masks(quantised(logits), SIDE)]
+    check(ours() == expected, "logits_to_rle_512: the strings")
+    works: list[Work] = [lambda: [baseline.encode(mask) for mask in baseline.masks(logits, SIDE).numpy()], ours]
+    slow, fast = interleaved(works, scene.rounds(7, 2), (1, 7))
+    return [Row("logits_to_rle_512", slow, fast, peak_mb(ours), "150", "threshold, upsample, encode; strings equal those of plain masks")]

@@ -1,0 +1,42 @@
+"""The plain way to a result, on whole planes: what ours must equal."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from handbone.data.coverage import Motion
+from handbone.data.masks import Mask
+
+
+def coverage(masks: Mask, motion: Motion, side: int, points: int) -> NDArray[np.uint8]:
+    """(C, H, W) at full resolution -> (C, side, side): each network pixel's points x points raster, looked up through the affine motion."""
+    height, width = masks.shape[1:]
+    ratio = np.array([width / side, height / side])[:, None, None]
+    inside = np.zeros((len(masks), side, side), np.int32)
+    y, x = np.mgrid[:side, :side]
+    for step in np.ndindex(points, points):
+        down, across = (np.array(step) + 0.5) / points - 0.5
+        at = np.stack([x + across, y + down, np.ones(x.shape)])
+        from_x, from_y = (np.tensordot(motion, at, 1) + 0.5) * ratio
+        seen = (from_x >= 0) & (from_x < width) & (from_y >= 0) & (from_y < height)
+        column, row = np.where(seen, from_x, 0).astype(int), np.where(seen, from_y, 0).astype(int)
+        for plane, mask in zip(inside, masks, strict=True):
+            plane += mask[row, column] & seen
+    count = points * points
+    return ((2 * 255 * inside + count) // (2 * count)).astype(np.uint8)
+
+
+def masks(maps: NDArray[np.uint8], side: int) -> Mask:
+    """(C, h, w) probabilities in 0..255 -> (C, side, side) bool."""
+    planes = torch.from_numpy(maps).float()[None]
+    upsampled = F.interpolate(planes, size=(side, side), mode="bilinear")[0]
+    return (upsampled > 127.5).numpy()
+
+
+def counts(predicted: Mask, truth: Mask) -> NDArray[np.int64]:
+    """Two (C, H, W) -> (C, 3) tp, fp, fn."""
+    pairs = ((predicted, truth), (predicted, ~truth), (~predicted, truth))
+    return np.stack([np.count_nonzero((one & other).reshape(len(one), -1), axis=1) for one, other in pairs], 1)

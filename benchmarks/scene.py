@@ -1,0 +1,95 @@
+"""What everything is timed on: synthetic hands of the competition's size, and logits as a good network would give for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from handbone.data.cache import read_masks, write_sample
+from handbone.data.layout import Sample, find_samples
+from handbone.data.masks import Mask
+from handbone.data.packed import PackedMasks
+from handbone.data.phantom.dataset import write_phantom
+from handbone.data.prepare import Recipe, prepare
+from handbone.params import Params, PhantomParams, load_params
+
+SIDE, SIZE = 2048, 512
+HANDS = PhantomParams(size=SIDE, train_people=3, test_people=1, bent_train=0.12, bent_test=0.58, seed=7)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """folder: for whatever is written; samples: N with annotations; files: their cached npz; logits: (C, 512, 512) of the first few;
+    quick: few repetitions.
+    """
+
+    folder: Path
+    samples: list[Sample]
+    files: list[Path]
+    logits: list[Tensor]
+    params: Params
+    quick: bool
+
+    @property
+    def classes(self) -> list[str]:
+        """C labels, in order."""
+        return self.params.data.classes
+
+    @property
+    def recipe(self) -> Recipe:
+        """Native size, grey."""
+        return Recipe(self.classes, False, 0, 1)
+
+    def rounds(self, full: int, quick: int = 2) -> int:
+        """How often to run."""
+        return quick if self.quick else full
+
+    def masks(self, index: int) -> PackedMasks:
+        """One sample's truth."""
+        masks = read_masks(self.files[index])
+        assert masks is not None
+        return masks
+
+    def dense(self, index: int) -> Mask:
+        """One sample's truth, (C, H, W) bool."""
+        return self.masks(index).unpack().dense()
+
+
+@contextmanager
+def scene(quick: bool) -> Iterator[Scene]:
+    """Make it in a temporary folder."""
+    params = load_params()
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        write_phantom(HANDS, folder / "data", 0)
+        samples = [sample for sample in find_samples(folder / "data", []) if sample.subset == "train"]
+        files = [folder / "cache" / f"{sample.key}.npz" for sample in samples]
+        made = Scene(folder, samples, files, [], params, quick)
+        for sample, file in zip(samples, files, strict=True):
+            prepared = prepare(sample, made.recipe)
+            assert not isinstance(prepared, list)
+            write_sample(file, prepared)
+        made.logits.extend(make_logits(made.dense(index), SIZE, index) for index in range(2 if quick else len(files)))
+        yield made
+
+
+def make_logits(masks: Mask, size: int, seed: int) -> Tensor:
+    """(C, H, W) bool -> (C, size, size) float32: blurred coverage as logits, with smooth noise."""
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(np.stack([_logits(mask, size, rng) for mask in masks]))
+
+
+def _logits(mask: Mask, size: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    coverage = cv2.resize(mask.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
+    probs = np.clip(cv2.GaussianBlur(coverage, (0, 0), 1), 1e-4, 1 - 1e-4)
+    noise = cv2.resize(rng.normal(0, 0.3, (size // 16, size // 16)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(np.log(probs / (1 - probs)) + noise, np.float32)
