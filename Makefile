@@ -1,4 +1,5 @@
-# make demo: the whole graph on a synthetic data set. make test: the tests. Both make the environment first, in .venv, from requirements.lock.
+# make demo: the whole graph on a synthetic data set. make test: the tests. make bench: every hot path against the common baseline
+# (QUICK=1: a look in a minute). Each makes the environment first, in .venv, from requirements.lock.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +9,7 @@ export PATH := $(BIN):$(PATH)
 # threads that wait asleep: on a machine that does other work, spinning ones cost more than they bring
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test lint lock env
+.PHONY: demo test bench lint lock env
 
 demo: $(READY)
 	dvc repro
@@ -16,6 +17,9 @@ demo: $(READY)
 
 test: $(READY)
 	pytest
+
+bench: $(READY)
+	QUICK=$(QUICK) python -m benchmarks
 
 lint: $(READY)
 	ruff check .

@@ -27,7 +27,7 @@ def paint(annotation: Path, classes: Sequence[str], shape: tuple[int, int]) -> B
     label = np.zeros((*shape, len(classes)), np.uint8)
     for own in json.loads(annotation.read_text())["annotations"]:
         mask = np.zeros(shape, np.uint8)
-        cv2.fillPoly(mask, [np.array(own["points"])], 1)
+        cv2.fillPoly(mask, [np.array(own["points"])], (1,))
         label[..., classes.index(own["label"])] = mask
     return label
 

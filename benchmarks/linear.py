@@ -14,7 +14,7 @@ from benchmarks.scene import SIDE, Scene
 from benchmarks.table import Row
 from benchmarks.timing import in_child
 from handbone.data.cache import read_sample
-from handbone.data.dataset import resized
+from handbone.data.resize import resized
 from handbone.inference.predict import Feed, Predictor, predict
 from handbone.inference.probabilities import Probabilities
 from handbone.inference.tta import ensemble
@@ -49,7 +49,7 @@ class _ByHeart(nn.Module):
 
 def linear(scene: Scene) -> list[Row]:
     """n, 2n, 4n images; one view, the mirror image as well, two models."""
-    base = 12 if scene.quick else 24
+    base = 4 if scene.quick else 24
     model = _model(scene)
     plans = {f"linear_{name}": (base * times, (1, False)) for name, times in (("n", 1), ("2n", 2), ("4n", 4))}
     plans |= {f"linear_{name}_flip": (base * times, (1, True)) for name, times in (("n", 1), ("2n", 2), ("4n", 4))}

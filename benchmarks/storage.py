@@ -6,7 +6,7 @@ from statistics import fmean
 
 import numpy as np
 
-from benchmarks.logits import quantised
+from benchmarks.logits import plain_maps
 from benchmarks.scene import SIZE, Scene
 from benchmarks.submission import TEST_IMAGES
 from benchmarks.table import Row, check
@@ -16,7 +16,7 @@ from handbone.inference.probabilities import Probabilities
 
 def probabilities(scene: Scene) -> list[Row]:
     """Time to save one image's maps, and the size of all."""
-    maps = [quantised(own) for own in scene.logits]
+    maps = [plain_maps(own) for own in scene.logits]
     paths = [scene.folder / "probabilities" / f"{index}.npz" for index in range(len(maps))]
     for own, path in zip(maps, paths, strict=True):
         Probabilities.from_dense(own).save(path)

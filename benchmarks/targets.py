@@ -19,7 +19,7 @@ from benchmarks.scene import SIDE, Scene, scene
 from benchmarks.timing import elapsed_ms
 from handbone.data.annotation import Polygon, read_polygons
 from handbone.data.augment import Augmenter
-from handbone.data.coverage import Coverage, coverage
+from handbone.data.coverage import Coverage, Motion, coverage
 from handbone.data.masks import BoxedMasks, Mask
 from handbone.data.packed import PackedMasks
 
@@ -33,7 +33,7 @@ class Way(NamedTuple):
     """host: a motion -> what goes to the device, and its bytes; device: what the device makes of it, (C, S, S) coverage."""
 
     name: str
-    host: Callable[[Matrix], Any]
+    host: Callable[[Any], Any]
     device: Callable[[Any], Planes]
     sent: Callable[[Any], int]
 
@@ -94,7 +94,7 @@ def _ways(made: Scene, index: int, size: int) -> list[Way]:
     ]
 
 
-def _figures(way: Way, motion: Matrix, reference: Planes) -> Figures:
+def _figures(way: Way, motion: Motion, reference: Planes) -> Figures:
     ready = way.host(motion)
     found = way.device(ready)
     some = (reference > 0) & (reference < 1)

@@ -51,8 +51,7 @@ def infer(images: Mapping[str, TestImage], params: Params) -> list[Settings]:
 
     feed = Feed(settings[0].size, settings[0].in_channels, params.predict.batch_size, device)
     found = predict(ensemble(models, params.predict.hflip), files, feed, finish, "infer")
-    rows = [row for rows in found for row in rows]
-    write_submission(rows, paths.SUBMISSION)
+    write_submission((row for rows in found for row in rows), paths.SUBMISSION)
     return settings
 
 

@@ -27,6 +27,18 @@ def test_bytes_are_those_that_pandas_writes(tmp_path: Path) -> None:
     assert list(read_submission(tmp_path / "ours.csv").itertuples(index=False, name=None)) == rows
 
 
+def test_what_breaks_off_leaves_the_old_file(tmp_path: Path) -> None:
+    def rows():
+        yield "a.png", "x", "1 2"
+        raise KeyboardInterrupt
+
+    write_submission([("b.png", "x", "")], tmp_path / "s.csv")
+    before = (tmp_path / "s.csv").read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        write_submission(rows(), tmp_path / "s.csv")
+    assert (tmp_path / "s.csv").read_bytes() == before
+
+
 def test_other_columns_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,rle\n1,\n")
     with pytest.raises(UserError, match="image_name,class,rle"):

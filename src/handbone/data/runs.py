@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from handbone.compiled import kernel
 from handbone.data.masks import BoxedMasks, Mask
 from handbone.data.packed import PackedMasks
+from handbone.parallel import THREADS
 
 Spans = NDArray[np.int64]
 BLOCK = 512  # pixels that are looked at together
@@ -43,12 +45,16 @@ class Runs:
 
     @classmethod
     def from_dense(cls, masks: Mask) -> Runs:
-        """(C, H, W) bool -> runs."""
+        """(C, H, W) bool -> runs. Threads share the classes: to read the planes is all that takes time."""
         flat = np.ascontiguousarray(masks).reshape(len(masks), -1).view(np.uint8)
         if rest := flat.shape[1] % BLOCK:
             flat = np.pad(flat, ((0, 0), (0, BLOCK - rest)))
         words = flat.view(np.uint64).reshape(len(flat), -1, BLOCK // 8)
-        return cls((masks.shape[1], masks.shape[2]), *collect(lambda spans: _dense_runs(words, flat, spans)))
+        parts = zip(np.array_split(words, THREADS), np.array_split(flat, THREADS), strict=True)
+        with ThreadPoolExecutor(THREADS) as pool:
+            found = list(pool.map(lambda part: collect(lambda spans: _dense_runs(part[0], part[1], spans)), parts))
+        counts = np.concatenate([np.zeros(1, np.int64), *(np.diff(splits) for splits, _ in found)])
+        return cls((masks.shape[1], masks.shape[2]), np.cumsum(counts), np.concatenate([spans for _, spans in found]))
 
     def areas(self) -> NDArray[np.int64]:
         """(C,) pixels."""

@@ -19,11 +19,16 @@ def image_rows(image_name: str, classes: Sequence[str], encoded: Sequence[str]) 
 
 
 def write_submission(rows: Iterable[Row], path: Path) -> None:
-    """Write the rows. Writers of whole tables look at each letter of 16 MB of runs for what to quote; only names can hold such."""
+    """Write the rows as they come; the file takes its name when it is whole.
+
+    Writers of tables look at each letter of 16 MB of runs for what to quote; only names can hold such.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
+    partial = path.with_suffix(".partial")
+    with partial.open("w", encoding="utf-8", newline="") as file:
         file.write(",".join(COLUMNS) + "\n")
         file.writelines(f"{_quoted(name)},{_quoted(label)},{text}\n" for name, label, text in rows)
+    partial.replace(path)
 
 
 def read_submission(path: Path) -> pd.DataFrame:
