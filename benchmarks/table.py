@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -18,16 +21,12 @@ class Row:
     note: str = ""
     more: dict[str, float] = field(default_factory=dict)
 
-    @property
-    def ratio(self) -> float | None:
-        """How many times faster than the baseline."""
-        return None if self.baseline_ms is None else self.baseline_ms / self.ours_ms
-
-    def record(self) -> dict[str, str | float | None]:
+    def record(self) -> Record:
         """The row for the file."""
-        numbers = {"baseline_ms": self.baseline_ms, "ours_ms": self.ours_ms, "ratio": self.ratio, "peak_mb": self.peak_mb} | self.more
+        ratio = None if self.baseline_ms is None else self.baseline_ms / self.ours_ms
+        numbers = {"baseline_ms": self.baseline_ms, "ours_ms": self.ours_ms, "ratio": ratio, "peak_mb": self.peak_mb} | self.more
         rounded = {key: None if value is None else float(f"{value:.4g}") for key, value in numbers.items()}
-        return {"name": self.name} | rounded | {"note": self.note}
+        return {"name": self.name} | rounded | {"at_least": self.aim, "note": self.note}
 
 
 def check(equal: bool, what: str) -> None:
@@ -36,15 +35,26 @@ def check(equal: bool, what: str) -> None:
         raise SystemExit(f"benchmarks: {what}: ours differs from the plain way; nothing more was timed")
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(records: Sequence[Record]) -> str:
     """The rows as a markdown table."""
     lines = ["| name | baseline ms | ours ms | ratio | at least | peak MB | note |", "|---|---:|---:|---:|---:|---:|---|"]
-    return "\n".join(lines + [_line(row) for row in rows])
+    return "\n".join(lines + [_line(record) for record in records])
 
 
-def _line(row: Row) -> str:
-    numbers = [_short(row.baseline_ms), _short(row.ours_ms), _short(row.ratio), row.aim, _short(row.peak_mb)]
-    return f"| {row.name} | {' | '.join(numbers)} | {row.note} |"
+def summary(records: Sequence[Record]) -> str:
+    """Those with a baseline, without the notes, as the README shows them."""
+    lines = ["| path | baseline ms | ours ms | times faster | peak MB |", "|---|---:|---:|---:|---:|"]
+    kept = [record for record in records if record["ratio"] is not None]
+    return "\n".join(lines + [f"| {record['name']} | " + " | ".join(_numbers(record)) + " |" for record in kept])
+
+
+def _line(record: Record) -> str:
+    *times, peak = _numbers(record)
+    return f"| {record['name']} | {' | '.join(times)} | {record['at_least']} | {peak} | {record['note']} |"
+
+
+def _numbers(record: Record) -> list[str]:
+    return [_short(record[key]) for key in ("baseline_ms", "ours_ms", "ratio", "peak_mb")]
 
 
 def _short(value: float | None) -> str:

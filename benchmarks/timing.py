@@ -8,11 +8,13 @@ import gc
 import resource
 from collections.abc import Callable, Sequence
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from statistics import median
 from time import perf_counter
+from typing import TypeVar
 
 Work = Callable[[], object]
+Subject = TypeVar("Subject")
+Result = TypeVar("Result")
 
 
 def elapsed_ms(work: Work) -> float:
@@ -31,6 +33,20 @@ def interleaved(works: Sequence[Work], rounds: int, repeats: Sequence[int]) -> l
     return [median(own) for own in times]
 
 
+def alone(make: Callable[[Subject], Result], subject: Subject) -> Result:
+    """`make(subject)` in a forked process, so that no row's times depend on what the rows before it left in the allocator."""
+    receiver, sender = get_context("fork").Pipe(duplex=False)
+    process = get_context("fork").Process(target=lambda: sender.send(make(subject)))
+    process.start()
+    sender.close()
+    try:
+        result: Result = receiver.recv()
+    except EOFError:
+        raise SystemExit("a benchmark failed in its process; its error stands above") from None
+    process.join()
+    return result
+
+
 def peak_mb(work: Work) -> float:
     """The memory (MB) that `work` adds at its peak."""
     return in_child(lambda: work())[1]
@@ -45,21 +61,11 @@ def in_child(work: Callable[[], float | object]) -> tuple[object, float]:
     gc.collect()
     if (library := ctypes.util.find_library("c")) is not None and hasattr(libc := ctypes.CDLL(library), "malloc_trim"):
         libc.malloc_trim(0)
-    context = get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(work, sender))
-    process.start()
-    sender.close()
-    try:
-        result: tuple[object, float] = receiver.recv()
-    except EOFError:
-        raise SystemExit("a measurement failed in its process; its error stands above") from None
-    process.join()
-    return result
+    return alone(_measure, work)
 
 
-def _measure(work: Callable[[], object], sender: Connection) -> None:
+def _measure(work: Callable[[], float | object]) -> tuple[object, float]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     result = work()
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e6
-    sender.send((result if isinstance(result, float) else None, grown))
+    return (result if isinstance(result, float) else None), grown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from handbone.compiled import kernel
+from handbone.parallel import THREADS
 
 FAINTEST = np.float32(math.log(0.5 / 254.5))  # the logit whose probability is half a step of uint8: below it there is 0
 
@@ -27,7 +29,8 @@ def quantise_logits(logits: Tensor) -> Tensor:
         return quantise(logits.float().sigmoid())
     rows = logits.float().contiguous().numpy().reshape(-1, logits.shape[-1])
     steps = np.zeros(rows.shape, np.uint8)
-    _quantise_rows(rows, steps)
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(_quantise_rows, np.array_split(rows, THREADS), np.array_split(steps, THREADS)))
     return torch.from_numpy(steps.reshape(logits.shape))
 
 
