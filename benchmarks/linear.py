@@ -56,7 +56,7 @@ def linear(scene: Scene) -> list[Row]:
     plans |= {"linear_2n_two_models": (base * 2, (2, False))}
     _submit(ensemble([model], False), scene.files[:KNOWN], scene)  # loads the kernels: their memory has nothing to do with images
     measured: dict[str, list[tuple[float, float]]] = {name: [] for name in plans}
-    for _ in range(scene.rounds(2, 1)):
+    for _ in range(scene.rounds(2)):
         for name, (images, views) in plans.items():
             measured[name].append(_measure(scene, model, images, views))
     return [_row(name, plans[name], runs) for name, runs in measured.items()]

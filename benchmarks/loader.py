@@ -48,7 +48,7 @@ def _loader(scene: Scene, size: int) -> list[Row]:
     _check(scene, size)
     batch, few, many = BATCH[size] // (1 + scene.quick), 2 if scene.quick else 4, 12 if scene.quick else 120
     samples = _ours(scene, size, (many + 2) * batch)
-    pairs = [(_baseline_ms(scene, size, batch, few), _ours_ms(samples, batch, many)) for _ in range(scene.rounds(2, 1))]
+    pairs = [(_baseline_ms(scene, size, batch, few), _ours_ms(samples, batch, many)) for _ in range(scene.rounds(2))]
     slow, fast = (median(times) for times in zip(*pairs, strict=True))
     tickets = [(0, index) for index in range(batch)]
     peak = peak_mb(lambda: _ready(TargetBuffer(CPU))(collate([samples[ticket] for ticket in tickets])))

@@ -49,7 +49,7 @@ def score_512(scene: Scene) -> list[Row]:
     differing = np.count_nonzero(baseline.masks(logits, SIDE).numpy() != expected)
     dense = torch.from_numpy(truth).float()
     works: list[Work] = [lambda: baseline.dice(dense, baseline.masks(logits, SIDE)), lambda: dice(_counts(logits, packed))]
-    slow, fast = interleaved(works, scene.rounds(7, 2), (1, 7))
+    slow, fast = interleaved(works, scene.rounds(7), (1, 7))
     note = f"{differing} of {truth.sum()} mask pixels differ from the baseline's, which interpolates logits; " + _steps(logits, packed)
     return [Row("score_512", slow, fast, peak_mb(works[1]), "150", note)]
 
@@ -88,7 +88,7 @@ def score_512_monai(scene: Scene) -> list[Row]:
         return dice(_counts(logits, packed))
 
     check(np.allclose(monai().numpy(), ours(), rtol=0, atol=1e-6), "score_512_monai: the Dice")
-    slow, fast = interleaved([monai, ours], scene.rounds(5, 1), (1, 7))
+    slow, fast = interleaved([monai, ours], scene.rounds(5), (1, 7))
     note = "baseline: F.interpolate of the quantised probabilities, threshold, monai.metrics compute_dice; equal to 1e-6"
     return [Row("score_512_monai", slow, fast, peak_mb(ours), "", note)]
 
@@ -103,5 +103,5 @@ def logits_to_rle_512(scene: Scene) -> list[Row]:
     expected = [baseline.encode(mask) for mask in plain.masks(plain_maps(logits), SIDE)]
     check(ours() == expected, "logits_to_rle_512: the strings")
     works: list[Work] = [lambda: [baseline.encode(mask) for mask in baseline.masks(logits, SIDE).numpy()], ours]
-    slow, fast = interleaved(works, scene.rounds(7, 2), (1, 7))
+    slow, fast = interleaved(works, scene.rounds(7), (1, 7))
     return [Row("logits_to_rle_512", slow, fast, peak_mb(ours), "150", "threshold, upsample, encode; strings equal those of plain masks")]

@@ -33,6 +33,6 @@ def preprocess(scene: Scene) -> list[Row]:
         ours,
         lambda: baseline.preprocess(sample, scene.classes, plain, with_image=False),
     ]
-    full, own, masks_only = interleaved(works, scene.rounds(5, 2), (1, 5, 1))
+    full, own, masks_only = interleaved(works, scene.rounds(5), (1, 5, 1))
     note = f"{SIDE} px; x{masks_only / own:.1f} against a baseline that saves the masks only ({masks_only:.0f} ms)"
     return [Row("preprocess", full, own, peak_mb(ours), "12", note)]

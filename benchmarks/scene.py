@@ -49,9 +49,9 @@ class Scene:
         """Native size, grey."""
         return Recipe(self.classes, False, 0, 1)
 
-    def rounds(self, full: int, quick: int = 2) -> int:
-        """How often to run."""
-        return quick if self.quick else full
+    def rounds(self, full: int) -> int:
+        """How often to run: once where it must be quick."""
+        return 1 if self.quick else full
 
     def masks(self, index: int) -> PackedMasks:
         """One sample's truth."""
