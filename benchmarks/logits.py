@@ -16,7 +16,6 @@ from benchmarks.timing import Work, interleaved, peak_mb
 from handbone.data.packed import PackedMasks
 from handbone.data.runs import Runs
 from handbone.inference.probabilities import Probabilities
-from handbone.inference.quantise import quantise_logits
 from handbone.inference.upsample import full_masks
 from handbone.scoring.dice import count, dice
 from handbone.submission.rle import encode_runs
@@ -29,7 +28,7 @@ def plain_maps(logits: Tensor) -> NDArray[np.uint8]:
 
 
 def _masks(logits: Tensor) -> Runs:
-    return full_masks(Probabilities.from_dense(quantise_logits(logits).numpy()), (SIDE, SIDE), 0.5)
+    return full_masks(Probabilities.from_maps(logits.numpy()), (SIDE, SIDE), 0.5)
 
 
 def _counts(logits: Tensor, truth: PackedMasks) -> NDArray[np.int64]:
@@ -56,13 +55,13 @@ def score_512(scene: Scene) -> list[Row]:
 
 def _steps(logits: Tensor, truth: PackedMasks) -> str:
     """What each part of ours takes."""
-    maps = quantise_logits(logits).numpy()
-    kept = Probabilities.from_dense(maps)
+    maps = plain_maps(logits)
+    kept = Probabilities.from_maps(logits.numpy())
     masks, runs = full_masks(kept, (SIDE, SIDE), 0.5), Runs.from_packed(truth)
     works: dict[str, Work] = {
         "plain sigmoid and to uint8 (not in use)": partial(plain_maps, logits),
-        "logits to uint8": partial(quantise_logits, logits),
-        "crop": partial(Probabilities.from_dense, maps),
+        "logits to cropped uint8": partial(Probabilities.from_maps, logits.numpy()),
+        "crop of uint8, as from a GPU (not in use)": partial(Probabilities.from_maps, maps),
         "upsample": lambda: full_masks(kept, (SIDE, SIDE), 0.5),
         "truth": partial(Runs.from_packed, truth),
         "count": lambda: dice(count(masks, runs)),

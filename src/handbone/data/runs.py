@@ -16,7 +16,7 @@ from handbone.parallel import THREADS
 
 Spans = NDArray[np.int64]
 BLOCK = 512  # pixels that are looked at together
-ALL_SET = np.uint64(0x0101010101010101)
+NONE_SET, ALL_SET = np.uint64(0), np.uint64(0x0101010101010101)  # of eight pixels
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Runs:
 
 def collect(find: Callable[[Spans], tuple[NDArray[np.int64], int]]) -> tuple[NDArray[np.int64], Spans]:
     """The splits and spans that a kernel finds; it is given room for them, and asked again where that was too little."""
-    spans = np.empty((8192, 2), np.int64)
+    spans = np.empty((32768, 2), np.int64)
     splits, count = find(spans)
     if count > len(spans):
         spans = np.empty((count, 2), np.int64)
@@ -147,13 +147,15 @@ def _dense_runs(words: NDArray[np.uint64], pixels: NDArray[np.uint8], spans: Spa
                 found |= words[index, block, word]
             if found == 0 and begun < 0:
                 continue
+            same = NONE_SET if begun < 0 else ALL_SET  # eight pixels at which nothing begins or ends
             for word in range(length):
-                value = words[index, block, word]
-                if (value == 0 and begun < 0) or (value == ALL_SET and begun >= 0):
+                if words[index, block, word] == same:
                     continue
                 start = 8 * (block * length + word)
                 for pixel in range(start, start + 8):
-                    begun, count = step(pixels[index, pixel] != 0, begun, pixel, splits[index], spans, count)
+                    if (pixels[index, pixel] != 0) != (begun >= 0):
+                        begun, count = step(begun < 0, begun, pixel, splits[index], spans, count)
+                same = NONE_SET if begun < 0 else ALL_SET
         _, count = step(False, begun, pixels.shape[1], splits[index], spans, count)
         splits[index + 1] = count
     return splits, count

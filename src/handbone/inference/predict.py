@@ -12,17 +12,16 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from handbone.data.cache import read_sample
 from handbone.data.resize import channels_first, resized, scaled_shape
-from handbone.inference.probabilities import Probabilities
-from handbone.inference.quantise import quantise_logits
+from handbone.inference.probabilities import Maps, Probabilities
+from handbone.inference.quantise import leaving
 from handbone.parallel import ahead
 
-Predictor = Callable[[Tensor], Tensor]  # (N, C_in, h, w) in 0..1 -> (N, C, h, w) uint8, 255 for certainty
+Predictor = Callable[[Tensor], Tensor]  # (N, C_in, h, w) in 0..1 -> (N, C, h, w) float32 logits, or uint8 probabilities, 255 for certainty
 Result = TypeVar("Result")
 
 
@@ -38,7 +37,7 @@ class Feed:
 
 def single(model: nn.Module) -> Predictor:
     """The probabilities of one model."""
-    return lambda images: quantise_logits(model(images))
+    return lambda images: leaving(model(images))
 
 
 def predict(
@@ -51,13 +50,13 @@ def predict(
     """
     images = ahead(lambda file: _load(file, feed), files)
     maps = _maps(predictor, _batches(images, feed.batch_size), feed.device)
-    results = ahead(lambda numbered: finish(numbered[0], Probabilities.from_dense(numbered[1])), enumerate(maps))
+    results = ahead(lambda numbered: finish(numbered[0], Probabilities.from_maps(numbered[1])), enumerate(maps))
     return iter(tqdm(results, total=len(files), desc=desc, unit="image", disable=desc is None))
 
 
 @torch.inference_mode()
-def _maps(predictor: Predictor, batches: Iterable[list[Tensor]], device: torch.device) -> Iterator[NDArray[np.uint8]]:
-    """Each image's (C, h, w) probabilities, 255 for certainty; a GPU has the next batch before the last one's are fetched."""
+def _maps(predictor: Predictor, batches: Iterable[list[Tensor]], device: torch.device) -> Iterator[Maps]:
+    """Each image's (C, h, w) maps; a GPU has the next batch before the last one's are fetched."""
     queued: Callable[[], Tensor] | None = None
     for batch in batches:
         following = _queue(predictor, torch.stack(batch), device)
@@ -69,7 +68,7 @@ def _maps(predictor: Predictor, batches: Iterable[list[Tensor]], device: torch.d
 
 
 def _queue(predictor: Predictor, images: Tensor, device: torch.device) -> Callable[[], Tensor]:
-    """Start the network on uint8 images -> a function that waits for the result, uint8 in the host's memory."""
+    """Start the network on uint8 images -> a function that waits for the result, in the host's memory."""
     on_gpu = device.type == "cuda"
     inputs = (images.pin_memory() if on_gpu else images).to(device, non_blocking=True)
     with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu):

@@ -51,13 +51,13 @@ def _upsampled_runs(
     spans: Spans,
 ) -> tuple[Ints, int]:
     splits = np.zeros(len(boxes) + 1, np.int64)
-    blend = np.zeros(len(columns[2]) + 1, np.int64)
+    cells = np.empty((len(columns[2]) + 1, 2), np.int64)
     count, position = 0, 0
     for index in range(len(boxes)):
         y0, x0, y1, x1 = boxes[index]
         crop = values[position : position + (y1 - y0) * (x1 - x0)].reshape((y1 - y0, x1 - x0))
         position += crop.size
-        count = _class_runs(crop, y0, x0, rows, columns, levels, blend, spans, count)
+        count = _class_runs(crop, y0, x0, rows, columns, levels, cells, spans, count)
         splits[index + 1] = count
     return splits, count
 
@@ -70,90 +70,92 @@ def _class_runs(
     rows: tuple[Ints, Ints, Ints],
     columns: tuple[Ints, Ints, Ints],
     levels: tuple[int, int, int],
-    blend: Ints,
+    cells: Ints,
     spans: Spans,
     count: int,
 ) -> int:
     """Append the runs of one class, whose map is `crop` at (y0, x0) and 0 around it."""
-    first, unit = count, 2 * len(rows[0])
-    above = _columns_above(crop, levels[0])
+    first = count
+    upper = np.zeros(crop.shape[1] + 2, np.int64)  # two low-resolution rows, with the 0 on either side of the crop
+    lower = np.zeros(crop.shape[1] + 2, np.int64)
     for source in range(max(y0 - 1, 0), y0 + crop.shape[0]):  # the pixels between this low-resolution row and the next
-        upper, lower = source - y0, source - y0 + 1
-        left, right = _joined(above, upper, lower)
-        if left == right:
-            continue
-        start, stop = max(x0 + left - 1, 0), x0 + right
-        for row in range(rows[2][source], rows[2][source + 1]):
-            blend[: stop - start + 1] = 0
-            _add_row(crop, upper, unit - rows[1][row], start - x0, blend[: stop - start + 1])
-            _add_row(crop, lower, rows[1][row], start - x0, blend[: stop - start + 1])
-            count = _row_runs(blend, start, stop, columns, row, levels, first, spans, count)
+        _read_row(crop, source - y0, upper)
+        _read_row(crop, source - y0 + 1, lower)
+        found = _turning(upper, lower, max(x0 - 1, 0) - x0 + 1, levels[0], cells)
+        if found:
+            between = rows[2][source], rows[2][source + 1]
+            count = _row_runs(upper, lower, cells[:found], x0 - 1, between, rows[1], columns[1], columns[2], levels, first, spans, count)
     return count
 
 
 @kernel
-def _columns_above(crop: NDArray[np.uint8], level: int) -> Ints:
-    """(rows, 2): the range of columns outside of which nothing in the row is above the level, end exclusive; 0, 0 where nothing is."""
-    ranges = np.zeros((crop.shape[0], 2), np.int64)
-    for row in range(crop.shape[0]):
-        highest = np.uint8(0)
-        for column in range(crop.shape[1]):  # no way out at the first hit, so that it runs many pixels at a time
-            highest = max(highest, crop[row, column])
-        if highest > level:
-            left, right = 0, crop.shape[1]
-            while crop[row, left] <= level:
-                left += 1
-            while crop[row, right - 1] <= level:
-                right -= 1
-            ranges[row, 0], ranges[row, 1] = left, right
-    return ranges
+def _read_row(crop: NDArray[np.uint8], row: int, values: Ints) -> None:
+    """The crop's row, or 0 where there is none, into `values`, between their ends."""
+    if 0 <= row < len(crop):
+        values[1:-1] = crop[row]
+    else:
+        values[:] = 0
 
 
 @kernel
-def _joined(above: Ints, upper: int, lower: int) -> tuple[int, int]:
-    """The range that holds those of two rows, of which either may lie outside the crop."""
-    left, right = 0, 0
-    for row in (upper, lower):
-        if 0 <= row < len(above) and above[row, 0] < above[row, 1]:
-            left = above[row, 0] if left == right else min(left, above[row, 0])
-            right = max(right, above[row, 1])
-    return left, right
-
-
-@kernel
-def _add_row(crop: NDArray[np.uint8], row: int, weight: int, start: int, blend: Ints) -> None:
-    """Add the crop's row, from its column `start` on, times its weight to `blend`; outside the crop there is nothing to add."""
-    if 0 <= row < crop.shape[0]:
-        for column in range(max(0, start), min(crop.shape[1], start + len(blend))):
-            blend[column - start] += weight * crop[row, column]
+def _turning(upper: Ints, lower: Ints, start: int, level: int, cells: Ints) -> int:
+    """Where a run can begin or end: the cells between two rows and two columns whose corners are not all on one side of the level,
+    and the first cell behind each of those, -> their number; cells: (M, 2), the column and how many corners are above, of 4.
+    """
+    count = 0
+    left = int(upper[start] > level) + int(lower[start] > level)
+    last = start - 1 if left else -2  # the cell before: at the image's border a run may begin in the first
+    for column in range(start, len(upper) - 1):
+        right = int(upper[column + 1] > level) + int(lower[column + 1] > level)
+        above = left + right
+        if 0 < above < 4 or last == column - 1:
+            cells[count, 0] = column
+            cells[count, 1] = above
+            count += 1
+        if 0 < above < 4:
+            last = column
+        left = right
+    return count
 
 
 @kernel
 def _row_runs(
-    blend: Ints,
-    start: int,
-    stop: int,
-    columns: tuple[Ints, Ints, Ints],
-    row: int,
+    upper: Ints,
+    lower: Ints,
+    cells: Ints,
+    offset: int,
+    rows: tuple[int, int],
+    below: Ints,
+    behind: Ints,
+    starts: Ints,
     levels: tuple[int, int, int],
     first: int,
     spans: Spans,
     count: int,
 ) -> int:
-    """Append the runs of one full-resolution row between the sources start:stop, with nothing above the level outside;
-    blend: the values at those and at the one behind them.
+    """Append the runs of the full-resolution rows between two low-resolution ones, of which nothing is above the level at either end;
+    offset: the column of their first value; below, behind: weights of the lower row, and of the column behind.
     """
-    width = len(columns[0])
-    begun, pixel = -1, columns[2][start]
-    for source in range(start, stop):
-        one, other, end = blend[source - start], blend[source - start + 1], columns[2][source + 1]
-        inside = one > levels[1]
-        if inside == (other > levels[1]):  # then every pixel between the two is on the same side of the threshold
-            begun, count = step(inside, begun, row * width + pixel, first, spans, count)
-        else:
-            for between in range(pixel, end):
-                weight = columns[1][between]
-                inside = one * (2 * width - weight) + other * weight > levels[2]
-                begun, count = step(inside, begun, row * width + between, first, spans, count)
-        pixel = end
-    return step(False, begun, row * width + pixel, first, spans, count)[1]
+    width, down, across = len(behind), 2 * len(below), 2 * len(behind)
+    last = starts[min(offset + len(upper) - 1, len(starts) - 1)]
+    for row in range(rows[0], rows[1]):
+        weight, begin, begun = below[row], row * width, -1
+        for cell in range(len(cells)):
+            column, above = cells[cell]
+            pixel, end = starts[offset + column], starts[offset + column + 1]
+            if above == 0 or above == 4:
+                begun, count = step(above == 4, begun, begin + pixel, first, spans, count)
+                continue
+            one = upper[column] * (down - weight) + lower[column] * weight
+            other = upper[column + 1] * (down - weight) + lower[column + 1] * weight
+            inside, turn = one > levels[1], end  # the first pixel on the other side of the threshold
+            if inside != (other > levels[1]):
+                turn = pixel
+                while turn < end and (one * (across - behind[turn]) + other * behind[turn] > levels[2]) == inside:
+                    turn += 1
+            if turn > pixel:
+                begun, count = step(inside, begun, begin + pixel, first, spans, count)
+            if turn < end:
+                begun, count = step(not inside, begun, begin + turn, first, spans, count)
+        _, count = step(False, begun, begin + last, first, spans, count)
+    return count
