@@ -1,5 +1,5 @@
 # make demo: the whole graph on a synthetic data set. make test: the tests. make bench: every hot path against the common baseline
-# (QUICK=1: a look in two minutes). Each makes the environment first, in .venv, from requirements.lock.
+# (QUICK=1: a look in a minute and a half). Each makes the environment first, in .venv, from requirements.lock.
 
 PYTHON ?= python3
 VENV ?= .venv

@@ -44,7 +44,7 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     start = perf_counter()
-    _say(f"about {'one to two' if quick else 'five to eight'} minutes on two cores, one thread each but for the loaders' workers")
+    _say(f"about {'one and a half' if quick else 'five to eight'} minutes on two cores, one thread each but for the loaders' workers")
     rows: list[Row] = []
     with scene(quick) as made:
         for make in ROWS:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from statistics import median
-from time import perf_counter
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from torch.nn.functional import avg_pool2d
 
 from benchmarks.scene import SIDE, Scene
 from benchmarks.table import Row
-from benchmarks.timing import in_child
+from benchmarks.timing import Work, alone, elapsed_ms, peak_mb
 from handbone.data.cache import read_sample
 from handbone.data.resize import resized
 from handbone.inference.predict import Feed, Predictor, predict
@@ -55,17 +54,17 @@ def linear(scene: Scene) -> list[Row]:
     plans |= {f"linear_{name}_flip": (base * times, (1, True)) for name, times in (("n", 1), ("2n", 2), ("4n", 4))}
     plans |= {"linear_2n_two_models": (base * 2, (2, False))}
     _submit(ensemble([model], False), scene.files[:KNOWN], scene)  # loads the kernels: their memory has nothing to do with images
-    measured: dict[str, list[tuple[float, float]]] = {name: [] for name in plans}
+    works = {name: _work(scene, model, images, views) for name, (images, views) in plans.items()}
+    times: dict[str, list[float]] = {name: [] for name in plans}
     for _ in range(scene.rounds(2)):
-        for name, (images, views) in plans.items():
-            measured[name].append(_measure(scene, model, images, views))
-    return [_row(name, plans[name], runs) for name, runs in measured.items()]
+        for name, work in works.items():
+            times[name].append(alone(elapsed_ms, work))
+    return [_row(name, *plans[name], median(times[name]), peak_mb(works[name])) for name in plans]
 
 
-def _row(name: str, plan: tuple[int, Views], runs: list[tuple[float, float]]) -> Row:
-    images, (models, flip) = plan
-    ms, peak = (median(values) for values in zip(*runs, strict=True))
-    return Row(name, None, ms, peak, "", f"{images} images, {models * (1 + flip)} views; read, predict by heart, save, masks, RLE, CSV")
+def _row(name: str, images: int, views: Views, ms: float, peak: float) -> Row:
+    seen = views[0] * (1 + views[1])
+    return Row(name, None, ms / images, peak, "", f"{images} images, {seen} views; read, predict by heart, save, masks, RLE, CSV")
 
 
 def _model(scene: Scene) -> _ByHeart:
@@ -74,19 +73,10 @@ def _model(scene: Scene) -> _ByHeart:
     return _ByHeart(images.float() / 255, logits)
 
 
-def _measure(scene: Scene, model: _ByHeart, images: int, views: Views) -> tuple[float, float]:
-    """-> ms an image, MB of growth."""
+def _work(scene: Scene, model: _ByHeart, images: int, views: Views) -> Work:
     predictor = ensemble([model] * views[0], views[1])
     files = [scene.files[index % KNOWN] for index in range(images)]
-
-    def work() -> float:
-        start = perf_counter()
-        _submit(predictor, files, scene)
-        return (perf_counter() - start) * 1e3 / images
-
-    ms, peak = in_child(work)
-    assert isinstance(ms, float)
-    return ms, peak
+    return lambda: _submit(predictor, files, scene)
 
 
 def _submit(predictor: Predictor, files: list[Path], scene: Scene) -> None:

@@ -15,7 +15,10 @@ def coverage(masks: Mask, motion: Motion, side: int, points: int) -> NDArray[np.
     """(C, H, W) at full resolution -> (C, side, side): each network pixel's points x points raster, looked up through the affine motion."""
     height, width = masks.shape[1:]
     ratio = np.array([width / side, height / side])[:, None, None]
-    inside = np.zeros((len(masks), side, side), np.int32)
+    labels = np.zeros((height, width), np.uint64)  # a bit a class: they are looked up together
+    for index, mask in enumerate(masks):
+        labels |= mask.astype(np.uint64) << np.uint64(index)
+    inside = np.zeros((len(masks), side, side), np.uint16)
     y, x = np.mgrid[:side, :side]
     for step in np.ndindex(points, points):
         down, across = (np.array(step) + 0.5) / points - 0.5
@@ -23,10 +26,11 @@ def coverage(masks: Mask, motion: Motion, side: int, points: int) -> NDArray[np.
         from_x, from_y = (np.tensordot(motion, at, 1) + 0.5) * ratio
         seen = (from_x >= 0) & (from_x < width) & (from_y >= 0) & (from_y < height)
         column, row = np.where(seen, from_x, 0).astype(int), np.where(seen, from_y, 0).astype(int)
-        for plane, mask in zip(inside, masks, strict=True):
-            plane += mask[row, column] & seen
+        found = labels[row, column] * seen
+        for index, plane in enumerate(inside):
+            plane += (found >> np.uint64(index) & np.uint64(1)).astype(np.uint16)
     count = points * points
-    return ((2 * 255 * inside + count) // (2 * count)).astype(np.uint8)
+    return ((2 * 255 * inside.astype(np.int32) + count) // (2 * count)).astype(np.uint8)
 
 
 def masks(maps: NDArray[np.uint8], side: int) -> Mask:

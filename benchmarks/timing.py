@@ -15,6 +15,8 @@ from typing import TypeVar
 Work = Callable[[], object]
 Subject = TypeVar("Subject")
 Result = TypeVar("Result")
+LIBC = ctypes.CDLL(ctypes.util.find_library("c"))
+MMAP_THRESHOLD, ARENA_MAX = -3, -8  # of glibc's mallopt
 
 
 def elapsed_ms(work: Work) -> float:
@@ -48,24 +50,22 @@ def alone(make: Callable[[Subject], Result], subject: Subject) -> Result:
 
 
 def peak_mb(work: Work) -> float:
-    """The memory (MB) that `work` adds at its peak."""
-    return in_child(lambda: work())[1]
+    """The memory (MB) that `work` adds at its peak: what is in use, not what the allocator keeps for later.
 
-
-def in_child(work: Callable[[], float | object]) -> tuple[object, float]:
-    """Run `work` in a forked process -> what it returns, and the MB by which the process's memory grew at its peak.
-
-    The kernel's count of resident pages (ru_maxrss) sees what NumPy, torch, OpenCV and numba take; only a process of its own has a
-    peak of its own. Before the fork freed memory goes back to the system, or the child would take from it unseen.
+    It runs in a forked process, for only a process of its own has a peak of its own: the kernel's count of resident pages (ru_maxrss),
+    which sees what NumPy, torch, OpenCV and numba take. Before the fork freed memory goes back to the system, or the child would take
+    from it unseen; in the child it goes back at once, or threads that free it in another order each time would seem to need more and more.
     """
     gc.collect()
-    if (library := ctypes.util.find_library("c")) is not None and hasattr(libc := ctypes.CDLL(library), "malloc_trim"):
-        libc.malloc_trim(0)
-    return alone(_measure, work)
+    if hasattr(LIBC, "malloc_trim"):
+        LIBC.malloc_trim(0)
+    return alone(_peak, work)
 
 
-def _measure(work: Callable[[], float | object]) -> tuple[object, float]:
+def _peak(work: Work) -> float:
+    if hasattr(LIBC, "mallopt"):
+        LIBC.mallopt(MMAP_THRESHOLD, 128 * 1024)
+        LIBC.mallopt(ARENA_MAX, 1)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    result = work()
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e6
-    return (result if isinstance(result, float) else None), grown
+    work()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e6

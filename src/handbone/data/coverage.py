@@ -45,9 +45,8 @@ def coverage(masks: PackedMasks, shape: tuple[int, int], motion: Motion = IDENTI
     states = _tile_states(masks.bits, boxes, offsets)
     points = raster(masks.shape, shape)
     if motion.ndim == 2:
-        trace = (motion + np.array([0, 0, 0.5])) * scale[
-            :, None
-        ]  # network pixel's index -> full resolution, where pixel p spans p to p + 1
+        # a network pixel's index -> full resolution, where pixel p spans p to p + 1
+        trace = (motion + np.array([0, 0, 0.5])) * scale[:, None]
         found = _affine_boxes(boxes, trace, shape)
         values = np.zeros(int((found[:, 2:] - found[:, :2]).prod(1).sum()), np.uint8)
         _affine_coverage(masks.bits, boxes, offsets, states, trace, points, found, values)
