@@ -50,7 +50,7 @@ def infer(images: Mapping[str, TestImage], params: Params) -> list[Settings]:
         return image_rows(name, settings[0].classes, encode_runs(masks))
 
     feed = Feed(settings[0].size, settings[0].in_channels, params.predict.batch_size, device)
-    found = predict(ensemble(models, params.predict.hflip), files, feed, finish, "infer")
+    found = predict(ensemble(models, params.predict.hflip, params.predict.crf), files, feed, finish, "infer")
     write_submission((row for rows in found for row in rows), paths.SUBMISSION)
     return settings
 

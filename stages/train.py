@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from accelerate import Accelerator
 from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -20,11 +21,13 @@ from handbone.data.augment import Augmenter
 from handbone.data.dataset import EpochBatches, Recipe, TrainingSet, collate
 from handbone.data.resize import scaled_shape
 from handbone.errors import UserError, run
+from handbone.hashing import file_hash
 from handbone.inference.predict import Feed, predict, single
 from handbone.memory import available_bytes
 from handbone.models import build_model
-from handbone.models.registry import canonical
+from handbone.models.registry import canonical, find
 from handbone.models.storage import Settings, save_model
+from handbone.models.weights import IMAGENET, NONE
 from handbone.parallel import ahead
 from handbone.params import Params, load_params
 from handbone.scoring.dice import dice
@@ -46,6 +49,12 @@ def options(params: Params) -> dict[str, Any]:
     """The constructor arguments that params.yaml holds for the chosen architecture."""
     chosen = canonical(params.model.arch)
     return next((own for name, own in params.model.options.items() if canonical(name) == chosen), {})
+
+
+def pretrained(params: Params) -> str:
+    """`none`, `imagenet`, or the path of a file."""
+    named = params.model.weights
+    return named if named in (NONE, IMAGENET) else str(paths.pretrained(named))
 
 
 def heldout_split(fold: int, params: Params) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -101,13 +110,13 @@ def checkpoint_key(params: Params, fold: int) -> str:
     sections = params.model_dump(include={"seed", "model", "train"})
     decisive = sections | {"classes": params.data.classes, "fold": fold, "torch": torch.__version__, "cuda": torch.cuda.is_available()}
     code = list(Path(handbone.__file__).parent.rglob("*.py"))
-    return content_key(decisive, [paths.INDEX, paths.FOLDS, Path(__file__), *code])
+    return content_key(decisive, [paths.INDEX, paths.FOLDS, paths.pretrained(params.model.weights), Path(__file__), *code])
 
 
 def announce(model: nn.Module, train: int, held: int, params: Params) -> str:
     """What is about to be done, and how much of it."""
     weights = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-    network = f"{canonical(params.model.arch)} with {weights:.1f} M parameters at {params.train.size} px"
+    network = f"{canonical(params.model.arch)} with {weights:.1f} M parameters at {params.train.size} px, weights: {params.model.weights}"
     steps = -(-train // params.train.batch_size)
     return f"{train} images to train on, {held} held out; {network}; {params.train.epochs} epochs of {steps} steps"
 
@@ -116,10 +125,12 @@ def write(fold: int, progress: Progress, params: Params) -> None:
     """The best epoch's weights, what builds their network, and the curve."""
     settings = Settings(
         arch=canonical(params.model.arch),
-        encoder=params.model.encoder,
+        encoder=encoder(params),
         in_channels=params.model.in_channels,
         classes=params.data.classes,
         options=options(params),
+        weights=params.model.weights,
+        weights_sha256=file_hash(paths.pretrained(params.model.weights)),
         size=params.train.size,
         fold=fold,
         epoch=progress.best_epoch,
@@ -129,21 +140,30 @@ def write(fold: int, progress: Progress, params: Params) -> None:
     write_table(pd.DataFrame(progress.rows, columns=["epoch", "lr", "loss", "dice"]), paths.fold_curve(fold))
 
 
+def encoder(params: Params) -> str | None:
+    """The encoder, where the architecture leaves it to choose."""
+    return params.model.encoder if find(params.model.arch).encoder else None
+
+
+def train_fold(fold: int, params: Params, accelerator: Accelerator, checkpoint: Checkpoint) -> Progress:
+    """Train the network that the parameters name."""
+    train, held = heldout_split(fold, params)
+    seed = fold_seed(params, fold)
+    torch.manual_seed(seed)
+    network = params.model
+    model = build_model(network.arch, encoder(params), pretrained(params), network.in_channels, len(params.data.classes), **options(params))
+    accelerator.print(f"fold {fold} on {accelerator.device}: {announce(model, len(train), len(held), params)}")
+    training = Training(model, *make_loader(train, params, seed), params.train, seed, accelerator)
+    return training.run(make_evaluate(held["file"].tolist(), params, accelerator.device), checkpoint, f"fold {fold}")
+
+
 def main() -> None:
     """Run the stage."""
     fold = int(sys.argv[1])
     params = load_params()
-    train, held = heldout_split(fold, params)
-    seed = fold_seed(params, fold)
-    torch.manual_seed(seed)
     accelerator = make_accelerator(params.train.precision)
-    network = params.model
-    model = build_model(network.arch, network.encoder, network.weights, network.in_channels, len(params.data.classes), **options(params))
-    accelerator.print(f"fold {fold} on {accelerator.device}: {announce(model, len(train), len(held), params)}")
-    training = Training(model, *make_loader(train, params, seed), params.train, seed, accelerator)
     checkpoint = Checkpoint(resume_folder(params.machine.resume_dir, checkpoint_key(params, fold)))
-    evaluate = make_evaluate(held["file"].tolist(), params, accelerator.device)
-    progress = training.run(evaluate, checkpoint, f"fold {fold}")
+    progress = train_fold(fold, params, accelerator, checkpoint)
     if accelerator.is_main_process:
         write(fold, progress, params)
         checkpoint.remove()

@@ -17,6 +17,8 @@ from handbone.errors import Problem, UserError, nearest, raise_if_any
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Above = Annotated[float, Field(gt=0)]
 Transform = dict[str, dict[str, Any]]
 
 
@@ -92,10 +94,28 @@ class TrainParams(Section):
     augment: list[Transform]
 
 
+class CrfParams(Section):
+    """A dense CRF's kernels; the defaults are those of DeepLab V1 (LargeFOV), found on photographs 500 pixels wide.
+
+    All lengths are pixels at the network's size, so the sigmas should grow with it. `bilateral_contrast` is in grey levels of 0..255, for
+    an image of three channels: a grey image counts as three equal ones. `radius` and `stride` trade exactness for time.
+    """
+
+    iterations: Positive = 10
+    gaussian_weight: NotNegative = 3.0
+    gaussian_sigma: Above = 3.0
+    bilateral_weight: NotNegative = 5.0
+    bilateral_sigma: Above = 50.0
+    bilateral_contrast: Above = 10.0
+    radius: Positive = 50
+    stride: Positive = 4
+
+
 class PredictParams(Section):
     """How probabilities and masks are made, for the held-out people and the test set alike."""
 
     hflip: bool
+    crf: CrfParams | None
     threshold: Annotated[float, Field(gt=0, lt=1)]
     batch_size: Positive
 

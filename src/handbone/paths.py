@@ -32,6 +32,8 @@ LINEAGE = Path("submissions/submission.json")
 
 PAGE = Path("reports/index.html")
 
+WEIGHTS = Path("weights")
+
 
 def fold_model(fold: int) -> Path:
     """The folder of one fold's weights and settings."""
@@ -51,3 +53,8 @@ def cached_sample(subset: str, key: str) -> Path:
 def probabilities(folder: Path, key: str) -> Path:
     """The npz of a sample's predicted probabilities below `OOF` or `TEST_PROBABILITIES`."""
     return folder / f"{key}.npz"
+
+
+def pretrained(weights: str) -> Path:
+    """The file that `model.weights` names; `none` and `imagenet` are notes, so that a stage can depend on it whatever it is."""
+    return WEIGHTS / weights

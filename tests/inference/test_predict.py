@@ -12,6 +12,7 @@ from handbone.data.cache import CachedSample, write_sample
 from handbone.inference.predict import Feed, predict, single
 from handbone.inference.probabilities import Probabilities
 from handbone.inference.tta import ensemble
+from handbone.params import CrfParams
 
 
 class Left(nn.Module):
@@ -75,3 +76,15 @@ def test_finishing_runs_beside_the_network(tmp_path: Path) -> None:
 
     feed = Feed(8, 1, 1, torch.device("cpu"))
     assert list(predict(network, [tmp_path / f"{index}.npz" for index in range(3)], feed, finish)) == [True] * 3
+
+
+def test_a_crf_refines_the_mean_by_the_image() -> None:
+    """Half the image is bright, and the network is a few pixels off; predictions keep to the edge that the image has."""
+    images = torch.zeros(1, 1, 48, 48)
+    images[..., 24:] = 0.8
+    truth = images[0, 0] > 0.4
+    off = nn.Conv2d(1, 1, 1)
+    off.forward = lambda found: (found.roll(4, -1) - 0.4) * 4  # type: ignore[method-assign]
+    plain, refined = (ensemble([off], hflip=False, crf=crf)(images)[0, 0] for crf in (None, CrfParams(radius=24, bilateral_sigma=20)))
+    assert ((plain > 0) == truth).float().mean() < 0.95
+    assert refined.dtype == torch.uint8 and ((refined > 127) == truth).float().mean() > 0.99

@@ -6,6 +6,7 @@ from typing import Any
 
 from handbone.models.registry import find
 from handbone.models.uniform import UniformModel
+from handbone.models.weights import NONE
 
 
 def build_model(
@@ -13,9 +14,10 @@ def build_model(
 ) -> UniformModel:
     """The network `arch` (letter case does not matter) on `encoder`.
 
-    weights: None or "none" (random) or "imagenet" (the encoder's, downloaded). `options` go to the architecture's constructor.
+    weights: None or "none" (random), "imagenet" (of its pretrained parts, downloaded unless an installed package carries them), or a file.
+    `options` go to the architecture's constructor. A network with a trunk of its own takes no notice of `encoder`.
     The module takes float images in 0..1 of any H, W. Raises `UserError` for an unknown name, and where the parts do not fit together.
     """
     entry = find(arch)
-    parts = entry.build(encoder, None if weights == "none" else weights, in_channels, classes, options)
+    parts = entry.build(encoder, None if weights == NONE else weights, in_channels, classes, options)
     return UniformModel(parts.network, entry.multiple, entry.minimum, parts.mean, parts.std)

@@ -20,13 +20,17 @@ WEIGHTS, SETTINGS = "model.safetensors", "model.json"
 
 @dataclass(frozen=True)
 class Settings:
-    """What builds the network again, the longer side in pixels that it was trained at, and where the weights come from."""
+    """What builds the network again, what it started from (the file's hash; of `none` that of its note), the longer side in
+    pixels that it was trained at, and where the weights come from.
+    """
 
     arch: str
     encoder: str | None
     in_channels: int
     classes: list[str]
     options: dict[str, Any]
+    weights: str
+    weights_sha256: str
     size: int
     fold: int
     epoch: int

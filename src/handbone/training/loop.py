@@ -17,9 +17,10 @@ from handbone.data.dataset import Batch, EpochBatches
 from handbone.errors import UserError
 from handbone.params import TrainParams
 from handbone.training.ema import Ema
-from handbone.training.losses import Loss, combined
+from handbone.training.losses import combined
 from handbone.training.resume import Checkpoint
 from handbone.training.schedule import warmup_cosine
+from handbone.training.supervise import supervised
 from handbone.training.targets import TargetBuffer
 
 Evaluate = Callable[[nn.Module], float]
@@ -49,7 +50,7 @@ class Training:
         self, model: nn.Module, loader: DataLoader[Any], batches: EpochBatches, params: TrainParams, seed: int, accelerator: Accelerator
     ) -> None:
         self._params, self._seed, self._batches, self._accelerator = params, seed, batches, accelerator
-        self._loss: Loss = combined(params.loss)
+        self._loss = supervised(combined(params.loss))
         model = model.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = Ema(model, params.ema_decay)
         optimizer = torch.optim.AdamW(model.parameters(), lr=params.lr, weight_decay=params.weight_decay)
@@ -101,8 +102,8 @@ class Training:
         coverage = self._targets.fill(batch.boxes, batch.values, batch.images.shape[2:])
         inputs = images.float().div_(255).contiguous(memory_format=torch.channels_last)
         with self._accelerator.autocast():
-            logits = self._model(inputs)
-        loss = self._loss(logits.float().contiguous(), coverage)  # of one layout: mixed ones take half as long again
+            found = self._model(inputs)
+        loss = self._loss(found, coverage)
         self._accelerator.backward(loss)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)

@@ -1,0 +1,32 @@
+"""The loss of all that a network gives: its logits, and whatever auxiliary outputs it has, each by its own weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn import functional
+
+from handbone.models.parts import Auxiliary, Outputs
+from handbone.training.losses import Loss
+
+
+def supervised(loss: Loss) -> Callable[[Tensor | Outputs, Tensor], Tensor]:
+    """`loss` of logits and coverage -> the same of whatever a network gives while training.
+
+    A map is compared with the coverage as the logits are; a number a class with whether the class is in the image at all.
+    """
+
+    def weighted(auxiliary: Auxiliary, coverage: Tensor) -> Tensor:
+        logits = auxiliary.logits.float().contiguous()
+        if logits.dim() == 4:
+            return auxiliary.weight * loss(logits, coverage)
+        present = (coverage.amax((2, 3)) > 0).float()
+        return auxiliary.weight * functional.binary_cross_entropy_with_logits(logits, present)
+
+    def whole(found: Tensor | Outputs, coverage: Tensor) -> Tensor:
+        outputs = found if isinstance(found, Outputs) else Outputs(found, ())
+        main = loss(outputs.logits.float().contiguous(), coverage)  # of one layout: mixed ones take half as long again
+        return sum((weighted(auxiliary, coverage) for auxiliary in outputs.auxiliary), start=main)
+
+    return whole

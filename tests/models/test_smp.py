@@ -1,0 +1,200 @@
+"""Pretrained weights of the encoders of segmentation-models-pytorch and timm: from a file, from a package, or told how to fetch them."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import segmentation_models_pytorch as smp
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from handbone.errors import UserError
+from handbone.models import build_model, packaged
+from handbone.models.packaged import PACKAGES
+
+torch.set_num_threads(1)
+SMALL, RENAMED, LITE = "mobilenetv3_small_050", "convnext_atto", "tf_efficientnet_lite0"
+
+
+class Refused:
+    """What a pickle must not be able to make."""
+
+
+def encoder_of(model: nn.Module) -> nn.Module:
+    return model.network.encoder
+
+
+def flat(name: str) -> str:
+    return name.removeprefix("model.").replace(".", "_")
+
+
+def differing(model: nn.Module, state: dict[str, Tensor]) -> list[str]:
+    """The encoder's tensors that are not those of timm's network, by its own name for them."""
+    given = {flat(name): tensor for name, tensor in state.items()}
+    found = {flat(name): tensor for name, tensor in encoder_of(model).state_dict().items()}
+    return [name for name, tensor in found.items() if not torch.equal(tensor, given[name])]
+
+
+def misfitting(state: dict[str, Tensor], missing: str, misshapen: str) -> dict[str, Tensor]:
+    wrong = {name: tensor for name, tensor in state.items() if name != missing}
+    return wrong | {misshapen: torch.zeros(3), "nowhere.weight": torch.zeros(1)}
+
+
+@pytest.fixture(scope="module")
+def published() -> dict[str, dict[str, Tensor]]:
+    """Random weights of whole networks of timm, with the classifier: as published."""
+    return {name: dict(timm.create_model(name).state_dict()) for name in (SMALL, RENAMED, LITE)}
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_file_gives_timms_encoder_exactly_its_tensors(suffix: str, published: dict, tmp_path: Path) -> None:
+    path = tmp_path / f"w{suffix}"
+    (save_file if suffix == ".safetensors" else torch.save)(published[SMALL], path)
+    assert differing(build_model("Unet", f"tu-{SMALL}", str(path)), published[SMALL]) == []
+
+
+def test_a_grey_stem_of_timm_is_the_sum_over_rgb(published: dict, tmp_path: Path) -> None:
+    save_file(published[SMALL], tmp_path / "w.safetensors")
+    model = build_model("Unet", f"tu-{SMALL}", str(tmp_path / "w.safetensors"), in_channels=1)
+    assert differing(model, published[SMALL] | {"conv_stem.weight": published[SMALL]["conv_stem.weight"].sum(1, keepdim=True)}) == []
+
+
+def test_timm_needs_no_classifier_in_the_file(published: dict, tmp_path: Path) -> None:
+    torch.save({name: tensor for name, tensor in published[RENAMED].items() if not name.startswith("head.")}, tmp_path / "w.pth")
+    assert differing(build_model("Unet", f"tu-{RENAMED}", str(tmp_path / "w.pth")), published[RENAMED]) == []
+
+
+def test_tables_of_windows_in_old_files_are_passed_over(published: dict, tmp_path: Path) -> None:
+    save_file(published[SMALL] | {"blocks.0.attn.relative_position_index": torch.zeros(4)}, tmp_path / "w.safetensors")
+    assert differing(build_model("FPN", f"tu-{SMALL}", str(tmp_path / "w.safetensors")), published[SMALL]) == []
+
+
+def test_all_misfits_of_timms_encoder_are_one_error(published: dict, tmp_path: Path) -> None:
+    torch.save(misfitting(published[RENAMED], "stem.0.weight", "stages.0.blocks.0.conv_dw.weight"), tmp_path / "w.pth")
+    with pytest.raises(UserError, match=": 3 problems") as caught:
+        build_model("Unet", f"tu-{RENAMED}", str(tmp_path / "w.pth"))
+    assert all(name in str(caught.value) for name in ("stem.0.weight", "blocks.0.conv_dw.weight", "nowhere.weight"))
+
+
+def test_a_larger_sibling_of_timms_encoder_is_not_cut_down_to_fit(published: dict, tmp_path: Path) -> None:
+    larger = published[RENAMED] | {"stages.0.blocks.7.gamma": torch.zeros(40)}
+    save_file(larger, tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match=r"stages\.0\.blocks\.7\.gamma.*unknown name"):
+        build_model("Unet", f"tu-{RENAMED}", str(tmp_path / "w.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("encoder", "head", "stem"),
+    [
+        ("resnet18", "fc", "conv1.weight"),
+        ("mit_b0", "head", "patch_embed1.proj.weight"),
+        ("mobileone_s0", "linear", "stage0.rbr_conv.0.conv.weight"),
+        ("timm-skresnet18", "fc", "conv1.weight"),
+    ],
+)
+def test_a_file_gives_the_librarys_own_encoder_exactly_its_tensors(encoder: str, head: str, stem: str, tmp_path: Path) -> None:
+    state = dict(smp.encoders.get_encoder(encoder).state_dict())
+    torch.save(state | {f"{head}.weight": torch.zeros(2), f"{head}.bias": torch.zeros(2)}, tmp_path / "w.pth")
+    grey = encoder_of(build_model("Unet", encoder, str(tmp_path / "w.pth"), in_channels=1)).state_dict()
+    folded = {name for name, tensor in grey.items() if tensor.shape != state[name].shape}
+    assert stem in folded and all(torch.equal(grey[name], state[name].sum(1, keepdim=True)) for name in folded)
+    assert all(torch.equal(grey[name], state[name]) for name in set(state) - folded) and set(grey) == set(state)
+
+
+def test_old_names_and_uncounted_batches_fit(tmp_path: Path) -> None:
+    state = smp.encoders.get_encoder("densenet121").state_dict()
+    old = {name.replace("norm1.", "norm.1.").replace("conv2.", "conv.2."): tensor for name, tensor in state.items()}
+    save_file({name: tensor for name, tensor in old.items() if not name.endswith("num_batches_tracked")}, tmp_path / "w.safetensors")
+    found = encoder_of(build_model("Unet", "densenet121", str(tmp_path / "w.safetensors"))).state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in found.items())
+
+
+def test_all_misfits_of_the_librarys_own_encoder_are_one_error(tmp_path: Path) -> None:
+    state = smp.encoders.get_encoder("resnet18").state_dict()
+    uncounted = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    torch.save(misfitting(uncounted, "conv1.weight", "layer1.0.conv1.weight"), tmp_path / "w.pth")
+    with pytest.raises(UserError, match=": 3 problems") as caught:
+        build_model("Unet", "resnet18", str(tmp_path / "w.pth"))
+    assert all(name in str(caught.value) for name in (" conv1.weight", "layer1.0.conv1.weight", "nowhere.weight"))
+
+
+def test_the_default_encoder_of_an_architecture_takes_a_file_too(tmp_path: Path) -> None:
+    state = smp.encoders.get_encoder("resnet34").state_dict()
+    torch.save(state, tmp_path / "w.pth")
+    assert torch.equal(encoder_of(build_model("FPN", weights=str(tmp_path / "w.pth"))).conv1.weight, state["conv1.weight"])
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", f"tu-{SMALL}"])
+def test_a_file_that_would_have_to_be_unpickled_is_one_clear_error(encoder: str, tmp_path: Path) -> None:
+    torch.save({"weight": Refused()}, tmp_path / "w.pth")
+    with pytest.raises(UserError, match=r"w\.pth: expected safetensors or a state dict"):
+        build_model("Unet", encoder, str(tmp_path / "w.pth"))
+
+
+def test_the_classifier_of_a_whole_vision_transformer_is_frozen_and_need_not_be_given(tmp_path: Path) -> None:
+    name = "vit_tiny_patch16_224"
+    state = timm.create_model(name).state_dict()
+    torch.save({own: tensor for own, tensor in state.items() if not own.startswith(("head.", "norm."))}, tmp_path / "w.pth")
+    encoder = encoder_of(build_model("DPT", f"tu-{name}", str(tmp_path / "w.pth")))
+    frozen = {own.removeprefix("model.") for own, parameter in encoder.named_parameters() if not parameter.requires_grad}
+    assert frozen == {"head.weight", "head.bias", "norm.weight", "norm.bias"}
+    assert all(torch.equal(tensor, state[own]) for own, tensor in encoder.model.state_dict().items() if own not in frozen)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "url", "file"),
+    [
+        ("resnet18", "https://huggingface.co/smp-hub/resnet18.imagenet/resolve/", "resnet18.imagenet.safetensors"),
+        ("dpn68b", "https://huggingface.co/smp-hub/dpn68b.imagenet-5k/resolve/", "dpn68b.imagenet-5k.safetensors"),
+        (f"tu-{SMALL}", f"https://huggingface.co/timm/{SMALL}.lamb_in1k/resolve/main/model", f"{SMALL}.lamb_in1k.safetensors"),
+        ("tu-convnext_atto.d2_in1k", "https://huggingface.co/timm/convnext_atto.d2_in1k/", "convnext_atto.d2_in1k.safetensors"),
+    ],
+)
+def test_without_a_connection_the_error_says_what_to_fetch_and_where_to_put_it(
+    encoder: str, url: str, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no connection")
+
+    monkeypatch.setattr(smp.encoders, "hf_hub_download", fail)
+    monkeypatch.setattr(timm.models._builder, "load_state_dict_from_hf", fail)
+    with pytest.raises(UserError) as caught:
+        build_model("Unet", encoder, "imagenet")
+    assert f"fetch {url}" in str(caught.value) and f"into weights/ as {file} and set model.weights={file}" in str(caught.value)
+
+
+def install(folder: Path, state: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package like the real one: names of its own, in timm's order; its code is not to be run."""
+    package = folder / PACKAGES[LITE]
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('its code was run')\n")
+    torch.save({f"_{index}": tensor for index, tensor in enumerate(state.values())}, package / "models" / "efficientnet-lite0-0.pth")
+    monkeypatch.syspath_prepend(folder)
+
+
+@pytest.mark.parametrize("tag", ["", ".in1k"])
+def test_an_installed_package_is_used_instead_of_a_download(
+    tag: str, published: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, published[LITE], monkeypatch)
+    assert differing(build_model("Unet", f"tu-{LITE}{tag}", "imagenet"), published[LITE]) == []
+
+
+def test_a_package_with_tensors_of_other_shapes_is_an_error(published: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, dict(reversed(published[LITE].items())), monkeypatch)
+    with pytest.raises(UserError, match=r"version 0\.1\.0"):
+        build_model("Unet", f"tu-{LITE}", "imagenet")
+
+
+def test_where_no_package_has_them_there_are_no_packaged_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert packaged.packaged("resnet18.a1_in1k") is None
+    monkeypatch.setattr(packaged, "find_spec", lambda _: None)
+    assert packaged.packaged(LITE) is None
+
+
+@pytest.mark.parametrize("name", [name for name in PACKAGES if find_spec(PACKAGES[name])])
+def test_the_real_package_fits(name: str) -> None:
+    state = packaged.packaged(name)
+    assert state is not None and differing(build_model("Unet", f"tu-{name}", "imagenet"), state) == []
