@@ -1,9 +1,12 @@
-"""What the README and docs say of speed is what the benchmarks wrote."""
+"""What the README and docs say of speed and of networks is what the benchmarks wrote."""
 
 import json
 
+import yaml
+from benchmarks import zoo
 from benchmarks.table import markdown, summary
 
+from handbone.models.registry import ENTRIES
 from imports import ROOT
 
 RECORDS = json.loads((ROOT / "benchmarks/results.json").read_text())
@@ -20,3 +23,9 @@ def test_every_hot_path_has_a_row() -> None:
 def test_the_tables_are_the_benchmarks_output() -> None:
     assert summary(RECORDS) in (ROOT / "README.md").read_text()
     assert markdown(RECORDS) in (ROOT / "docs/performance.md").read_text()
+
+
+def test_every_network_has_a_row() -> None:
+    records, facts = json.loads(zoo.RESULTS.read_text()), yaml.safe_load(zoo.FACTS.read_text())
+    assert set(records) == set(facts) == set(ENTRIES)
+    assert zoo.table(records, facts) in zoo.PAGE.read_text()

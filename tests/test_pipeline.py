@@ -115,7 +115,8 @@ def test_a_clean_clone_needs_nothing_but_the_cache(project: Project, tmp_path: P
 
 def test_prediction_settings_retrain_nothing(project: Project) -> None:
     """Trap 1."""
-    assert ran(project.sh("dvc exp run -S predict.hflip=false")) == LATER
+    assert ran(project.sh("dvc exp run -S predict.hflip=false -S 'predict.crf={stride: 2, radius: 8}'")) == LATER
+    assert json.loads((project.folder / "submissions/submission.json").read_text())["parameters"]["predict"]["crf"]["radius"] == 8
     project.reset()
 
 
