@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from handbone.models import attention_unet, build_model, deconvnet, deeplab, dilatednet, fcn, segnet, unet3plus, unet2015, vgg
+from handbone.models import build_model, deconvnet, deeplab, dilatednet, fcn, segnet, unet3plus, vgg
 from handbone.models.parts import Outputs
 from handbone.models.registry import ENTRIES
 from handbone.models.storage import Settings, load_model, save_model
@@ -46,7 +46,7 @@ SIZES = [(64, 64), (65, 97), (129, 131), (200, 257)]
 STEPS = 150
 LONG = (  # a second or more a step, even when they are thin, or many steps
     "DeconvNet", "SegNet", "FCN32s", "FCN16s", "DeepLabV2ResNet101", "DilatedNet", "FCDenseNet67", "FCDenseNet103",
-    "HRNetW32", "HRNetW48", "HRNetW32OCR", "HRNetW48OCR",
+    "UNet2015", "AttentionUNet", "HRNetW32", "HRNetW48", "HRNetW32OCR", "HRNetW48OCR",
 )  # fmt: skip
 RATES = {"UNet2015": 3e-4}
 
@@ -91,8 +91,7 @@ def thin(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "FC_WIDTH", 64)
     for module in (fcn, dilatednet):
         monkeypatch.setattr(module, "Head", partial(vgg.Head, 64))
-    for module in (unet2015, unet3plus, attention_unet):
-        monkeypatch.setattr(module, "WIDTHS", (8, 16, 32, 64, 128))
+    monkeypatch.setattr(unet3plus, "WIDTHS", (8, 16, 32, 64, 128))
     monkeypatch.setattr(unet3plus, "BRANCH", 8)
     monkeypatch.setattr(unet3plus, "FUSED", 40)
 
