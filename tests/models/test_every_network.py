@@ -46,7 +46,7 @@ SIZES = [(64, 64), (65, 97), (129, 131), (200, 257)]
 STEPS = 150
 LONG = (  # a second or more a step, even when they are thin, or many steps
     "DeconvNet", "SegNet", "FCN32s", "FCN16s", "DeepLabV2ResNet101", "DilatedNet", "FCDenseNet67", "FCDenseNet103",
-    "UNet2015", "AttentionUNet", "HRNetW32", "HRNetW48", "HRNetW32OCR", "HRNetW48OCR",
+    "UNet2015", "AttentionUNet", "FCDenseNet56", "HRNetW18", "HRNetW32", "HRNetW48", "HRNetW32OCR", "HRNetW48OCR",
 )  # fmt: skip
 RATES = {"UNet2015": 3e-4}
 
