@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from handbone.data.layout import Sample
+from handbone.data.presets import Transform
 
 Bytes = NDArray[np.uint8]
 EPS = 1e-4
@@ -44,7 +45,7 @@ def preprocess(sample: Sample, classes: Sequence[str], path: Path, with_image: b
 class TrainingSet(Dataset[tuple[Tensor, Tensor]]):
     """Augmented samples straight from the files: image (3, S, S) and masks (C, S, S), float32."""
 
-    def __init__(self, samples: Sequence[Sample], classes: Sequence[str], size: int, augment: Sequence[dict[str, dict[str, Any]]]) -> None:
+    def __init__(self, samples: Sequence[Sample], classes: Sequence[str], size: int, augment: Sequence[Transform]) -> None:
         self._samples, self._classes = samples, classes
         transforms = [getattr(A, name)(**arguments) for named in augment for name, arguments in named.items()]
         self._transform = A.Compose([A.Resize(size, size), *transforms])

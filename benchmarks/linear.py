@@ -18,6 +18,7 @@ from handbone.inference.predict import Feed, Predictor, predict
 from handbone.inference.probabilities import Probabilities
 from handbone.inference.tta import ensemble
 from handbone.inference.upsample import full_masks
+from handbone.params import PredictParams
 from handbone.submission.rle import encode_runs
 from handbone.submission.table import Row as Line
 from handbone.submission.table import image_rows, write_submission
@@ -53,7 +54,7 @@ def linear(scene: Scene) -> list[Row]:
     plans = {f"linear_{name}": (base * times, (1, False)) for name, times in (("n", 1), ("2n", 2), ("4n", 4))}
     plans |= {f"linear_{name}_flip": (base * times, (1, True)) for name, times in (("n", 1), ("2n", 2), ("4n", 4))}
     plans |= {"linear_2n_two_models": (base * 2, (2, False))}
-    _submit(ensemble([model], False), scene.files[:KNOWN], scene)  # loads the kernels: their memory has nothing to do with images
+    _submit(ensemble([model], _settings(False)), scene.files[:KNOWN], scene)  # loads the kernels: their memory is not the images'
     works = {name: _work(scene, model, images, views) for name, (images, views) in plans.items()}
     times: dict[str, list[float]] = {name: [] for name in plans}
     for _ in range(scene.rounds(2)):
@@ -74,9 +75,13 @@ def _model(scene: Scene) -> _ByHeart:
 
 
 def _work(scene: Scene, model: _ByHeart, images: int, views: Views) -> Work:
-    predictor = ensemble([model] * views[0], views[1])
+    predictor = ensemble([model] * views[0], _settings(views[1]))
     files = [scene.files[index % KNOWN] for index in range(images)]
     return lambda: _submit(predictor, files, scene)
+
+
+def _settings(hflip: bool) -> PredictParams:
+    return PredictParams(window=0, stride=0, hflip=hflip, vflip=False, scales=[1.0], crf=None, threshold=0.5, batch_size=BATCH)
 
 
 def _submit(predictor: Predictor, files: list[Path], scene: Scene) -> None:

@@ -17,7 +17,9 @@ from benchmarks.table import Row, check
 from benchmarks.timing import peak_mb
 from handbone.data.augment import Augmenter
 from handbone.data.coverage import Motion, raster
-from handbone.data.dataset import Batch, EpochBatches, Pixels, Recipe, TrainingSet, collate
+from handbone.data.dataset import Batch, Pixels, Recipe, TrainingSet, collate
+from handbone.data.presets import transforms
+from handbone.data.sampling import EpochBatches
 from handbone.training.targets import TargetBuffer
 
 WORKERS = 2
@@ -50,7 +52,7 @@ def _loader(scene: Scene, size: int) -> list[Row]:
     samples = _ours(scene, size, (many + 2) * batch)
     pairs = [(_baseline_ms(scene, size, batch, few), _ours_ms(samples, batch, many)) for _ in range(scene.rounds(2))]
     slow, fast = (median(times) for times in zip(*pairs, strict=True))
-    tickets = [(0, index) for index in range(batch)]
+    tickets = [(0, index, 0) for index in range(batch)]
     peak = peak_mb(lambda: _ready(TargetBuffer(CPU))(collate([samples[ticket] for ticket in tickets])))
     note = f"{WORKERS} workers, batch {batch}; peak of one process that loads a batch and fills the target"
     return [Row(f"loader_{size}", slow, fast, peak, AIM[size], note)]
@@ -70,7 +72,7 @@ def _check(scene: Scene, size: int) -> None:
     augmenter, buffer = _Remembering(scene.params.train.augment, 1), TargetBuffer(CPU)
     samples = _ours(scene, size, len(scene.files), augmenter)
     for epoch, index in ((1, 0), (2, 3), (3, 1))[: 1 if scene.quick else 3]:
-        batch = collate([samples[epoch, index]])
+        batch = collate([samples[epoch, index, 0]])
         ours = (buffer.fill(batch.boxes, batch.values, (size, size))[0] * 255).round().to(torch.uint8).numpy()
         expected = plain.coverage(scene.dense(index), augmenter.motion, size, raster((SIDE, SIDE), (size, size)))
         check(np.array_equal(ours, expected), f"loader_{size}: the target of image {index} in epoch {epoch}")
@@ -79,13 +81,13 @@ def _check(scene: Scene, size: int) -> None:
 def _baseline_ms(scene: Scene, size: int, batch: int, count: int) -> float:
     length = (count + 2) * batch  # one more than is waited for: no worker goes idle meanwhile
     samples = [scene.samples[index % len(scene.samples)] for index in range(length)]
-    dataset = baseline.TrainingSet(samples, scene.classes, size, scene.params.train.augment)
+    dataset = baseline.TrainingSet(samples, scene.classes, size, transforms(scene.params.train.augment))
     loader = DataLoader(dataset, batch_size=batch, num_workers=WORKERS, multiprocessing_context="fork")
     return _steady_ms(iter(loader), lambda found: found, count, batch)
 
 
 def _ours_ms(samples: TrainingSet, batch: int, count: int) -> float:
-    batches = EpochBatches(len(samples), batch, 21)
+    batches = EpochBatches([1.0] * len(samples), batch, 21)
     loader = DataLoader(samples, batch_sampler=batches, collate_fn=collate, num_workers=WORKERS, multiprocessing_context="fork")
     return _steady_ms(iter(loader), _ready(TargetBuffer(CPU)), count, batch)
 

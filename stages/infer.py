@@ -22,8 +22,8 @@ from handbone.scoring.dice import COUNTS
 from handbone.scoring.metrics import summarise
 from handbone.submission.lineage import lineage
 from handbone.submission.rle import encode_runs
-from handbone.submission.score import TestImage, score_submission, test_images
-from handbone.submission.table import Row, image_rows, write_submission
+from handbone.submission.score import score_submission
+from handbone.submission.table import Row, TestImage, image_rows, test_images, write_submission
 from handbone.tables import read_table, write_table
 
 
@@ -50,7 +50,7 @@ def infer(images: Mapping[str, TestImage], params: Params) -> list[Settings]:
         return image_rows(name, settings[0].classes, encode_runs(masks))
 
     feed = Feed(settings[0].size, settings[0].in_channels, params.predict.batch_size, device)
-    found = predict(ensemble(models, params.predict.hflip, params.predict.crf), files, feed, finish, "infer")
+    found = predict(ensemble(models, params.predict), files, feed, finish, "infer")
     write_submission((row for rows in found for row in rows), paths.SUBMISSION)
     return settings
 

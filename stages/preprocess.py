@@ -12,14 +12,14 @@ import pandas as pd
 
 from handbone import paths
 from handbone.data.cache import write_sample
-from handbone.data.layout import Sample, find_samples
+from handbone.data.layout import People, Sample, find_samples, read_people
 from handbone.data.prepare import Recipe, prepare
 from handbone.data.raster import PAINTER
 from handbone.errors import Problem, raise_if_any, run
 from handbone.hashing import file_hash
 from handbone.parallel import map_samples
 from handbone.params import load_params
-from handbone.tables import write_table
+from handbone.tables import ATTRIBUTE, write_table
 
 Row = dict[str, Any]
 
@@ -35,6 +35,11 @@ def build(sample: Sample, recipe: Recipe) -> tuple[Row, list[Problem]]:
     digest = file_hash(path)
     row = {"subset": sample.subset, "key": sample.key, "person": sample.person, "image_name": sample.image.name}
     return row | {"height": prepared.shape[0], "width": prepared.shape[1], "sha256": digest, "areas": areas}, []
+
+
+def with_attributes(index: pd.DataFrame, people: People) -> pd.DataFrame:
+    """The index with a column `person_<attribute>` for each attribute, empty for people of whom none is known."""
+    return index.assign(**{f"{ATTRIBUTE}{name}": index["person"].map(values).fillna("") for name, values in people.items()})
 
 
 def report(index: pd.DataFrame, areas: pd.DataFrame, excluded: list[str]) -> Row:
@@ -56,7 +61,8 @@ def main() -> None:
     params = load_params()
     data = params.data
     samples = find_samples(Path(data.root), data.exclude)
-    recipe = Recipe(data.classes, data.allow_missing, params.preprocess.size, params.model.in_channels)
+    people = read_people(Path(data.root))
+    recipe = Recipe(data.classes, data.allow_missing, params.preprocess.size, params.model.in_channels, params.preprocess.clahe)
     shutil.rmtree(paths.CACHE, ignore_errors=True)
     results = map_samples(partial(build, recipe=recipe), samples, params.machine.workers, "preprocess")
     problems = [problem for _, found in results for problem in found]
@@ -68,7 +74,7 @@ def main() -> None:
         [(row["key"], name, pixels) for row in rows if row["areas"] for name, pixels in zip(data.classes, row["areas"], strict=True)],
         columns=["key", "class", "pixels"],
     )
-    index = pd.DataFrame(rows).drop(columns="areas")
+    index = with_attributes(pd.DataFrame(rows).drop(columns="areas"), people)
     write_table(index, paths.INDEX)
     write_table(areas, paths.AREAS)
     paths.DATA_REPORT.parent.mkdir(parents=True, exist_ok=True)

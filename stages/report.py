@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
 
 from handbone import paths
+from handbone.data.augment import Augmenter
 from handbone.data.cache import read_sample
 from handbone.errors import run
 from handbone.inference.probabilities import Probabilities
 from handbone.inference.upsample import full_masks
 from handbone.params import Params, load_params
-from handbone.report.figures import class_bars_svg, curves_svg, overlay, png_data_uri
-from handbone.report.page import Case, render_page
+from handbone.report.figures import class_bars_svg, curves_svg, jpeg_data_uri, overlay, png_data_uri
+from handbone.report.page import Case, Strip, render_page
+from handbone.report.sheet import strip
 from handbone.scoring.dice import per_class, with_dice
 from handbone.tables import read_table
+
+STRIPS, DRAWS = 3, 3  # training images on the page, and draws of each
 
 
 def case(key: str, dice: float, rows: pd.DataFrame, params: Params) -> Case:
@@ -28,6 +33,18 @@ def case(key: str, dice: float, rows: pd.DataFrame, params: Params) -> Case:
     picture = png_data_uri(overlay(sample.image, sample.masks.unpack(), predicted, params.data.classes))
     low = rows.nsmallest(3, "dice")
     return Case(key, dice, picture, "lowest: " + ", ".join(f"{row['class']} {row['dice']:.3f}" for _, row in low.iterrows()))
+
+
+def strips(params: Params) -> list[Strip]:
+    """A few training images, evenly spread over the data set, each with draws of its augmentation."""
+    augmenter = Augmenter(params.train.augment, params.model.in_channels)
+    index = read_table(paths.INDEX)
+    keys = index.loc[index["subset"] == "train", "key"].tolist()
+    shown = [keys[place * len(keys) // STRIPS] for place in range(min(STRIPS, len(keys)))]
+    seeds = [np.random.SeedSequence([params.seed, row]).generate_state(DRAWS).tolist() for row in range(len(shown))]
+    samples = [read_sample(paths.cached_sample("train", key)) for key in shown]
+    pictures = [strip(sample, augmenter, params.train.size, row) for sample, row in zip(samples, seeds, strict=True)]
+    return [Strip(key, jpeg_data_uri(picture)) for key, picture in zip(shown, pictures, strict=True)]
 
 
 def main() -> None:
@@ -51,6 +68,7 @@ def main() -> None:
         bars=class_bars_svg(bars),
         best=[cases[key] for key in best],
         worst=[cases[key] for key in worst],
+        strips=strips(params),
         lineage=json.loads(paths.LINEAGE.read_text()),
         data_report=json.loads(paths.DATA_REPORT.read_text()),
     )

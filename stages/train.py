@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from multiprocessing import get_all_start_methods
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +11,31 @@ import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import nn
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 import handbone
 from handbone import paths
-from handbone.data.augment import Augmenter
-from handbone.data.dataset import EpochBatches, Recipe, TrainingSet, collate
-from handbone.data.resize import scaled_shape
+from handbone.data.fold import FoldSamples, fold_samples
 from handbone.errors import UserError, run
 from handbone.hashing import file_hash
 from handbone.inference.predict import Feed, predict, single
-from handbone.memory import available_bytes
+from handbone.inference.windows import windowed
 from handbone.models import build_model
 from handbone.models.registry import canonical, find
-from handbone.models.storage import Settings, save_model
-from handbone.models.weights import IMAGENET, NONE
-from handbone.parallel import ahead
+from handbone.models.storage import WEIGHTS, Settings, read_settings, save_model
+from handbone.models.uniform import UniformModel
+from handbone.models.weights import IMAGENET, NONE, load_into, read_weights
 from handbone.params import Params, load_params
 from handbone.scoring.dice import dice
 from handbone.scoring.heldout import heldout_counts
-from handbone.tables import read_table, write_table
+from handbone.tables import write_table
+from handbone.training.batches import make_loader
+from handbone.training.cost import memory_advice
+from handbone.training.interruption import STOPPED, StoppedError
 from handbone.training.loop import Evaluate, Progress, Training, make_accelerator
 from handbone.training.resume import Checkpoint, content_key, resume_folder
 
-MEMORY_SHARE = 0.5  # of what is free, for the training images
 THRESHOLD = 0.5  # of the score that picks the best epoch; predict.threshold is tuned without training anew
 
 
@@ -51,56 +50,44 @@ def options(params: Params) -> dict[str, Any]:
     return next((own for name, own in params.model.options.items() if canonical(name) == chosen), {})
 
 
-def pretrained(params: Params) -> str:
-    """`none`, `imagenet`, or the path of a file."""
-    named = params.model.weights
-    return named if named in (NONE, IMAGENET) else str(paths.pretrained(named))
+def started_from(params: Params, fold: int) -> Path:
+    """The file that `model.weights` names, or that the folder it names has for this fold."""
+    source = paths.pretrained(params.model.weights)
+    return source / paths.fold_model(fold).name / WEIGHTS if source.is_dir() else source
 
 
-def heldout_split(fold: int, params: Params) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The index's rows of the images to train on and of those held out, with their cached files."""
-    index = read_table(paths.INDEX)
-    table = index[index["subset"] == "train"].merge(read_table(paths.FOLDS), on=["key", "person"])
-    table["file"] = pd.Series([paths.cached_sample("train", key) for key in table["key"]], table.index, object)
-    train, held = table[table["fold"] != fold], table[table["fold"] == fold]
-    if not len(held) or not len(train):
-        raise UserError(f"folds: expected a fold from 0 to {params.split.n_folds - 1}; found {fold}; mend folds in params.yaml")
-    return train, held
+def make_model(params: Params, fold: int) -> UniformModel:
+    """The network that the parameters name, with the weights that it is to start from."""
+    network, source = params.model, paths.pretrained(params.model.weights)
+    start = network.weights if network.weights in (NONE, IMAGENET) else None if source.is_dir() else str(source)
+    model = build_model(network.arch, encoder(params), start, network.in_channels, len(params.data.classes), **options(params))
+    if source.is_dir():
+        go_on_from(source, fold, model)
+    return model
 
 
-def make_loader(train: pd.DataFrame, params: Params, seed: int) -> tuple[DataLoader[Any], EpochBatches]:
-    """Augmented batches of the training images, all padded to the largest of their shapes at the network's size."""
-    scaled = [scaled_shape(shape, params.train.size) for shape in zip(train["height"], train["width"], strict=True)]
-    canvas = (max(height for height, _ in scaled), max(width for _, width in scaled))
-    channels = params.model.in_channels
-    recipe = Recipe(channels, params.train.size, canvas, seed)
-    samples = TrainingSet(train["file"].tolist(), recipe, Augmenter(params.train.augment, channels))
-    first_image, first_masks = samples.load(0)
-    if len(samples) * (first_image.nbytes + first_masks.bits.nbytes) < available_bytes() * MEMORY_SHARE:
-        loaded = ahead(samples.load, range(len(samples)))
-        samples.keep(list(tqdm(loaded, total=len(samples), desc="into memory", unit="image", leave=False)))
-    batches = EpochBatches(len(samples), params.train.batch_size, seed)
-    workers = params.machine.loaders
-    # forked, where that is to be had: spawned workers would each take a copy of the images in memory
-    context = "fork" if workers and "fork" in get_all_start_methods() else None
-    loader = DataLoader(
-        samples,
-        batch_sampler=batches,
-        collate_fn=collate,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        multiprocessing_context=context,
-    )
-    return loader, batches
+def go_on_from(folder: Path, fold: int, model: UniformModel) -> None:
+    """Load the weights that an earlier experiment's `models/` has for this fold; they must come from the same folds, or held-out people
+    would have been trained on.
+    """
+    own = folder / paths.fold_model(fold).name
+    if read_settings(own).folds_sha256 != file_hash(paths.FOLDS):
+        raise UserError(
+            f"{own}: expected weights that were trained on the folds of {paths.FOLDS}; found others, so that people held out now may have "
+            "been trained on; set split as it was then, or start from other weights"
+        )
+    load_into(model, read_weights(own / WEIGHTS), str(own))
 
 
-def make_evaluate(files: list[Path], params: Params, device: torch.device) -> Evaluate:
-    """The mean full-resolution Dice of a model on the held-out images."""
-    feed = Feed(params.train.size, params.model.in_channels, params.train.batch_size, device)
+def make_evaluate(files: list[Path], params: Params, accelerator: Accelerator) -> Evaluate:
+    """The mean full-resolution Dice of a model on the held-out images, of which each process takes its share."""
+    feed = Feed(params.train.size, params.model.in_channels, params.train.batch_size, accelerator.device)
+    own, crop = files[accelerator.process_index :: accelerator.num_processes], params.train.crop
 
     def evaluate(model: nn.Module) -> float:
-        counts = predict(single(model), files, feed, lambda index, probabilities: heldout_counts(files[index], probabilities, THRESHOLD))
-        return float(dice(np.stack(list(counts))).mean())
+        predictor = single(windowed(model, crop, crop // 2) if crop else model)
+        counts = predict(predictor, own, feed, lambda index, found: heldout_counts(own[index], found, THRESHOLD)) if own else ()
+        return float(dice(np.stack(gather_object(list(counts)))).mean())
 
     return evaluate
 
@@ -110,15 +97,15 @@ def checkpoint_key(params: Params, fold: int) -> str:
     sections = params.model_dump(include={"seed", "model", "train"})
     decisive = sections | {"classes": params.data.classes, "fold": fold, "torch": torch.__version__, "cuda": torch.cuda.is_available()}
     code = list(Path(handbone.__file__).parent.rglob("*.py"))
-    return content_key(decisive, [paths.INDEX, paths.FOLDS, paths.pretrained(params.model.weights), Path(__file__), *code])
+    return content_key(decisive, [paths.INDEX, paths.FOLDS, paths.PSEUDO_INDEX, started_from(params, fold), Path(__file__), *code])
 
 
-def announce(model: nn.Module, train: int, held: int, params: Params) -> str:
+def announce(model: nn.Module, samples: FoldSamples, steps: int, params: Params) -> str:
     """What is about to be done, and how much of it."""
     weights = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     network = f"{canonical(params.model.arch)} with {weights:.1f} M parameters at {params.train.size} px, weights: {params.model.weights}"
-    steps = -(-train // params.train.batch_size)
-    return f"{train} images to train on, {held} held out; {network}; {params.train.epochs} epochs of {steps} steps"
+    images = f"{len(samples.train)} images to train on, {len(samples.held)} held out"
+    return f"{images}; {network}; {params.train.epochs} epochs of {steps} batches"
 
 
 def write(fold: int, progress: Progress, params: Params) -> None:
@@ -130,7 +117,8 @@ def write(fold: int, progress: Progress, params: Params) -> None:
         classes=params.data.classes,
         options=options(params),
         weights=params.model.weights,
-        weights_sha256=file_hash(paths.pretrained(params.model.weights)),
+        weights_sha256=file_hash(started_from(params, fold)),
+        folds_sha256=file_hash(paths.FOLDS),
         size=params.train.size,
         fold=fold,
         epoch=progress.best_epoch,
@@ -147,27 +135,51 @@ def encoder(params: Params) -> str | None:
 
 def train_fold(fold: int, params: Params, accelerator: Accelerator, checkpoint: Checkpoint) -> Progress:
     """Train the network that the parameters name."""
-    train, held = heldout_split(fold, params)
-    seed = fold_seed(params, fold)
+    samples, seed = fold_samples(fold, params), fold_seed(params, fold)
     torch.manual_seed(seed)
-    network = params.model
-    model = build_model(network.arch, encoder(params), pretrained(params), network.in_channels, len(params.data.classes), **options(params))
-    accelerator.print(f"fold {fold} on {accelerator.device}: {announce(model, len(train), len(held), params)}")
-    training = Training(model, *make_loader(train, params, seed), params.train, seed, accelerator)
-    return training.run(make_evaluate(held["file"].tolist(), params, accelerator.device), checkpoint, f"fold {fold}")
+    model = make_model(params, fold)
+    loader, batches = make_loader(samples.train, params, seed, accelerator.process_index, accelerator.num_processes)
+    accelerator.print(f"fold {fold} on {accelerator.device}: {announce(model, samples, len(batches), params)}")
+    class_weights = [params.train.class_weights.get(name, 1.0) for name in params.data.classes]
+    with memory_advice():
+        training = Training(model, loader, batches, params.train, class_weights, seed, accelerator)
+        return training.run(make_evaluate(samples.held["file"].tolist(), params, accelerator), checkpoint, f"fold {fold}")
+
+
+def share(fold: int, processes: int) -> None:
+    """Become `accelerate launch`, which starts so many processes of this stage, unless this is one of them."""
+    if processes > 1 and "WORLD_SIZE" not in os.environ:
+        launch = ["-m", "accelerate.commands.launch", "--num_processes", str(processes), "--num_machines", "1", "--mixed_precision", "no"]
+        kind = ["--multi_gpu"] if torch.cuda.is_available() else ["--cpu"]
+        os.execv(sys.executable, [sys.executable, *launch, *kind, "-m", "stages.train", str(fold)])
+
+
+def set_determinism(deterministic: bool) -> None:
+    """Bit-equal runs on a GPU where PyTorch has such kernels, and its warnings where it has none; else whichever are fastest."""
+    torch.backends.cudnn.benchmark = not deterministic
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def main() -> None:
     """Run the stage."""
     fold = int(sys.argv[1])
     params = load_params()
+    share(fold, params.machine.processes)
+    set_determinism(params.train.deterministic)
     accelerator = make_accelerator(params.train.precision)
     checkpoint = Checkpoint(resume_folder(params.machine.resume_dir, checkpoint_key(params, fold)))
-    progress = train_fold(fold, params, accelerator, checkpoint)
+    try:
+        progress = train_fold(fold, params, accelerator, checkpoint)
+    except StoppedError as stopped:
+        accelerator.print(f"\nfold {fold}: told to end; saved at {stopped}; the same command goes on from there")
+        sys.exit(STOPPED)
     if accelerator.is_main_process:
         write(fold, progress, params)
         checkpoint.remove()
     accelerator.print(f"fold {fold}: Dice {progress.best_dice:.4f} after epoch {progress.best_epoch}")
+    accelerator.end_training()
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def validate_fold(fold: int, keys: list[str], params: Params, device: torch.devi
         return counts_table(keys[index], settings.classes, counts)
 
     feed = Feed(settings.size, settings.in_channels, params.predict.batch_size, device)
-    tables = predict(ensemble([model.to(device)], params.predict.hflip, params.predict.crf), files, feed, finish, f"validate fold {fold}")
+    tables = predict(ensemble([model.to(device)], params.predict), files, feed, finish, f"validate fold {fold}")
     return pd.concat(tables).assign(fold=fold)
 
 

@@ -37,6 +37,7 @@ def files_made_or_read(stage: str) -> set[str]:
         "fold_curve": "reports/train/fold_${item.fold}.csv",
         "cached_sample": "data/cache",
         "pretrained": "weights/${model.weights}",
+        "pseudo_sample": "data/pseudo",
         "probabilities": None,  # names a file below OOF or TEST_PROBABILITIES, which the script names too
     }
     found = {

@@ -9,12 +9,13 @@ from handbone import paths
 from handbone.errors import UserError, run
 
 
-def score() -> None:
+def score(_: argparse.Namespace) -> None:
     """Score submissions/submission.csv against the test truth, where the data set comes with it."""
     from handbone.data.layout import has_truth  # the imports wait until they are needed: --help is to answer at once
     from handbone.params import load_params
     from handbone.scoring.dice import mean_dice, per_class
-    from handbone.submission.score import score_submission, test_images
+    from handbone.submission.score import score_submission
+    from handbone.submission.table import test_images
 
     params = load_params()
     root = Path(params.data.root)
@@ -28,9 +29,21 @@ def score() -> None:
     print(f"test score of {paths.SUBMISSION}: mean Dice {mean_dice(counts):.4f} over {over}")
 
 
+def folds(chosen: argparse.Namespace) -> None:
+    """Train the folds side by side and leave the graph up to date."""
+    from handbone.folds import reproduce_folds
+
+    reproduce_folds(chosen.devices, chosen.jobs)
+
+
 def main() -> None:
     """The entry point."""
     parser = argparse.ArgumentParser(prog="handbone", description="What is no node of the graph; run it in the repository's root.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    commands.add_parser("score", help="score the submission where the truth is known").set_defaults(run=score)
-    run(parser.parse_args().run)
+    commands.add_parser("score", help="score the submission where the truth is known").set_defaults(command=score)
+    side_by_side = commands.add_parser("folds", help="dvc repro with the folds trained side by side, a GPU each")
+    side_by_side.add_argument("--devices", metavar="0,1,...", type=lambda text: text.split(","), help="GPUs to use (default: all)")
+    side_by_side.add_argument("--jobs", metavar="N", type=int, help="folds at a time (default: one a GPU; one, where there is no GPU)")
+    side_by_side.set_defaults(command=folds)
+    chosen = parser.parse_args()
+    run(lambda: chosen.command(chosen))

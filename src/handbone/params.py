@@ -5,14 +5,13 @@ Nothing else in the package reads params.yaml: stages load it here and hand sect
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from handbone.errors import Problem, UserError, nearest, raise_if_any
+from handbone.errors import Problem, nearest, raise_if_any
+from handbone.yaml12 import read_yaml
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -56,9 +55,10 @@ class PhantomParams(Section):
 
 
 class PreprocessParams(Section):
-    """The size at which images are cached; 0 is the native one. Masks are cached at full resolution."""
+    """How images are cached: their size, 0 for the native one, and the clip limit of CLAHE, 0 for none. Masks keep full resolution."""
 
     size: Count
+    clahe: NotNegative
 
 
 class SplitParams(Section):
@@ -82,16 +82,57 @@ class TrainParams(Section):
     """One fold's training."""
 
     size: Annotated[int, Field(ge=32)]
+    crop: Count
+    target: Literal["coverage", "hard"]
     epochs: Positive
     batch_size: Positive
-    lr: Annotated[float, Field(gt=0)]
-    weight_decay: Annotated[float, Field(ge=0)]
+    accumulate: Positive
+    optimizer: Literal["adamw", "lion", "sgd"]
+    lr: Above
+    encoder_lr: NotNegative
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
+    weight_decay: NotNegative
+    schedule: Literal["cosine", "poly", "plateau", "constant"]
     warmup: Fraction
-    loss: Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]
+    clip_norm: NotNegative
+    loss: Annotated[dict[str, NotNegative | list[list[NotNegative]]], Field(min_length=1)]
+    class_weights: dict[str, NotNegative]
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    swa_epochs: Count
+    patience: Count
+    freeze_batch_norm: bool
     validate_every: Positive
     precision: Literal["auto", "no", "fp16", "bf16"]
-    augment: list[Transform]
+    deterministic: bool
+    exclude: list[str]
+    oversample: dict[str, NotNegative]
+    augment: Literal["light", "medium", "strong"] | list[Transform]
+
+    @field_validator("loss")
+    @classmethod
+    def _schedules(cls, loss: dict[str, float | list[list[float]]]) -> dict[str, float | list[list[float]]]:
+        for name, points in loss.items():
+            epochs = [point[0] for point in points if len(point) == 2] if isinstance(points, list) else [1.0]
+            if not epochs or (isinstance(points, list) and len(epochs) < len(points)) or sorted(set(epochs)) != epochs:
+                raise ValueError(f"a weight, or rising [epoch, weight] pairs such as [[1, 0.0], [20, 1.0]], for {name}; it is {points}")
+        return loss
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.crop and not 32 <= self.crop <= self.size:
+            raise ValueError(f"crop to be 0 or 32 to size ({self.size}); it is {self.crop}")
+        if self.swa_epochs >= self.epochs:
+            raise ValueError(f"swa_epochs to be less than epochs ({self.epochs}); it is {self.swa_epochs}")
+        return self
+
+
+class PseudoParams(Section):
+    """Submission CSVs whose masks join the training folds; see stages/pseudo.py."""
+
+    labels: str
+    check: str
+    agreement: Fraction
+    weight: Annotated[float, Field(gt=0, le=1)]
 
 
 class CrfParams(Section):
@@ -114,10 +155,20 @@ class CrfParams(Section):
 class PredictParams(Section):
     """How probabilities and masks are made, for the held-out people and the test set alike."""
 
+    window: Count
+    stride: Count
     hflip: bool
+    vflip: bool
+    scales: Annotated[list[Above], Field(min_length=1)]
     crf: CrfParams | None
     threshold: Annotated[float, Field(gt=0, lt=1)]
     batch_size: Positive
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.window and not 1 <= self.stride <= self.window:
+            raise ValueError(f"stride to be 1 to window ({self.window}); it is {self.stride}")
+        return self
 
 
 class ReportParams(Section):
@@ -131,6 +182,7 @@ class MachineParams(Section):
 
     workers: Count
     loaders: Count
+    processes: Positive
     resume_dir: str | None
 
 
@@ -142,6 +194,7 @@ class Params(Section):
     phantom: PhantomParams
     preprocess: PreprocessParams
     split: SplitParams
+    pseudo: PseudoParams
     folds: Annotated[list[Count], Field(min_length=1)]
     model: ModelParams
     train: TrainParams
@@ -157,32 +210,9 @@ class Params(Section):
             raise ValueError(f"folds to be different numbers from {known}; it is {self.folds}")
         if 0 < self.preprocess.size < self.train.size:
             raise ValueError(f"preprocess.size to be 0 or at least train.size ({self.train.size}); it is {self.preprocess.size}")
+        if unknown := [name for name in self.train.class_weights if name not in self.data.classes]:
+            raise ValueError(f"train.class_weights of names in data.classes; found {', '.join(unknown)}")
         return self
-
-
-class _Yaml12Loader(yaml.SafeLoader):
-    """YAML 1.2's plain scalars, as DVC reads the same file: `1e-3` is a number, `on` and `010` are not what 1.1 makes of them."""
-
-
-_Yaml12Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in [
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+0123456789."),
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("merge", r"<<", "<"),
-]:
-    _Yaml12Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
-
-
-def read_yaml(path: Path) -> Any:
-    """The document in `path` by YAML 1.2's rules; a missing or broken file is a `UserError`."""
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Yaml12Loader)
-    except FileNotFoundError:
-        raise UserError(f"{path}: expected the parameters, found no such file; copy one from presets/") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: expected YAML, found {error}; mend the line named") from None
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:

@@ -17,6 +17,10 @@ DATA_REPORT = Path("reports/data.json")
 FOLDS = Path("data/folds.csv")
 SPLIT_REPORT = Path("reports/split.json")
 
+PSEUDO = Path("data/pseudo")
+PSEUDO_INDEX = PSEUDO / "index.csv"
+PSEUDO_SOURCES = Path("pseudo")
+
 MODELS = Path("models")
 CURVES = Path("reports/train")
 
@@ -50,11 +54,16 @@ def cached_sample(subset: str, key: str) -> Path:
     return CACHE / subset / f"{key}.npz"
 
 
+def pseudo_sample(key: str) -> Path:
+    """The npz of a test image with its pseudo-labels."""
+    return PSEUDO / f"{key}.npz"
+
+
 def probabilities(folder: Path, key: str) -> Path:
     """The npz of a sample's predicted probabilities below `OOF` or `TEST_PROBABILITIES`."""
     return folder / f"{key}.npz"
 
 
 def pretrained(weights: str) -> Path:
-    """The file that `model.weights` names; `none` and `imagenet` are notes, so that a stage can depend on it whatever it is."""
+    """The file or folder that `model.weights` names; `none` and `imagenet` are notes, so that a stage can depend on it whatever it is."""
     return WEIGHTS / weights

@@ -6,6 +6,7 @@ import pytest
 
 from handbone.data.augment import Augmenter
 from handbone.data.coverage import OUTSIDE
+from handbone.data.presets import PRESETS
 from handbone.errors import UserError
 
 SHAPE = (96, 80)
@@ -87,6 +88,30 @@ def test_the_seed_alone_decides() -> None:
         for one, other in zip(first(image(), 7), second(image(), 7), strict=True):
             assert np.array_equal(one, other)
         assert not np.array_equal(first(image(), 7)[0], first(image(), 8)[0])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("name", "motion"), [("light", (2, 3)), ("medium", (2, 3)), ("strong", (*SHAPE, 2))])
+def test_a_preset_passes_the_check_and_is_affine_but_for_the_strong_one(name: str, motion: tuple[int, ...], channels: int) -> None:
+    given = image() if channels == 1 else np.stack([image()] * 3, -1)
+    moved, told = Augmenter(name, channels)(given, 3)
+    assert told.shape == motion
+    assert moved.shape == given.shape and moved.dtype == np.uint8
+
+
+def test_a_preset_is_its_list() -> None:
+    for one, other in zip(Augmenter("medium", 1)(image(), 5), Augmenter(PRESETS["medium"], 1)(image(), 5), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_no_preset_turns_a_hand_upside_down_or_on_its_side() -> None:
+    """The image's y axis, as the network sees it, still points down: less than 45 degrees off."""
+    for name in PRESETS:
+        augmenter = Augmenter(name, 1)
+        for seed in range(30):
+            places = sources(augmenter(image(), seed)[1])
+            down = places[60, 40] - places[36, 40]
+            assert down[1] > abs(down[0])
 
 
 def test_nothing_asked_for_is_nothing_done() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from handbone.data.layout import find_samples
+from handbone.data.layout import find_samples, read_people
 from handbone.errors import UserError
 
 
@@ -82,3 +82,39 @@ def test_an_image_outside_any_person_is_an_error(root: Path) -> None:
     touch(root / "train/DCM/stray.png")
     with pytest.raises(UserError, match=r"stray\.png"):
         find_samples(root, [])
+
+
+def test_without_a_table_nothing_is_known_of_people(root: Path) -> None:
+    assert read_people(root) == {}
+
+
+def test_attributes_are_text_and_spaces_round_them_do_not_count(root: Path) -> None:
+    text = "\ufeffwrist, person ,age\r\n bent,ID001,007\r\n,,\r\n\r\n,ID099,NA\r\n"
+    (root / "people.csv").write_text(text, encoding="utf-8")
+    assert read_people(root) == {"wrist": {"ID001": "bent", "ID099": ""}, "age": {"ID001": "007", "ID099": "NA"}}
+
+
+def test_a_table_of_nobody_has_its_attributes(root: Path) -> None:
+    (root / "people.csv").write_text("person,sex\n")
+    assert read_people(root) == {"sex": {}}
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        (b"", ["first row", "a column person", "nothing"]),
+        (b"Person,sex\nID001,f\n", ["a column person", "Person, sex"]),
+        (b"person,sex\nID001,f\nID002,m\nID001,f\n", ["1 problem", "lines 2, 4", "ID001"]),
+        (b"person,,sex\nID001,a,f\n", ["1 problem", "column 2"]),
+        (b"person,sex,sex\nID001,f,f\n", ["1 problem", "one column sex"]),
+        (b"person,sex\nID001\nID002,m,x\n,f\n", ["3 problems", "line 2", "line 3", "line 4", "a person"]),
+        (b"person,,\nID001,a,b\nID001,c,d\n", ["3 problems", "column 2", "column 3", "ID001"]),
+        ("person,sex\nID001,여\n".encode("cp949"), ["UTF-8"]),
+        (b'person,sex\nID001,"f\n', ["CSV"]),
+    ],
+)
+def test_every_fault_of_the_table_is_told_at_once(root: Path, table: bytes, told: list[str]) -> None:
+    (root / "people.csv").write_bytes(table)
+    with pytest.raises(UserError, match=r"people\.csv") as error:
+        read_people(root)
+    assert all(part in str(error.value) for part in told)

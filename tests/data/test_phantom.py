@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from handbone import paths
+from handbone.data.layout import read_people
 from handbone.data.phantom.anatomy import BONES, FOREARM, UNIT, Outlines, draw_person, draw_pose, hand_outlines, hand_polygons
 from handbone.data.phantom.dataset import TEST, TRAIN, bent_people, write_phantom
 from handbone.data.phantom.render import draw_look, render_xray
@@ -91,7 +92,7 @@ def test_each_subset_has_two_images_a_person_and_the_truth_lies_apart(root: Path
         assert all(len(pair) == 2 for pair in stems.values())
         assert stems == {folder.name: sorted(path.stem for path in folder.iterdir()) for folder in (root / truth).iterdir()}
     assert not files(root, "test/**/*.json")
-    assert sorted(path.name for path in root.iterdir()) == ["test", "test_truth", "train"]
+    assert sorted(path.name for path in root.iterdir()) == ["people.csv", "test", "test_truth", "train"]
 
 
 def test_only_the_first_person_has_a_side_in_the_name_and_no_name_comes_twice(root: Path) -> None:
@@ -213,6 +214,14 @@ def test_the_asked_share_of_people_is_bent_in_both_hands(root: Path) -> None:
         assert all(is_bent == asked for is_bent, asked in found.values())
 
 
+def test_the_table_of_people_says_whose_wrists_are_bent(root: Path) -> None:
+    wrists = read_people(root)["wrist"]
+    assert sorted(wrists) == [f"ID{number:03d}" for number in range(1, 9)]
+    for path, document in annotations(root):
+        is_bent = bend({own["label"]: np.array(own["points"]) for own in document["annotations"]}) > 13
+        assert wrists[path.parent.name] == ("bent" if is_bent else "straight")
+
+
 def test_the_visible_edge_is_the_polygon() -> None:
     rng = np.random.default_rng(3)
     person, look = draw_person(rng, False), draw_look(rng)
@@ -230,7 +239,7 @@ def use_params(monkeypatch: pytest.MonkeyPatch, root: str, classes: list[str]) -
     params = Params.model_construct(
         data=DataParams(root=root, classes=classes, allow_missing=False, exclude=[]),
         phantom=PARAMS.model_copy(update={"size": 64, "train_people": 1, "test_people": 1}),
-        machine=MachineParams(workers=1, loaders=0, resume_dir=None),
+        machine=MachineParams(workers=1, loaders=0, processes=1, resume_dir=None),
     )
     monkeypatch.setattr(phantom, "load_params", lambda: params)
 

@@ -9,7 +9,8 @@ import pytest
 
 from handbone.data.cache import CachedSample
 from handbone.data.layout import Sample
-from handbone.data.prepare import Recipe, prepare, read_image
+from handbone.data.prepare import Recipe, equalised, prepare, read_image
+from handbone.data.resize import shrink
 
 RECIPE = Recipe(classes=["a"], allow_missing=False, size=0, channels=1)
 
@@ -61,3 +62,29 @@ def test_masks_are_painted_at_full_size_whatever_the_cached_size(tmp_path: Path)
     assert sample.shape == (40, 60)
     assert sample.masks is not None
     assert sample.masks.boxes.tolist() == [[5, 10, 36, 51]]
+
+
+def test_clahe_evens_out_contrast_before_the_image_is_shrunk_and_0_leaves_it(tmp_path: Path) -> None:
+    ramp = np.tile(np.linspace(100, 140, 64).astype(np.uint8), (64, 1)) + random_image(64, 64) // 32
+    path = write_png(tmp_path / "x.png", ramp)
+    off, on = (prepare(Sample("test", "p/x", path, None), Recipe(["a"], False, 32, 1, clip)) for clip in (0.0, 2.0))
+    assert isinstance(off, CachedSample) and isinstance(on, CachedSample)
+    assert np.array_equal(off.image, shrink(ramp, 32))
+    assert np.array_equal(on.image, shrink(cv2.createCLAHE(2.0, (8, 8)).apply(ramp), 32))
+    assert on.image.std() > off.image.std()
+
+
+def test_a_higher_clip_limit_is_a_stronger_contrast() -> None:
+    grey = np.clip(np.random.default_rng(0).normal(120, 5, (128, 128)), 0, 255).astype(np.uint8)
+    spread = [equalised(grey, clip).std() for clip in (0, 1.0, 2.0, 4.0)]
+    assert spread == sorted(set(spread))
+
+
+def test_clahe_in_colour_changes_lightness_and_keeps_hues() -> None:
+    ramp = np.full((64, 64, 3), (0, 140, 138), np.uint8)  # Lab: a reddish brown
+    ramp[..., 0] = np.linspace(110, 150, 64)
+    rgb = cv2.cvtColor(ramp, cv2.COLOR_LAB2RGB)
+    made = equalised(rgb, 4.0)
+    before, after = (cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(int) for image in (rgb, made))
+    assert np.abs(after - before)[..., 0].max() > 20
+    assert np.abs(after - before)[..., 1:].max() <= 2

@@ -1,4 +1,4 @@
-"""Batches, flips and the mean over models."""
+"""Batches, their order, and what goes on at once."""
 
 import threading
 from pathlib import Path
@@ -11,29 +11,6 @@ from torch import Tensor, nn
 from handbone.data.cache import CachedSample, write_sample
 from handbone.inference.predict import Feed, predict, single
 from handbone.inference.probabilities import Probabilities
-from handbone.inference.tta import ensemble
-from handbone.params import CrfParams
-
-
-class Left(nn.Module):
-    """Logits that grow to the right, whatever the image: not symmetric on purpose."""
-
-    def __init__(self, scale: float) -> None:
-        super().__init__()
-        self.scale = scale
-
-    def forward(self, images: Tensor) -> Tensor:
-        return (torch.arange(images.shape[-1]) * self.scale + images).expand(-1, 2, -1, -1)
-
-
-def test_ensemble_is_the_mean_over_models_and_mirrored_images() -> None:
-    images = torch.rand(2, 1, 4, 6)
-    models = [Left(0.3), Left(-0.2)]
-    straight = sum(model(images).sigmoid() for model in models)
-    mirrored = sum(model(images.flip(-1)).sigmoid().flip(-1) for model in models)
-    assert torch.equal(ensemble(models, hflip=False)(images), (straight / 2 * 255).round().to(torch.uint8))
-    assert torch.equal(ensemble(models, hflip=True)(images), ((straight + mirrored) / 4 * 255).round().to(torch.uint8))
-    assert torch.equal(ensemble(models[:1], hflip=False)(images), models[0](images))
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
@@ -76,15 +53,3 @@ def test_finishing_runs_beside_the_network(tmp_path: Path) -> None:
 
     feed = Feed(8, 1, 1, torch.device("cpu"))
     assert list(predict(network, [tmp_path / f"{index}.npz" for index in range(3)], feed, finish)) == [True] * 3
-
-
-def test_a_crf_refines_the_mean_by_the_image() -> None:
-    """Half the image is bright, and the network is a few pixels off; predictions keep to the edge that the image has."""
-    images = torch.zeros(1, 1, 48, 48)
-    images[..., 24:] = 0.8
-    truth = images[0, 0] > 0.4
-    off = nn.Conv2d(1, 1, 1)
-    off.forward = lambda found: (found.roll(4, -1) - 0.4) * 4  # type: ignore[method-assign]
-    plain, refined = (ensemble([off], hflip=False, crf=crf)(images)[0, 0] for crf in (None, CrfParams(radius=24, bilateral_sigma=20)))
-    assert ((plain > 0) == truth).float().mean() < 0.95
-    assert refined.dtype == torch.uint8 and ((refined > 127) == truth).float().mean() > 0.99

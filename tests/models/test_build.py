@@ -12,7 +12,7 @@ from handbone.models.storage import Settings, load_model, save_model
 
 def test_weights_survive_the_disk(tmp_path: Path) -> None:
     model = build_model("Unet", "resnet18", in_channels=1, classes=2, decoder_channels=[32, 16, 16, 8, 8]).eval()
-    settings = Settings("Unet", "resnet18", 1, ["a", "b"], {"decoder_channels": [32, 16, 16, 8, 8]}, "none", "0", 64, 3, 7, 0.5)
+    settings = Settings("Unet", "resnet18", 1, ["a", "b"], {"decoder_channels": [32, 16, 16, 8, 8]}, "none", "0", "1", 64, 3, 7, 0.5)
     save_model(tmp_path, model.state_dict(), settings)
     loaded, found = load_model(tmp_path)
     images = torch.rand(1, 1, 70, 50)

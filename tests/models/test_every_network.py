@@ -43,7 +43,7 @@ UNUSED = {
     "EfficientUNet": ("encoder._conv_head.", "encoder._bn1."),
 }
 SIZES = [(64, 64), (65, 97), (129, 131), (200, 257)]
-STEPS = 150
+STEPS = 300
 LONG = (  # a second or more a step, even when they are thin, or many steps
     "DeconvNet", "SegNet", "FCN32s", "FCN16s", "DeepLabV2ResNet101", "DilatedNet", "FCDenseNet67", "FCDenseNet103",
     "UNet2015", "AttentionUNet", "FCDenseNet56", "HRNetW18", "HRNetW32", "HRNetW48", "HRNetW32OCR", "HRNetW48OCR",
@@ -72,7 +72,9 @@ def test_without_computing_anything(name: str) -> None:
             assert model(torch.empty(2, 3, *size, device="meta")).shape == (2, 29, *size)
     model.train()
     found = model(torch.empty(1, 3, 65, 97, device="meta"))
-    loss = supervised(combined({"bce": 1, "dice": 1}))(found, torch.empty(1, 29, 65, 97, device="meta"))
+    loss = supervised(combined({"bce": 1, "dice": 1}, [1.0] * 29))(
+        found, torch.empty(1, 29, 65, 97, device="meta"), torch.ones(1, device="meta")
+    )
     loss.backward()
     unreached = [
         key.removeprefix("network.") for key, parameter in model.named_parameters() if parameter.requires_grad and parameter.grad is None
@@ -118,11 +120,11 @@ def test_a_small_batch_can_be_learnt_by_heart(name: str) -> None:
     model = build_model(name, in_channels=1, classes=2).train()
     before = {key: parameter.detach().clone() for key, parameter in model.named_parameters() if parameter.requires_grad}
     images, target = batch(name)
-    loss = supervised(combined({"bce": 1, "dice": 1}))
+    loss = supervised(combined({"bce": 1, "dice": 1}, [1.0, 1.0]))
     optimizer = torch.optim.Adam(model.parameters(), lr=RATES.get(name, 1e-3))
     losses: list[float] = []
     while len(losses) < STEPS and (not losses or losses[-1] > 0.1 * losses[0]):
-        found = loss(model(images), target)
+        found = loss(model(images), target, torch.ones(2))
         optimizer.zero_grad()
         found.backward()
         optimizer.step()
@@ -140,7 +142,7 @@ def test_saved_and_loaded_it_gives_the_same(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = build_model(name, encoder(name), in_channels=1, classes=2).eval()
     images = torch.rand(1, 1, 70, 65)
-    save_model(tmp_path, model.state_dict(), Settings(name, encoder(name), 1, ["a", "b"], {}, "none", "", 64, 0, 1, 0.5))
+    save_model(tmp_path, model.state_dict(), Settings(name, encoder(name), 1, ["a", "b"], {}, "none", "", "", 64, 0, 1, 0.5))
     with torch.no_grad():
         expected = model(images)
         assert torch.equal(load_model(tmp_path)[0](images), expected)

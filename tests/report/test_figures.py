@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from handbone.data.masks import BoxedMasks
-from handbone.report.figures import PREDICTED_RGB, TRUTH_RGB, class_bars_svg, curves_svg, overlay, png_data_uri
+from handbone.report.figures import PREDICTED_RGB, TRUTH_RGB, class_bars_svg, curves_svg, jpeg_data_uri, overlay, png_data_uri
 
 NAMES = ["Radius", "Ulna"]
 
@@ -90,6 +90,15 @@ def test_png_comes_back_as_it_was():
     decoded = cv2.imdecode(np.frombuffer(base64.b64decode(encoded), np.uint8), cv2.IMREAD_COLOR)
     assert kind == "data:image/png;base64"
     np.testing.assert_array_equal(decoded[..., ::-1], picture)
+
+
+def test_jpeg_comes_back_much_as_it_was():
+    rows, columns = np.mgrid[:64, :96].astype(np.uint8)
+    picture = np.stack([rows * 2, columns * 2, rows + columns], -1)
+    kind, _, encoded = jpeg_data_uri(picture).partition(",")
+    decoded = cv2.imdecode(np.frombuffer(base64.b64decode(encoded), np.uint8), cv2.IMREAD_COLOR)
+    assert kind == "data:image/jpeg;base64"
+    assert np.abs(decoded[..., ::-1].astype(int) - picture).mean() < 3
 
 
 def curve(*dice):

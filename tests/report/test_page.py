@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from handbone.report.page import Case, render_page
+from handbone.report.page import Case, Strip, render_page
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"></svg>'
 PICTURE = "data:image/png;base64,AAAA"
@@ -30,6 +30,7 @@ def inputs(**changes):
         "bars": SVG,
         "best": [Case("ID001/good_R", 0.98, PICTURE, "all well")],
         "worst": [Case("ID002/<u>bad</u>", 0.41, PICTURE, 'Pisiform "missed"'), Case("ID003/poor_L", 0.52, PICTURE, "")],
+        "strips": [Strip("ID004/<u>drawn</u>", PICTURE)],
         "lineage": {"git": {"revision": "3f2c91d"}, "note": "</pre><script>"},
         "data_report": {
             "train": {"images": 800, "people": 400},
@@ -91,7 +92,7 @@ def test_nothing_comes_from_outside(page):
 def test_names_from_outside_are_text(page):
     assert not {tag for tag, _ in Reader(page).seen} & {"u", "more", "script"}
     assert page.count("<b>") == 3, "only the page's own: one a case"
-    for text in ("Bones & <more>", "ID002/<u>bad</u>", 'Pisiform "missed"', "</pre><script>", "ID363/<u>"):
+    for text in ("Bones & <more>", "ID002/<u>bad</u>", "ID004/<u>drawn</u>", 'Pisiform "missed"', "</pre><script>", "ID363/<u>"):
         assert text in unescape(page) and text not in page
 
 
@@ -120,7 +121,7 @@ def test_folds_stand_in_the_order_of_their_numbers(page):
 def test_every_case_has_its_picture_and_dice(page):
     for case in inputs()["best"] + inputs()["worst"]:
         assert case.key in unescape(page) and f"{case.dice:.4f}" in page
-    assert [attributes["src"] for tag, attributes in Reader(page).seen if tag == "img"].count(PICTURE) == 3
+    assert [attributes["src"] for tag, attributes in Reader(page).seen if tag == "img"].count(PICTURE) == 4, "one a case, and one a strip"
 
 
 def test_headline_and_data_numbers_are_there(page):
@@ -133,7 +134,7 @@ def test_lineage_is_folded_away(page):
 
 
 def test_a_page_without_cases_has_no_gallery():
-    assert "<figure>" not in render_page(**inputs(best=[], worst=[]))
+    assert "<figure>" not in render_page(**inputs(best=[], worst=[], strips=[]))
 
 
 def test_two_pages_are_the_same_bytes(page):

@@ -12,10 +12,11 @@ USED = {
     "phantom": set(),
     "preprocess": set(),
     "split": set(),
+    "pseudo": {"numba"},
     "train": {"torch", "albumentations", "numba", "accelerate"},
     "validate": {"torch", "numba"},
     "infer": {"torch", "numba"},
-    "report": {"matplotlib", "numba"},
+    "report": {"matplotlib", "numba", "albumentations"},
 }
 
 

@@ -11,11 +11,13 @@ import pytest
 import yaml
 from stages.preprocess import main
 
+from handbone.data.cache import read_sample
 from handbone.errors import UserError, run
 from handbone.tables import read_table
 from imports import ROOT
 
 CLASSES = ["left", "right"]
+COLUMNS = ["subset", "key", "person", "image_name", "height", "width", "sha256"]
 SQUARE = [[2, 2], [12, 2], [12, 12], [2, 12]]
 
 
@@ -153,6 +155,7 @@ def test_absent_classes_are_admitted_where_params_say_so(root: Path) -> None:
 def test_the_index_and_the_reports_say_what_is_there(root: Path) -> None:
     main()
     index = pd.read_csv("data/cache/index.csv")
+    assert index.columns.tolist() == COLUMNS
     assert index[["subset", "key", "person", "image_name", "height", "width"]].to_numpy().tolist() == [
         ["train", "A/a1", "A", "a1.png", 24, 32],
         ["train", "B/b1", "B", "b1.png", 24, 32],
@@ -163,6 +166,36 @@ def test_the_index_and_the_reports_say_what_is_there(root: Path) -> None:
     assert report["classes"]["left"] == {"images": 2, "mean_area_px": 121.0}
     assert report["sizes"] == {"32x24": 3}
     assert report["painter"].startswith("OpenCV 4.")
+
+
+def test_what_is_known_of_people_stands_in_the_index(root: Path) -> None:
+    (root / "people.csv").write_text("person,wrist,group name\nC,bent,\nZ,bent,1\nA,straight,2\n")
+    main()
+    index = pd.read_csv("data/cache/index.csv", dtype=str, keep_default_na=False)
+    assert index.columns.tolist() == [*COLUMNS, "person_wrist", "person_group name"]
+    assert index[["person", "person_wrist", "person_group name"]].to_numpy().tolist() == [
+        ["A", "straight", "2"],
+        ["B", "", ""],
+        ["C", "bent", ""],
+    ]
+
+
+def test_a_bad_table_of_people_is_told_before_anything_is_made(root: Path) -> None:
+    (root / "people.csv").write_text("name,wrist\nC,bent\n")
+    with pytest.raises(UserError, match=r"people\.csv.*\n.*a column person"):
+        main()
+    assert not Path("data/cache").exists()
+
+
+def test_clahe_is_applied_to_both_subsets(root: Path) -> None:
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["preprocess"]["clahe"] = 2.0
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    main()
+    for subset, key in [("train", "A/a1"), ("test", "C/c1")]:
+        grey = cv2.cvtColor(cv2.imread(str(root / subset / "DCM" / f"{key}.png")), cv2.COLOR_BGR2GRAY)
+        image = read_sample(Path(f"data/cache/{subset}/{key}.npz")).image
+        assert np.array_equal(image, cv2.createCLAHE(2.0, (8, 8)).apply(grey))
 
 
 def test_the_same_data_give_the_same_bytes(root: Path) -> None:

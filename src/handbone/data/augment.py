@@ -7,19 +7,25 @@ coordinates. What the masks become is computed from that at full resolution (cov
 from __future__ import annotations
 
 import os
+import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the import would ask the network for a newer release
-
-import albumentations as A
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from handbone.data.coverage import IDENTITY, OUTSIDE, Motion
+from handbone.data.presets import Preset, Transform, transforms
 from handbone.errors import Problem, nearest, raise_if_any
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the import would ask the network for a newer release
+_tensors = sys.modules.setdefault("albumentations.pytorch", None)  # type: ignore[arg-type]  # and load torch: two seconds, for ToTensorV2
+import albumentations as A  # noqa: E402
+
+if _tensors is None:
+    del sys.modules["albumentations.pytorch"]  # whoever asks for it by name still gets it
 
 Pixels = NDArray[np.uint8]
 PROBE, CELL = 64, 4  # pixels: the side of what a transform is tried on, and of the squares on it
@@ -30,10 +36,10 @@ FAR_OUTSIDE = -1e6  # a coordinate; mixed with true ones at the border it stays 
 class Augmenter:
     """The transforms of `train.augment`, in order, on the image; what moved is told as well."""
 
-    def __init__(self, transforms: Sequence[Mapping[str, Mapping[str, Any]]], channels: int) -> None:
+    def __init__(self, augment: Preset | Sequence[Transform], channels: int) -> None:
         """Build and try every transform; a `UserError` lists each that is unknown, refuses its arguments or would spoil a mask."""
         built, problems, affine = [], [], True
-        for index, named in enumerate(transforms):
+        for index, named in enumerate(transforms(augment)):
             where = f"params.yaml: train.augment, entry {index}"
             transform, found = _build(where, named)
             if not found:
@@ -88,7 +94,7 @@ def _backward(points: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.f
     return back
 
 
-def _build(where: str, named: Mapping[str, Mapping[str, Any]]) -> tuple[Any, list[Problem]]:
+def _build(where: str, named: Transform) -> tuple[Any, list[Problem]]:
     form = "a name with its arguments, e.g. HorizontalFlip: {p: 0.5}"
     if len(named) != 1:
         return None, [Problem(where, form, str(dict(named)), "give each transform an entry of its own")]

@@ -58,6 +58,25 @@ def coverage(masks: PackedMasks, shape: tuple[int, int], motion: Motion = IDENTI
     return Coverage(found.astype(np.int32), values)
 
 
+def cut(whole: Coverage, window: tuple[int, int, int, int]) -> Coverage:
+    """The part of each map in `window` (y0, x0, y1, x1), in the window's own coordinates."""
+    top, left, bottom, right = window
+    boxes = np.clip(whole.boxes, [top, left, top, left], [bottom, right, bottom, right])
+    boxes[(boxes[:, :2] >= boxes[:, 2:]).any(1)] = [top, left, top, left]
+    sizes = whole.boxes[:, 2:] - whole.boxes[:, :2]
+    pieces = np.split(whole.values, np.cumsum(sizes.prod(1))[:-1])
+    kept = [
+        piece.reshape(size)[y0 - own[0] : y1 - own[0], x0 - own[1] : x1 - own[1]].ravel() if y1 > y0 else piece[:0]
+        for piece, size, own, (y0, x0, y1, x1) in zip(pieces, sizes, whole.boxes, boxes, strict=True)
+    ]
+    return Coverage((boxes - [top, left, top, left]).astype(np.int32), np.concatenate(kept))
+
+
+def hardened(soft: Coverage) -> Coverage:
+    """The same with pixels that are all inside or all outside: inside from half covered on."""
+    return Coverage(soft.boxes, np.where(soft.values >= 128, np.uint8(255), np.uint8(0)))
+
+
 def raster(full: tuple[int, int], small: tuple[int, int]) -> int:
     """The points along a side of a network pixel: a multiple of the sizes' ratio, rounded up, and at least `RASTER`."""
     ratio = max(1, *(-(-one // other) for one, other in zip(full, small, strict=True)))

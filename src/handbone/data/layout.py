@@ -2,17 +2,22 @@
 
 <root>/train/DCM/<person>/<image>.png          <root>/train/outputs_json/<person>/<image>.json
 <root>/test/DCM/<person>/<image>.png           <root>/test_truth/outputs_json/<person>/<image>.json  (where the truth is known)
+<root>/people.csv                              (where something is known of the people)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from handbone.errors import Problem, UserError, nearest, raise_if_any
 
 SUBSETS = ("train", "test")
+People = Mapping[str, Mapping[str, str]]
+"""Attribute -> person -> value, all text; a person of whom nothing is said is absent."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,61 @@ def truth_file(root: Path, key: str) -> Path:
 def has_truth(root: Path) -> bool:
     """Whether the data set comes with the truth of its test images."""
     return (root / "test_truth" / "outputs_json").is_dir()
+
+
+def read_people(root: Path) -> People:
+    """The attributes in `root`/people.csv, spaces round names and values left out; none where there is no such file.
+
+    Raises `UserError` where it is no CSV in UTF-8 or has no column `person`, and with every column without a name of its own, every row of
+    another length, and every person that is named twice or not at all.
+    """
+    path = root / "people.csv"
+    if not path.exists():
+        return {}
+    names, rows = _table(path)
+    raise_if_any(_people_problems(path, names, rows), f"{path} cannot be used")
+    people = [row[names.index("person")] for _, row in rows]
+    columns = zip(*(row for _, row in rows), strict=True) if rows else [()] * len(names)
+    return {name: dict(zip(people, values, strict=True)) for name, values in zip(names, columns, strict=True) if name != "person"}
+
+
+def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header, and each further row with its line number; rows without any text are left out, as a spreadsheet adds them."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: expected a CSV in UTF-8; found {error}; save it again as CSV (UTF-8)") from error
+    filled = [(line, row) for line, row in rows if any(row)]
+    return (filled[0][1], filled[1:]) if filled else ([], [])
+
+
+def _people_problems(path: Path, names: list[str], rows: list[tuple[int, list[str]]]) -> list[Problem]:
+    if "person" not in names:
+        found = ", ".join(names) or "nothing"
+        return [
+            Problem(f"{path}: the first row", "a column person", found, "name the column that holds the names of the folders below DCM")
+        ]
+    nameless = [Problem(f"{path}: column {at}", "a name", "none", "name it, or remove it") for at, name in enumerate(names, 1) if not name]
+    twice = [name for name, count in Counter(names).items() if name and count > 1]
+    doubled = [Problem(f"{path}: the first row", f"one column {name}", f"{names.count(name)}", "rename all but one") for name in twice]
+    cells = f"{len(names)} cells, as in the first row"
+    ragged = [Problem(f"{path}: line {line}", cells, str(len(row)), "add or remove some") for line, row in rows if len(row) != len(names)]
+    column = names.index("person")
+    return nameless + doubled + ragged + _row_problems(path, [(line, row[column]) for line, row in rows if column < len(row)])
+
+
+def _row_problems(path: Path, people: list[tuple[int, str]]) -> list[Problem]:
+    lines: dict[str, list[int]] = {}
+    for line, person in people:
+        lines.setdefault(person, []).append(line)
+    nobody = [Problem(f"{path}: line {line}", "a person", "none", "name one, or remove the line") for line in lines.pop("", [])]
+    return nobody + [
+        Problem(f"{path}: lines {', '.join(map(str, at))}", f"one row for {person}", str(len(at)), "keep one")
+        for person, at in lines.items()
+        if len(at) > 1
+    ]
 
 
 def _files(folder: Path, suffix: str) -> dict[str, Path]:

@@ -12,13 +12,14 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from handbone.data.cache import read_sample
 from handbone.data.resize import channels_first, resized, scaled_shape
 from handbone.inference.probabilities import Maps, Probabilities
-from handbone.inference.quantise import leaving
+from handbone.inference.quantise import compact
+from handbone.inference.windows import Model
 from handbone.parallel import ahead
 
 Predictor = Callable[[Tensor], Tensor]  # (N, C_in, h, w) in 0..1 -> (N, C, h, w) float32 logits, or uint8 probabilities, 255 for certainty
@@ -35,9 +36,9 @@ class Feed:
     device: torch.device
 
 
-def single(model: nn.Module) -> Predictor:
-    """The probabilities of one model."""
-    return lambda images: leaving(model(images))
+def single(model: Model) -> Predictor:
+    """The probabilities of one model, e.g. a `windowed` one."""
+    return lambda images: compact(model(images))
 
 
 def predict(

@@ -1,38 +1,75 @@
-"""From a model's logits, or several models' and mirrored images', to the probabilities that are kept."""
+"""From a model's logits, or several models' on several views of the image, to the probabilities that are kept."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional
 
 from handbone.inference.crf import mean_field
 from handbone.inference.predict import Predictor, single
 from handbone.inference.quantise import quantise
-from handbone.params import CrfParams
+from handbone.inference.windows import Model, windowed
+from handbone.params import CrfParams, PredictParams
 
 FAINTEST = 1e-6  # probability that still has a finite logit
+Flip = tuple[int, ...]  # axes along which a view is mirrored
 
 
-def ensemble(models: Sequence[nn.Module], hflip: bool, crf: CrfParams | None = None) -> Predictor:
-    """The mean of the models' probabilities, over the image and, with `hflip`, its mirror image (left and right), mirrored back; with
-    `crf`, refined by the image after that.
+def ensemble(models: Sequence[Model], settings: PredictParams) -> Predictor:
+    """The mean of the models' probabilities over all views of the image, refined by `settings.crf` after that.
+
+    Views are the image and its mirror images, all of them at each of `settings.scales`; what the network says of them is mirrored and
+    resized back. Windows have the same side in pixels at every scale. One model with one view keeps its logits: see `single`.
     """
-    if len(models) == 1 and not hflip and crf is None:
+    if settings.window:
+        models = [windowed(model, settings.window, settings.stride, settings.batch_size) for model in models]
+    flips = _flips(settings.hflip, settings.vflip)
+    if len(models) == 1 and len(flips) == 1 and settings.scales == [1.0] and settings.crf is None:
         return single(models[0])
-    views = [False, True] if hflip else [False]
 
-    def mean(images: Tensor) -> Tensor:
-        total = torch.zeros((), device=images.device)
-        for mirrored in views:
-            inputs = images.flip(-1) if mirrored else images
-            for model in models:
-                probs = model(inputs).float().sigmoid()
-                total = total + (probs.flip(-1) if mirrored else probs)
-        return total / (len(views) * len(models))
+    def predictor(images: Tensor) -> Tensor:
+        probs = _mean(models, images, flips, settings.scales)
+        return quantise(probs if settings.crf is None else _refined(probs, images, settings.crf))
 
-    return lambda images: quantise(mean(images) if crf is None else _refined(mean(images), images, crf))
+    return predictor
+
+
+def _flips(hflip: bool, vflip: bool) -> list[Flip]:
+    """None at all, left and right, top and bottom, both: as far as asked for."""
+    flips: list[Flip] = [(), (-1,), (-2,), (-2, -1)]
+    return [axes for axes in flips if (hflip or -1 not in axes) and (vflip or -2 not in axes)]
+
+
+def _mean(models: Sequence[Model], images: Tensor, flips: list[Flip], scales: list[float]) -> Tensor:
+    """Images (N, C_in, h, w) -> probabilities (N, C, h, w), float32."""
+    height, width = images.shape[-2:]
+    total = torch.zeros((), device=images.device)
+    for factor in scales:
+        scaled = _resized(images, max(1, round(height * factor)), max(1, round(width * factor)), antialias=True)
+        # the sum is resized, not each term: the same, as resizing is linear
+        total = total + _resized(_sum(models, scaled, flips), height, width, antialias=False)
+    return total / (len(scales) * len(flips) * len(models))
+
+
+def _sum(models: Sequence[Model], images: Tensor, flips: list[Flip]) -> Tensor:
+    """The sum of the models' probabilities of each mirror image, mirrored back."""
+    total = torch.zeros((), device=images.device)
+    for axes in flips:
+        inputs = images.flip(axes) if axes else images
+        for model in models:
+            probs = model(inputs).float().sigmoid()
+            total = total + (probs.flip(axes) if axes else probs)
+    return total
+
+
+def _resized(maps: Tensor, height: int, width: int, antialias: bool) -> Tensor:
+    """Maps (N, C, h, w) -> (N, C, height, width), bilinear, centre-aligned; untouched where that is their size."""
+    if maps.shape[-2:] == (height, width):
+        return maps
+    return functional.interpolate(maps, (height, width), mode="bilinear", align_corners=False, antialias=antialias)
 
 
 def _refined(probabilities: Tensor, images: Tensor, crf: CrfParams) -> Tensor:

@@ -20,8 +20,8 @@ WEIGHTS, SETTINGS = "model.safetensors", "model.json"
 
 @dataclass(frozen=True)
 class Settings:
-    """What builds the network again, what it started from (the file's hash; of `none` that of its note), the longer side in
-    pixels that it was trained at, and where the weights come from.
+    """What builds the network again, what it started from (the files' hash; of `none` that of its note), which folds it knows (the
+    hash of their table), the longer side in pixels that it was trained at, and where the weights come from.
     """
 
     arch: str
@@ -31,6 +31,7 @@ class Settings:
     options: dict[str, Any]
     weights: str
     weights_sha256: str
+    folds_sha256: str
     size: int
     fold: int
     epoch: int
@@ -44,11 +45,16 @@ def save_model(folder: Path, weights: dict[str, Tensor], settings: Settings) -> 
     (folder / SETTINGS).write_text(json.dumps(asdict(settings), indent=1) + "\n")
 
 
-def load_model(folder: Path) -> tuple[UniformModel, Settings]:
-    """The network in eval mode on the CPU, and its settings; nothing is downloaded."""
+def read_settings(folder: Path) -> Settings:
+    """The settings of the trained model in `folder`; a `UserError` where there is none."""
     if not (folder / WEIGHTS).is_file() or not (folder / SETTINGS).is_file():
         raise UserError(f"{folder}: expected {WEIGHTS} and {SETTINGS}; found no trained model; run dvc repro")
-    settings = Settings(**json.loads((folder / SETTINGS).read_text()))
+    return Settings(**json.loads((folder / SETTINGS).read_text()))
+
+
+def load_model(folder: Path) -> tuple[UniformModel, Settings]:
+    """The network in eval mode on the CPU, and its settings; nothing is downloaded."""
+    settings = read_settings(folder)
     model = build_model(settings.arch, settings.encoder, None, settings.in_channels, len(settings.classes), **settings.options)
     model.load_state_dict(load_file(folder / WEIGHTS))
     return model.eval(), settings

@@ -78,10 +78,19 @@ def overlay(image: Picture, truth: BoxedMasks, predicted: BoxedMasks, classes: S
 
 def png_data_uri(rgb: Picture) -> str:
     """(h, w, 3) RGB -> a PNG as a `data:` address."""
-    encoded, png = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    return _data_uri(rgb, "png", [cv2.IMWRITE_PNG_COMPRESSION, 9])
+
+
+def jpeg_data_uri(rgb: Picture) -> str:
+    """(h, w, 3) RGB -> a JPEG as a `data:` address: a fifth of the PNG, for pictures that are only looked at."""
+    return _data_uri(rgb, "jpeg", [cv2.IMWRITE_JPEG_QUALITY, 75])
+
+
+def _data_uri(rgb: Picture, kind: str, settings: Sequence[int]) -> str:
+    encoded, file = cv2.imencode(f".{kind}", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), settings)
     if not encoded:
-        raise ValueError(f"expected an (h, w, 3) uint8 picture, found {rgb.shape} {rgb.dtype}, which OpenCV cannot write as PNG")
-    return f"data:image/png;base64,{base64.b64encode(png.tobytes()).decode()}"
+        raise ValueError(f"expected an (h, w, 3) uint8 picture, found {rgb.shape} {rgb.dtype}, which OpenCV cannot write as {kind}")
+    return f"data:image/{kind};base64,{base64.b64encode(file.tobytes()).decode()}"
 
 
 def curves_svg(curves: Mapping[int, pd.DataFrame]) -> str:

@@ -48,6 +48,7 @@ th, td { padding: .27rem 0 .27rem .8rem; border-bottom: 1px solid var(--line); t
 th:first-child, td:first-child { padding-left: 0; text-align: left; overflow-wrap: break-word; }
 tbody tr:last-child td { border-bottom: 0; }
 .cases { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(24rem, 100%), 1fr)); gap: 1rem; }
+.strips { display: grid; gap: 1rem; }
 figure { margin: 0; overflow: hidden; }
 figure img { display: block; width: 100%; }
 figcaption { padding: .6rem .9rem .75rem; font-size: .85rem; overflow-wrap: anywhere; }
@@ -75,6 +76,14 @@ class Case:
     caption: str
 
 
+@dataclass(frozen=True)
+class Strip:
+    """One training image and draws of its augmentation side by side: its key, and the picture as a `data:` address."""
+
+    key: str
+    picture: str
+
+
 def render_page(
     title: str,
     metrics: Json,
@@ -83,6 +92,7 @@ def render_page(
     bars: str,
     best: Sequence[Case],
     worst: Sequence[Case],
+    strips: Sequence[Strip],
     lineage: Json,
     data_report: Json,
 ) -> str:
@@ -99,6 +109,7 @@ def render_page(
         _section("Folds", _columns("narrow-wide", _fold_table(metrics), curves_chart)),
         _section("Classes", _columns("wide-narrow", bars_chart, _class_table(metrics, classes, data_report))),
         _section("Cases", _legend() + _cases("Worst", worst) + _cases("Best", best)),
+        _section("What the network is trained on", _strips(strips)),
         _section("Data", _data_summary(data_report)),
         _section("Lineage", _lineage(lineage)),
     ]
@@ -204,6 +215,16 @@ def _case(case: Case) -> str:
         f'<figure><img src="{escape(case.picture)}" alt="Truth and prediction of {escape(case.key)}">'
         f"<figcaption><b>{_dice(case.dice)}</b>{escape(case.key)}{caption}</figcaption></figure>"
     )
+
+
+def _strips(strips: Sequence[Strip]) -> str:
+    figures = "\n".join(
+        f'<figure><img src="{escape(strip.picture)}" alt="{escape(strip.key)} and draws of its augmentation">'
+        f"<figcaption>{escape(strip.key)}</figcaption></figure>"
+        for strip in strips
+    )
+    note = "Left: the image at the network’s size. Right of it: draws of train.augment. Coloured: the training target, a hue a class."
+    return f'<div class="strips">\n{figures}\n</div>\n<p class="note">{note}</p>'
 
 
 def _data_summary(data_report: Json) -> str:

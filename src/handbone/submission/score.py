@@ -11,21 +11,10 @@ from handbone.data.annotation import read_polygons
 from handbone.data.layout import truth_file
 from handbone.data.raster import paint
 from handbone.data.runs import Runs
-from handbone.errors import UserError, raise_if_any
+from handbone.errors import raise_if_any
 from handbone.scoring.dice import count, counts_table
 from handbone.submission.rle import decode_runs
-from handbone.submission.table import read_submission
-from handbone.tables import read_table
-
-TestImage = tuple[str, int, int]  # name, height, width
-
-
-def test_images(index: Path) -> dict[str, TestImage]:
-    """The cache's index -> the test images by key, in the order of the submission."""
-    table = read_table(index)
-    test = table[table["subset"] == "test"]
-    rows = zip(test["key"], test["image_name"], test["height"], test["width"], strict=True)
-    return {str(key): (str(name), int(height), int(width)) for key, name, height, width in rows}
+from handbone.submission.table import TestImage, encodings
 
 
 def score_submission(path: Path, root: Path, images: Mapping[str, TestImage], classes: Sequence[str], allow_missing: bool) -> pd.DataFrame:
@@ -34,7 +23,7 @@ def score_submission(path: Path, root: Path, images: Mapping[str, TestImage], cl
     -> rows of key, class, tp, fp, fn.
     Raises `UserError` for rows that are missing, doubled or unknown, and for every fault of the truth's files.
     """
-    encoded = _encoded(path, [(name, label) for name, _, _ in images.values() for label in classes])
+    encoded = encodings(path, [(name, label) for name, _, _ in images.values() for label in classes])
     tables, problems = [], []
     for key, (name, height, width) in images.items():
         polygons, faults = read_polygons(truth_file(root, key), classes, (height, width), allow_missing)
@@ -45,14 +34,3 @@ def score_submission(path: Path, root: Path, images: Mapping[str, TestImage], cl
             tables.append(counts_table(key, classes, count(predicted, truth)))
     raise_if_any(problems, f"the truth below {root} cannot be used")
     return pd.concat(tables, ignore_index=True)
-
-
-def _encoded(path: Path, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """The CSV's encoding for each (image name, class), which must be exactly those wanted."""
-    submission = read_submission(path)
-    given = list(zip(submission["image_name"], submission["class"], strict=True))
-    if sorted(given) != sorted(wanted):
-        missing, unknown = sorted(set(wanted) - set(given)), sorted(set(given) - set(wanted))
-        found = f"{len(given)} rows, {len(missing)} missing {missing[:2]}, {len(unknown)} unknown {unknown[:2]}"
-        raise UserError(f"{path}: expected {len(wanted)} rows, one for each image and class; found {found}; write it again")
-    return dict(zip(given, submission["rle"], strict=True))

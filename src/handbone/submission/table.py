@@ -8,9 +8,19 @@ from pathlib import Path
 import pandas as pd
 
 from handbone.errors import UserError
+from handbone.tables import read_table
 
 COLUMNS = ["image_name", "class", "rle"]
 Row = tuple[str, str, str]  # image name, class, encoding
+TestImage = tuple[str, int, int]  # name, height, width
+
+
+def test_images(index: Path) -> dict[str, TestImage]:
+    """The cache's index -> the test images by key, in the order of the submission."""
+    table = read_table(index)
+    test = table[table["subset"] == "test"]
+    rows = zip(test["key"], test["image_name"], test["height"], test["width"], strict=True)
+    return {str(key): (str(name), int(height), int(width)) for key, name, height, width in rows}
 
 
 def image_rows(image_name: str, classes: Sequence[str], encoded: Sequence[str]) -> list[Row]:
@@ -40,6 +50,17 @@ def read_submission(path: Path) -> pd.DataFrame:
     if list(table.columns) != COLUMNS:
         raise UserError(f"{path}: expected the columns {','.join(COLUMNS)}; found {','.join(map(str, table.columns))}; write it again")
     return table
+
+
+def encodings(path: Path, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """The CSV's encoding for each (image name, class), which must be exactly those wanted."""
+    submission = read_submission(path)
+    given = list(zip(submission["image_name"], submission["class"], strict=True))
+    if sorted(given) != sorted(wanted):
+        missing, unknown = sorted(set(wanted) - set(given)), sorted(set(given) - set(wanted))
+        found = f"{len(given)} rows, {len(missing)} missing {missing[:2]}, {len(unknown)} unknown {unknown[:2]}"
+        raise UserError(f"{path}: expected {len(wanted)} rows, one for each image and class; found {found}; write it again")
+    return dict(zip(given, submission["rle"], strict=True))
 
 
 def _quoted(field: str) -> str:

@@ -8,25 +8,27 @@ from torch import Tensor
 from torch.nn import functional
 
 from handbone.models.parts import Auxiliary, Outputs
-from handbone.training.losses import Loss
+from handbone.training.losses import Criterion
+from handbone.training.shards import weighted_mean
 
 
-def supervised(loss: Loss) -> Callable[[Tensor | Outputs, Tensor], Tensor]:
-    """`loss` of logits and coverage -> the same of whatever a network gives while training.
+def supervised(loss: Criterion) -> Callable[[Tensor | Outputs, Tensor, Tensor], Tensor]:
+    """`loss` of logits, coverage and sample weights -> the same of whatever a network gives while training.
 
-    A map is compared with the coverage as the logits are; a number a class with whether the class is in the image at all.
+    A map is compared with the coverage as the logits are; a number a class with whether the class is in the image, all classes alike.
     """
 
-    def weighted(auxiliary: Auxiliary, coverage: Tensor) -> Tensor:
+    def weighted(auxiliary: Auxiliary, coverage: Tensor, weights: Tensor) -> Tensor:
         logits = auxiliary.logits.float().contiguous()
         if logits.dim() == 4:
-            return auxiliary.weight * loss(logits, coverage)
+            return auxiliary.weight * loss(logits, coverage, weights)
         present = (coverage.amax((2, 3)) > 0).float()
-        return auxiliary.weight * functional.binary_cross_entropy_with_logits(logits, present)
+        entropies = functional.binary_cross_entropy_with_logits(logits, present, reduction="none")
+        return auxiliary.weight * weighted_mean(entropies, weights).mean()
 
-    def whole(found: Tensor | Outputs, coverage: Tensor) -> Tensor:
+    def whole(found: Tensor | Outputs, coverage: Tensor, weights: Tensor) -> Tensor:
         outputs = found if isinstance(found, Outputs) else Outputs(found, ())
-        main = loss(outputs.logits.float().contiguous(), coverage)  # of one layout: mixed ones take half as long again
-        return sum((weighted(auxiliary, coverage) for auxiliary in outputs.auxiliary), start=main)
+        main = loss(outputs.logits.float().contiguous(), coverage, weights)  # of one layout: mixed ones take half as long again
+        return sum((weighted(auxiliary, coverage, weights) for auxiliary in outputs.auxiliary), start=main)
 
     return whole

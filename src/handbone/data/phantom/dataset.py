@@ -34,10 +34,17 @@ class _Task:
     number: int  # through both subsets, from 1
     bent: bool
 
+    @property
+    def person(self) -> str:
+        return f"ID{self.number:03d}"
+
 
 def write_phantom(params: PhantomParams, root: Path, workers: int) -> None:
-    """Write every person's two pictures (`params.size` pixels square) and annotations below `root`; 0 workers is one a core."""
-    map_samples(_write_person, _tasks(params, root), workers, "phantom", "person")
+    """Write everybody's two pictures (`params.size` pixels square) and annotations, and people.csv, below `root`; 0 workers: one a core."""
+    tasks = _tasks(params, root)
+    map_samples(_write_person, tasks, workers, "phantom", "person")
+    rows = [f"{task.person},{'bent' if task.bent else 'straight'}\n" for task in tasks]
+    (root / "people.csv").write_text("".join(["person,wrist\n", *rows]), encoding="utf-8", newline="\n")
 
 
 def bent_people(params: PhantomParams, subset: int) -> frozenset[int]:
@@ -74,7 +81,7 @@ def _stem(number: int, index: int) -> str:
 
 
 def _file(task: _Task, folders: tuple[str, str], name: str) -> Path:
-    path = task.root / folders[task.seed[1]] / f"ID{task.number:03d}" / name
+    path = task.root / folders[task.seed[1]] / task.person / name
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 

@@ -1,9 +1,9 @@
-"""The average follows its model."""
+"""Averages follow their model."""
 
 import torch
 from torch import nn
 
-from handbone.training.ema import Ema
+from handbone.training.averages import Ema, Swa
 
 
 def test_it_follows_by_the_rule() -> None:
@@ -35,3 +35,15 @@ def test_the_copy_is_its_own_and_not_trained() -> None:
     model.weight.data += 3
     assert torch.equal(ema.model.weight, before)
     assert not any(parameter.requires_grad for parameter in ema.model.parameters())
+
+
+def test_swa_is_the_mean_of_what_it_was_given() -> None:
+    model = nn.BatchNorm1d(2)
+    swa = Swa(model)
+    for value in (1.0, 2.0, 6.0):
+        model.weight.data.fill_(value)
+        model.running_mean.fill_(2 * value)
+        model.num_batches_tracked += 1
+        swa.update(model)
+    assert torch.allclose(swa.model.weight, torch.tensor(3.0)) and torch.allclose(swa.model.running_mean, torch.tensor(6.0))
+    assert swa.model.num_batches_tracked == 3 and swa.count == 3

@@ -1,0 +1,53 @@
+"""Augmented batches of a fold's samples."""
+
+from __future__ import annotations
+
+from multiprocessing import get_all_start_methods
+from typing import Any
+
+import pandas as pd
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from handbone.data.augment import Augmenter
+from handbone.data.dataset import Recipe, TrainingSet, collate
+from handbone.data.resize import scaled_shape
+from handbone.data.sampling import EpochBatches
+from handbone.memory import available_bytes
+from handbone.parallel import ahead
+from handbone.params import Params
+
+MEMORY_SHARE = 0.5  # of what is free, for the training images
+
+
+def make_loader(train: pd.DataFrame, params: Params, seed: int, rank: int = 0, world: int = 1) -> tuple[DataLoader[Any], EpochBatches]:
+    """Batches of the samples `train` (`FoldSamples`), all padded to the largest of their shapes; this process's share of each batch."""
+    section, channels = params.train, params.model.in_channels
+    focus = {number: section.oversample[name] for number, name in enumerate(params.data.classes) if name in section.oversample}
+    recipe = Recipe(channels, section.size, _canvas(train, params), seed, section.crop, focus, section.target == "hard")
+    samples = TrainingSet(train["file"].tolist(), recipe, Augmenter(section.augment, channels), train["weight"].tolist())
+    first_image, first_masks = samples.load(0)
+    if world * len(samples) * (first_image.nbytes + first_masks.bits.nbytes) < available_bytes() * MEMORY_SHARE:
+        loaded = ahead(samples.load, range(len(samples)))
+        samples.keep(list(tqdm(loaded, total=len(samples), desc="into memory", unit="image", leave=False, disable=rank > 0)))
+    batches = EpochBatches(train["times"].tolist(), section.batch_size, seed, rank, world)
+    workers = params.machine.loaders
+    # forked, where that is to be had: spawned workers would each take a copy of the images in memory
+    context = "fork" if workers and "fork" in get_all_start_methods() else None
+    loader = DataLoader(
+        samples,
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        multiprocessing_context=context,
+    )
+    return loader, batches
+
+
+def _canvas(train: pd.DataFrame, params: Params) -> tuple[int, int]:
+    """(h, w) that holds every sample at the network's size, or every window."""
+    scaled = [scaled_shape(shape, params.train.size) for shape in zip(train["height"], train["width"], strict=True)]
+    height, width = max(height for height, _ in scaled), max(width for _, width in scaled)
+    crop = params.train.crop or max(height, width)
+    return min(height, crop), min(width, crop)

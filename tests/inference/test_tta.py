@@ -1,0 +1,171 @@
+"""The mean over models, mirror images and sizes; windows and the CRF in it."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from handbone.inference.predict import single
+from handbone.inference.quantise import quantise
+from handbone.inference.tta import ensemble
+from handbone.inference.windows import windowed
+from handbone.params import CrfParams, PredictParams
+
+PLAIN = PredictParams(window=0, stride=0, hflip=False, vflip=False, scales=[1.0], crf=None, threshold=0.5, batch_size=4)
+FLIPS = [{"hflip": True}, {"vflip": True}, {"hflip": True, "vflip": True}]
+
+
+def settings(**changes: Any) -> PredictParams:
+    return PredictParams.model_validate(PLAIN.model_dump() | changes)
+
+
+class Places(nn.Module):
+    """Logits that grow to the right and to the bottom, whatever the image: not symmetric on purpose. It notes what shapes it saw."""
+
+    def __init__(self, right: float, down: float) -> None:
+        super().__init__()
+        self.right, self.down, self.shapes = right, down, []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.shapes.append(tuple(images.shape))
+        y, x = (torch.arange(count) - count / 2 for count in images.shape[-2:])
+        return (y[:, None] * self.down + x * self.right + images).expand(-1, 2, -1, -1)
+
+
+def faithful(images: Tensor) -> Tensor:
+    """Logits whose probabilities are the image."""
+    return torch.logit(images, 1e-6)
+
+
+def noise(height: int = 10, width: int = 14, channels: int = 1) -> Tensor:
+    return torch.rand(2, channels, height, width, generator=torch.Generator().manual_seed(0))
+
+
+def steps_apart(found: Tensor, expected: Tensor) -> int:
+    """The largest difference of two uint8 maps."""
+    assert found.dtype == expected.dtype == torch.uint8 and found.shape == expected.shape
+    return int((found.int() - expected.int()).abs().max())
+
+
+def test_ensemble_is_the_mean_over_models() -> None:
+    images, models = noise(), [Places(0.3, 0.1), Places(-0.2, 0.5)]
+    mean = sum(model(images).sigmoid() for model in models) / 2
+    assert torch.equal(ensemble(models, PLAIN)(images), quantise(mean))
+
+
+@pytest.mark.parametrize(
+    ("flips", "axes"), [({"hflip": True}, [[-1]]), ({"vflip": True}, [[-2]]), ({"hflip": True, "vflip": True}, [[-1], [-2], [-2, -1]])]
+)
+def test_mirror_images_are_mirrored_back(flips: dict[str, bool], axes: list[list[int]]) -> None:
+    """Every place is told apart from its mirror image, by the model and by the image."""
+    images, models = noise(), [Places(0.3, 0.1), Places(-0.2, 0.5)]
+    views = [model(images).sigmoid() for model in models]
+    views += [model(images.flip(own)).sigmoid().flip(own) for own in axes for model in models]
+    assert torch.equal(ensemble(models, settings(**flips))(images), quantise(torch.stack(views).double().mean(0)))
+
+
+@pytest.mark.parametrize("flips", FLIPS)
+def test_for_a_model_of_single_pixels_mirror_images_change_nothing(flips: dict[str, bool]) -> None:
+    images = noise()
+    assert torch.equal(ensemble([faithful], settings(**flips))(images), quantise(images))
+
+
+@pytest.mark.parametrize("flips", FLIPS)
+def test_for_a_symmetric_model_mirror_images_change_nothing(flips: dict[str, bool]) -> None:
+    convolution = nn.Conv2d(1, 3, 3, padding=1)
+    with torch.no_grad():
+        convolution.weight.copy_(convolution.weight + convolution.weight.flip(-1))
+        convolution.weight.copy_(convolution.weight + convolution.weight.flip(-2))
+        plain = quantise(convolution(noise()).sigmoid())
+        assert steps_apart(ensemble([convolution], settings(**flips))(noise()), plain) <= 1
+
+
+def test_one_model_with_one_view_keeps_its_logits() -> None:
+    images, model = noise(), nn.Conv2d(1, 3, 3)
+    with torch.no_grad():
+        assert torch.equal(ensemble([model], PLAIN)(images), model(images))
+
+
+def test_size_1_resizes_nothing() -> None:
+    images, models = noise(9, 13), [Places(0.3, 0.1), Places(-0.2, 0.5)]
+    once = ensemble(models, settings(hflip=True))(images)
+    assert torch.equal(ensemble(models, settings(hflip=True, scales=[1.0, 1.0]))(images), once)
+    assert torch.equal(ensemble(models[:1], settings(scales=[1.0, 1.0]))(images), quantise(models[0](images).sigmoid()))
+
+
+@pytest.mark.parametrize("scales", [[0.5], [2.0], [0.75, 1.0, 1.25], [0.01, 3.3]])
+def test_a_plain_image_is_the_same_at_every_size(scales: list[float]) -> None:
+    images = torch.tensor([25, 178, 229])[:, None, None].expand(2, 3, 11, 17) / 255
+    assert torch.equal(ensemble([faithful], settings(scales=scales, hflip=True))(images), quantise(images))
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.75, 1.25, 1.5, 2.0, 3.0])
+def test_centres_stay_where_they_are(factor: float) -> None:
+    """A ramp is resized and resized back to itself, but for the borders; half a pixel would be 3 steps."""
+    ramp = torch.linspace(0.1, 0.9, 32)
+    images = torch.stack([ramp.expand(36, 32), torch.linspace(0.9, 0.1, 36)[:, None].expand(36, 32)])[None]
+    found = ensemble([faithful], settings(scales=[factor]))(images)
+    inside = (..., slice(6, -6), slice(6, -6))
+    assert steps_apart(found[inside], quantise(images)[inside]) <= 1
+
+
+def test_probabilities_are_what_is_resized_back() -> None:
+    """A row of certain pixels of either kind: halfway between the middle two is one half, whatever the logits."""
+    images = torch.cat([torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4)], -1)
+    found = ensemble([lambda inputs: torch.where(inputs > 0.5, 40.0, -10.0)], settings(scales=[0.5]))(images)
+    assert found[0, 0, 0].tolist() == [0, 0, 0, 64, 191, 255, 255, 255]
+
+
+def test_each_model_sees_each_mirror_image_at_each_size_once() -> None:
+    models = [Places(0.3, 0.1), Places(-0.2, 0.5)]
+    ensemble(models, settings(hflip=True, vflip=True, scales=[0.5, 1.0, 1.3]))(noise(10, 15))
+    for model in models:
+        assert model.shapes == [(2, 1, 5, 8)] * 4 + [(2, 1, 10, 15)] * 4 + [(2, 1, 13, 20)] * 4
+
+
+def test_shrunk_images_are_antialiased() -> None:
+    """Columns of 0 and 1 in turn shrink to grey; without that, every third column is taken, which again are 0 and 1 in turn."""
+    images = torch.arange(36).remainder(2).float().expand(1, 1, 36, 36)
+    found = ensemble([faithful], settings(scales=[1 / 3]))(images)[..., 4:-4]
+    assert found.min() > 110 and found.max() < 145
+
+
+def test_windows_are_those_of_the_parameters() -> None:
+    images, model = noise(20, 30), Places(0.3, 0.1)
+    found = ensemble([model], settings(window=12, stride=7))(images)
+    assert torch.equal(found, single(windowed(Places(0.3, 0.1), 12, 7, 4))(images))
+    assert model.shapes == [(4, 1, 12, 12)] * 6  # 3 by 4 windows of two images, four at a time
+
+
+def test_windows_have_the_same_side_at_every_size() -> None:
+    images, model = noise(20, 20), Places(0.3, 0.1)
+    ensemble([model], settings(window=16, stride=16, scales=[0.5, 1.0, 2.0]))(images)
+    assert model.shapes == [(2, 1, 10, 10)] + [(4, 1, 16, 16)] * (2 * 4 // 4) + [(4, 1, 16, 16)] * (2 * 9 // 4) + [(2, 1, 16, 16)]
+
+
+def test_a_window_of_the_images_size_changes_nothing() -> None:
+    images, models = noise(20, 20), [Places(0.3, 0.1), Places(-0.2, 0.5)]
+    assert torch.equal(ensemble(models, settings(window=20, stride=10))(images), ensemble(models, PLAIN)(images))
+    assert torch.equal(ensemble(models[:1], settings(window=32, stride=8))(images), models[0](images))
+
+
+def test_all_together_is_exact_for_a_model_of_single_pixels() -> None:
+    images = torch.full((2, 1, 37, 50), 76 / 255)
+    everything = settings(window=16, stride=9, hflip=True, vflip=True, scales=[0.7, 1.0, 1.5])
+    assert torch.equal(ensemble([faithful, faithful], everything)(images), quantise(images))
+
+
+def test_a_crf_refines_the_mean_by_the_image() -> None:
+    """Half the image is bright, and the network is a few pixels off; predictions keep to the edge that the image has."""
+    images = torch.zeros(1, 1, 48, 48)
+    images[..., 24:] = 0.8
+    truth = images[0, 0] > 0.4
+
+    def off(found: Tensor) -> Tensor:
+        return (found.roll(4, -1) - 0.4) * 4
+
+    crfs = (None, CrfParams(radius=24, bilateral_sigma=20))
+    plain, refined = (ensemble([off], PLAIN.model_copy(update={"crf": crf}))(images)[0, 0] for crf in crfs)
+    assert ((plain > 0) == truth).float().mean() < 0.95
+    assert refined.dtype == torch.uint8 and ((refined > 127) == truth).float().mean() > 0.99

@@ -1,0 +1,46 @@
+"""A training of a few small images, for tests in one process and in several."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from handbone.data.augment import Augmenter
+from handbone.data.cache import CachedSample, write_sample
+from handbone.data.dataset import Recipe, TrainingSet, collate
+from handbone.data.masks import BoxedMasks
+from handbone.data.packed import PackedMasks
+from handbone.data.sampling import EpochBatches
+from handbone.params import TrainParams
+from handbone.training.loop import Training, make_accelerator
+
+
+def make_files(folder: Path) -> list[Path]:
+    """Five cached samples of 64 px and two classes."""
+    rng = np.random.default_rng(0)
+    files = [folder / f"{index}.npz" for index in range(5)]
+    for index, file in enumerate(files):
+        masks = np.zeros((2, 64, 64), bool)
+        masks[0, 8:24, 4 : 8 + 4 * index] = masks[1, :6] = True
+        image = np.where(masks.any(0), 200, 40).astype(np.uint8) + rng.integers(0, 20, (64, 64), np.uint8)
+        write_sample(file, CachedSample(image, (64, 64), PackedMasks.pack(BoxedMasks.from_dense(masks))))
+    return files
+
+
+class Small:
+    """The training and its parts. plain: without dropout and batch norm, which see each process's own images."""
+
+    def __init__(self, files: list[Path], params: TrainParams, plain: bool = False) -> None:
+        torch.manual_seed(3)
+        accelerator = make_accelerator("no")
+        samples = TrainingSet(files, Recipe(1, 32, (32, 32), 3), Augmenter([{"HorizontalFlip": {"p": 0.5}}], 1))
+        rank, world = accelerator.process_index, accelerator.num_processes
+        self.batches = EpochBatches([1.0] * len(files), params.batch_size, 3, rank, world)
+        loader: DataLoader[Any] = DataLoader(samples, batch_sampler=self.batches, collate_fn=collate)
+        norm = [] if plain else [nn.BatchNorm2d(8)]
+        noise = [] if plain else [nn.Dropout(0.2)]
+        self.model = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), *norm, nn.ReLU(), *noise, nn.Conv2d(8, 2, 3, padding=1))
+        self.training = Training(self.model, loader, self.batches, params, [1.0, 1.0], 3, accelerator)
