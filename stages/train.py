@@ -149,9 +149,11 @@ def train_fold(fold: int, params: Params, accelerator: Accelerator, checkpoint: 
 def share(fold: int, processes: int) -> None:
     """Become `accelerate launch`, which starts so many processes of this stage, unless this is one of them."""
     if processes > 1 and "WORLD_SIZE" not in os.environ:
-        launch = ["-m", "accelerate.commands.launch", "--num_processes", str(processes), "--num_machines", "1", "--mixed_precision", "no"]
+        # a free port, as other folds may be trained beside this one; the precision is the stage's own affair
+        shape = ["--num_processes", str(processes), "--num_machines", "1", "--main_process_port", "0", "--mixed_precision", "no"]
         kind = ["--multi_gpu"] if torch.cuda.is_available() else ["--cpu"]
-        os.execv(sys.executable, [sys.executable, *launch, *kind, "-m", "stages.train", str(fold)])
+        launch = ["-m", "accelerate.commands.launch", *shape, *kind, "-m", "stages.train", str(fold)]
+        os.execv(sys.executable, [sys.executable, *launch])
 
 
 def set_determinism(deterministic: bool) -> None:

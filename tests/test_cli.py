@@ -65,7 +65,8 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str], monkeypatch
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 0
-    assert "score" in capsys.readouterr().out
+    help_text = capsys.readouterr().out
+    assert "score" in help_text and "folds" in help_text
 
 
 def test_outside_a_project_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -82,4 +83,13 @@ def test_help_answers_before_anything_heavy_is_imported() -> None:
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "score" in loaded and "argparse" in loaded
-    assert not {"torch", "numpy", "pandas", "pydantic", "yaml", "cv2", "numba"} & set(loaded)
+    assert not {"torch", "numpy", "pandas", "pydantic", "yaml", "cv2", "numba", "asyncio"} & set(loaded)
+
+
+def test_folds_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+    monkeypatch.setattr("handbone.folds.reproduce_folds", lambda devices, jobs: given.append((devices, jobs)))
+    for options in [[], ["--devices", "0,2", "--jobs", "3"]]:
+        monkeypatch.setattr(sys, "argv", ["handbone", "folds", *options])
+        cli.main()
+    assert given == [(None, None), (["0", "2"], 3)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from multiprocessing import get_all_start_methods
 from typing import Any
 
@@ -41,8 +42,14 @@ def make_loader(train: pd.DataFrame, params: Params, seed: int, rank: int = 0, w
         num_workers=workers,
         persistent_workers=workers > 0,
         multiprocessing_context=context,
+        worker_init_fn=_outlive_sigterm,
     )
     return loader, batches
+
+
+def _outlive_sigterm(worker: int) -> None:
+    """A group's SIGTERM reaches the workers too; without them the training could not end its step and save."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _canvas(train: pd.DataFrame, params: Params) -> tuple[int, int]:
