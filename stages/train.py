@@ -147,13 +147,18 @@ def train_fold(fold: int, params: Params, accelerator: Accelerator, checkpoint: 
 
 
 def share(fold: int, processes: int) -> None:
-    """Become `accelerate launch`, which starts so many processes of this stage, unless this is one of them."""
-    if processes > 1 and "WORLD_SIZE" not in os.environ:
-        # a free port, as other folds may be trained beside this one; the precision is the stage's own affair
-        shape = ["--num_processes", str(processes), "--num_machines", "1", "--main_process_port", "0", "--mixed_precision", "no"]
-        kind = ["--multi_gpu"] if torch.cuda.is_available() else ["--cpu"]
-        launch = ["-m", "accelerate.commands.launch", *shape, *kind, "-m", "stages.train", str(fold)]
-        os.execv(sys.executable, [sys.executable, *launch])
+    """Run this stage in so many processes by torchrun, which `accelerate launch` calls as well, and end as they do."""
+    from torch.distributed import run as torchrun
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    try:  # standalone: on a port of its own, as other folds may be trained beside this one
+        torchrun.main(["--standalone", "--nproc_per_node", str(processes), "-m", "stages.train", str(fold)])
+    except ChildFailedError as failed:  # which has told why
+        sys.exit(next((failure.exitcode for failure in failed.failures.values()), 1))
+    except SignalException:
+        sys.exit(STOPPED)
 
 
 def set_determinism(deterministic: bool) -> None:
@@ -168,7 +173,8 @@ def main() -> None:
     """Run the stage."""
     fold = int(sys.argv[1])
     params = load_params()
-    share(fold, params.machine.processes)
+    if params.machine.processes > 1 and "WORLD_SIZE" not in os.environ:
+        return share(fold, params.machine.processes)
     set_determinism(params.train.deterministic)
     accelerator = make_accelerator(params.train.precision)
     checkpoint = Checkpoint(resume_folder(params.machine.resume_dir, checkpoint_key(params, fold)))
