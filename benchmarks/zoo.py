@@ -33,7 +33,7 @@ from handbone.params import Params, load_params
 FOLDER = Path(__file__).parent
 RESULTS, FACTS, PAGE = FOLDER / "zoo.json", FOLDER / "zoo.yaml", FOLDER.parent / "docs/models.md"
 ENCODER, CLASSES, SIDE = "resnet34", 29, 512  # of what is computed
-FOLD, EPOCHS, RATE = 0, 8, 1e-3  # of what is trained
+FOLD, TRAINED_SIDE, EPOCHS, RATE = 0, 96, 8, 1e-3  # of what is trained
 HEAD = ["`model.arch`", "paper", "what it is", "M parameters", "GFLOPs", "activations MB", "pretrained", "sides", "Dice", "when"]
 Record = Mapping[str, Any]
 
@@ -43,10 +43,14 @@ def encoder(name: str) -> str | None:
     return None if name == "DPT" else ENCODER
 
 
+def at_once(name: str) -> dict[str, Any]:
+    """Options with which a network keeps all activations: the same figures, but for memory, in less time."""
+    return {"recompute": False} if name.startswith(("FCDenseNet", "UNet3Plus")) else {}
+
+
 def cost(name: str) -> dict[str, float]:
     """Parameters, GFLOPs of one image forward (a multiplication and an addition are two), MB kept for the gradient; at 512 px."""
-    recompute: dict[str, Any] = {"recompute": False} if name.startswith(("FCDenseNet", "UNet3Plus")) else {}
-    model = build_model(name, encoder(name), in_channels=3, classes=CLASSES, **recompute).to("meta").train()
+    model = build_model(name, encoder(name), in_channels=3, classes=CLASSES, **at_once(name)).to("meta").train()
     weights = {id_of(tensor) for tensor in [*model.parameters(), *model.buffers()]}
     kept: dict[int, torch.UntypedStorage] = {}
 
@@ -77,8 +81,8 @@ def trained(name: str, params: Params) -> dict[str, Any]:
     from handbone.training.resume import Checkpoint
 
     start = perf_counter()
-    model = params.model.model_copy(update={"arch": name, "encoder": encoder(name), "weights": "none", "options": {}})
-    training = params.train.model_copy(update={"epochs": EPOCHS, "validate_every": EPOCHS, "lr": RATE})
+    model = params.model.model_copy(update={"arch": name, "encoder": encoder(name), "weights": "none", "options": {name: at_once(name)}})
+    training = params.train.model_copy(update={"size": TRAINED_SIDE, "epochs": EPOCHS, "validate_every": EPOCHS, "lr": RATE})
     own = params.model_copy(update={"model": model, "train": training})
     try:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()), TemporaryDirectory() as folder:
@@ -123,7 +127,7 @@ def main() -> None:
     known = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     named = [canonical(name) for name in sys.argv[1:]]
     todo = named or [name for name in ENTRIES if not (known.get(name, {}).keys() & ({"gflops"} if quick else {"dice"}))]
-    length = "seconds each" if quick else f"{EPOCHS} epochs at {params.train.size} px, a minute or more each on two cores"
+    length = "seconds each" if quick else f"{EPOCHS} epochs at {TRAINED_SIDE} px, two minutes to half an hour each on two cores"
     print(f"{len(todo)} networks, {length}", file=sys.stderr)
     for position, name in enumerate(todo, 1):
         known[name] = known.get(name, {}) | measure(name, params, quick)

@@ -132,6 +132,73 @@ def test_another_network_retrains_and_a_repetition_comes_from_the_run_cache(proj
     project.reset()
 
 
+def test_everything_that_moves_the_score_can_be_set_at_once(project: Project) -> None:
+    """Windows, pseudo-labels on which two submissions agree, weights of an earlier training, another optimiser, two processes."""
+    shutil.copy(project.folder / "submissions/submission.csv", project.folder / "pseudo/first.csv")
+    shutil.copy(project.folder / "submissions/submission.csv", project.folder / "pseudo/second.csv")
+    shutil.copytree(project.folder / "models", project.folder / "weights/earlier")
+    start = project.digest("weights/earlier/fold_0/model.safetensors")
+    changes = {
+        "model": {"weights": "earlier"},
+        "pseudo": {"labels": "first.csv", "check": "second.csv", "weight": 0.25},
+        "predict": {"window": 48, "stride": 24, "vflip": True, "scales": [0.75, 1.0]},
+        "preprocess": {"clahe": 2.0},
+        "machine": {"processes": 2, "loaders": 1},
+    }
+    training = {"crop": 48, "target": "hard", "optimizer": "lion", "lr": 0.0003, "encoder_lr": 0.5, "layer_decay": 0.8, "schedule": "poly"}
+    training |= {
+        "accumulate": 2,
+        "clip_norm": 1.0,
+        "loss": {"bce": 1.0, "jaccard": [[1, 0.0], [2, 1.0]]},
+        "class_weights": {"Pisiform": 2.0},
+    }
+    training |= {"swa_epochs": 1, "freeze_batch_norm": True, "oversample": {"wrist=straight": 1.5, "Pisiform": 3.0}, "augment": "strong"}
+    project.change(changes | {"train": training})
+    output = project.sh("dvc repro")
+    assert ran(output) == {"preprocess", "split", "pseudo", "train@0", "train@1", *LATER}
+    assert "4 of 4 test images join the training" in output and "epoch" in output
+    settings = json.loads((project.folder / "models/fold_0/model.json").read_text())
+    assert settings["weights"] == "earlier" and settings["weights_sha256"] == start
+    lineage = json.loads((project.folder / "submissions/submission.json").read_text())
+    assert lineage["parameters"]["pseudo"]["labels"] == "first.csv"
+    assert project.metrics()["n_images"] == 8  # of the annotated people alone
+    shutil.rmtree(project.folder / "weights/earlier")
+    project.reset()
+
+
+def test_weights_of_other_folds_are_refused(project: Project) -> None:
+    """People held out now would have been trained on."""
+    shutil.copytree(project.folder / "models", project.folder / "weights/others")
+    project.change({"model": {"weights": "others"}, "split": {"seed": 77}})
+    output = project.sh("dvc repro train@0", code=None)
+    assert "held out now may have been trained on" in output and "Traceback" not in output
+    shutil.rmtree(project.folder / "weights/others")
+    project.reset()
+
+
+def test_told_to_end_a_training_saves_and_goes_on(project: Project, tmp_path: Path) -> None:
+    """SIGTERM to the stage, as schedulers send it, in the middle of its one epoch."""
+    clone = project.clone(tmp_path / "clone")
+    clone.sh("dvc repro split pseudo")
+    clone.change({"train": {"epochs": 1, "batch_size": 1, "oversample": {"Pisiform": 40.0}}})
+    command = [sys.executable, "-m", "stages.train", "0"]
+    process = subprocess.Popen(
+        command, cwd=clone.folder, env=clone.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "an epoch" in line:
+            break
+    time.sleep(1.0)
+    process.send_signal(signal.SIGTERM)
+    rest = process.stdout.read()
+    assert process.wait() == 143, "".join(lines) + rest
+    assert "told to end; saved at epoch 1, batch" in rest and "Traceback" not in rest
+    assert "going on after epoch 0 of 1 and" in clone.sh("python -m stages.train 0")
+
+
 def test_a_subset_of_folds_ensembles_no_stale_one(project: Project) -> None:
     """Trap 3: models/fold_1 may still lie there."""
     assert ran(project.sh("dvc exp run -S 'folds=[0]'")) == LATER

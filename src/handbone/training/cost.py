@@ -68,4 +68,5 @@ def memory_advice() -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
-        raise UserError(f"training: expected it to fit into memory; found {str(error).splitlines()[0]}; {ADVICE}") from error
+        found = (str(error) or "none left").splitlines()[0]
+        raise UserError(f"training: expected it to fit into memory; found {found}; {ADVICE}") from error

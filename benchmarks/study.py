@@ -1,0 +1,224 @@
+"""`python -m benchmarks.study targets|ablation [--params FILE]`: trainings that differ in one thing -> a table in docs/training.md.
+
+Each study makes its own data once, in a folder that git ignores, and trains the first fold; two trainings run side by side, a thread each.
+What is known so far is written after each, so that a study that was stopped goes on with what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from io import StringIO
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import mean, stdev
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+from tqdm import tqdm
+
+from handbone.errors import UserError, run
+from handbone.params import Params, load_params
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs/training.md"
+SEEDS, FOLD = (1, 2, 3), 0
+T_95 = 4.303  # Student's t of two degrees of freedom, two-sided 95 %
+Changes = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What differs: keys by section; `target` in place of the project's own, or none of that; `like`: its trained model is taken."""
+
+    name: str
+    changes: Changes = field(default_factory=dict)
+    target: str = ""
+    like: str = ""
+
+
+@dataclass(frozen=True)
+class Study:
+    """Variants of what `base` makes of the parameters; the first of a group is what the others of the group are compared with."""
+
+    base: Changes
+    groups: tuple[tuple[Variant, ...], ...]
+
+
+def _targets() -> Study:
+    """Targets at two sizes, of phantoms of 1024 px."""
+    base: Changes = {"phantom": {"size": 1024, "test_people": 1}, "train": {"epochs": 24, "validate_every": 24}}
+    groups = [
+        (
+            Variant(f"coverage, {size} px", {"train": {"size": size}}),
+            Variant(f"area of half and more, {size} px", {"train": {"size": size, "target": "hard"}}),
+            Variant(f"nearest, centre-aligned, {size} px", {"train": {"size": size}}, "centre"),
+            Variant(f"nearest as INTER_NEAREST takes it, {size} px", {"train": {"size": size}}, "corner"),
+        )
+        for size in (256, 512)
+    ]
+    return Study(base, tuple(groups))
+
+
+def _ablation() -> Study:
+    """One thing at a time, from the parameters as they are."""
+    plain = {"hflip": False, "vflip": False, "scales": [1.0], "window": 0, "stride": 0}
+    changes: dict[str, Changes] = {
+        "loss: bce alone": {"train": {"loss": {"bce": 1.0}}},
+        "loss: dice alone": {"train": {"loss": {"dice": 1.0}}},
+        "loss: bce and jaccard": {"train": {"loss": {"bce": 1.0, "jaccard": 1.0}}},
+        "loss: bce and lovasz": {"train": {"loss": {"bce": 1.0, "lovasz": 1.0}}},
+        "loss: focal and dice": {"train": {"loss": {"focal": 1.0, "dice": 1.0}}},
+        "target: hard": {"train": {"target": "hard"}},
+        "no moving average": {"train": {"ema_decay": 0.0}},
+        "mean of the last 8 epochs": {"train": {"swa_epochs": 8}},
+        "augment: none": {"train": {"augment": []}},
+        "augment: light": {"train": {"augment": "light"}},
+        "augment: medium": {"train": {"augment": "medium"}},
+        "augment: strong": {"train": {"augment": "strong"}},
+        "lion, a fifth of the rate": {"train": {"optimizer": "lion", "lr": 0.0006}},
+    }
+    trained = [Variant(name, {**own, "predict": plain}) for name, own in changes.items()]
+    views = [
+        Variant("mirrored as well", {"predict": {**plain, "hflip": True}}, like="as it is"),
+        Variant("scales 0.75, 1, 1.25", {"predict": {**plain, "scales": [0.75, 1.0, 1.25]}}, like="as it is"),
+        Variant("window 96, stride 48", {"predict": {**plain, "window": 96, "stride": 48}}, like="as it is"),
+    ]
+    cropped = Variant("crops and window of 96", {"train": {"crop": 96}, "predict": {**plain, "window": 96, "stride": 48}})
+    return Study({}, ((Variant("as it is", {"predict": plain}), *trained, *views, cropped),))
+
+
+STUDIES: dict[str, Callable[[], Study]] = {"targets": _targets, "ablation": _ablation}
+
+
+def changed(params: Params, changes: Changes) -> Params:
+    """The parameters with sections' keys replaced, checked anew."""
+    document = params.model_dump()
+    for section, own in changes.items():
+        document[section] |= own
+    return Params.model_validate(document)
+
+
+def prepare(folder: Path, params: Params) -> None:
+    """Run the graph's stages up to the training in `folder`, unless they were run there with these parameters."""
+    written = yaml.safe_dump(params.model_dump(), sort_keys=False)
+    if (folder / "params.yaml").is_file() and (folder / "params.yaml").read_text() == written:
+        return
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    (folder / "reports").mkdir(exist_ok=True)
+    (folder / "params.yaml").write_text(written)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
+    for stage in ("phantom", "preprocess", "split", "pseudo"):
+        if subprocess.run([sys.executable, "-m", f"stages.{stage}"], cwd=folder, env=environment, check=False).returncode:
+            (folder / "params.yaml").unlink()
+            raise UserError(f"{folder}: expected the data of the study; found that {stage} failed; see above")
+
+
+def trained(folder: Path, params: Params, target: str, seed: int, views: Mapping[str, Changes]) -> dict[str, float]:
+    """Train the first fold -> the full-resolution Dice of its held-out images by each of the `views` (name -> changes of predict)."""
+    os.chdir(folder)
+    from stages.train import train_fold  # these import much, which only the process that trains needs
+
+    from handbone.training.loop import make_accelerator
+    from handbone.training.resume import Checkpoint
+
+    if target:
+        from benchmarks.nearest import use
+
+        use(target)
+    own = params.model_copy(update={"seed": seed})
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()), TemporaryDirectory() as resume:
+        progress = train_fold(FOLD, own, make_accelerator(params.train.precision), Checkpoint(Path(resume)))
+    return {name: scored(progress.best_weights, changed(own, changes)) for name, changes in views.items()}
+
+
+def scored(weights: Mapping[str, Any], params: Params) -> float:
+    """The mean Dice of the fold's held-out images, predicted as `params.predict` says."""
+    import numpy as np
+    import torch
+    from stages.train import THRESHOLD, make_model
+
+    from handbone.data.fold import fold_samples
+    from handbone.inference.predict import Feed, predict
+    from handbone.inference.tta import ensemble
+    from handbone.scoring.dice import dice
+    from handbone.scoring.heldout import heldout_counts
+
+    model = make_model(params, FOLD).eval()
+    model.load_state_dict(weights)
+    files = fold_samples(FOLD, params).held["file"].tolist()
+    feed = Feed(params.train.size, params.model.in_channels, params.predict.batch_size, torch.device("cpu"))
+    counts = predict(ensemble([model], params.predict), files, feed, lambda index, found: heldout_counts(files[index], found, THRESHOLD))
+    return float(dice(np.stack(list(counts))).mean())
+
+
+def measure(name: str, params: Params, results: Path) -> dict[str, dict[str, float]]:
+    """Train what is missing -> Dice by variant and seed."""
+    study = STUDIES[name]()
+    folder, base = ROOT / "benchmarks/.study" / results.stem, changed(params, study.base)
+    prepare(folder, base)
+    known: dict[str, dict[str, float]] = json.loads(results.read_text()) if results.is_file() else {}
+    variants = [variant for group in study.groups for variant in group]
+    jobs = []
+    for variant in variants:
+        views = {own.name: own.changes for own in variants if variant.name in (own.name, own.like)}
+        if not variant.like:
+            jobs += [(variant, seed, views) for seed in SEEDS if any(str(seed) not in known.get(view, {}) for view in views)]
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        under_way = {
+            pool.submit(trained, folder, changed(base, variant.changes), variant.target, seed, views): seed for variant, seed, views in jobs
+        }
+        for done in tqdm(as_completed(under_way), total=len(jobs), desc=name, unit="training"):
+            for view, dice in done.result().items():
+                known.setdefault(view, {})[str(under_way[done])] = round(dice, 5)
+            results.write_text(json.dumps({own.name: known[own.name] for own in variants if own.name in known}, indent=1) + "\n")
+    return known
+
+
+def table(study: Study, known: Mapping[str, Mapping[str, float]]) -> str:
+    """Markdown: mean and range over the seeds, and the paired difference from the group's first with its 95 % interval."""
+    lines = ["| variant | Dice | lowest and highest | difference | 95 % interval |", "|---|---:|---:|---:|---:|"]
+    for group in study.groups:
+        first = known[group[0].name]
+        for variant in group:
+            own = known[variant.name]
+            values, differences = list(own.values()), [own[seed] - first[seed] for seed in own]
+            half = T_95 * stdev(differences) / len(differences) ** 0.5
+            told = f"{mean(differences):+.4f} | ±{half:.4f}" if variant is not group[0] else " | "
+            lines.append(f"| {variant.name} | {mean(values):.4f} | {min(values):.4f} {max(values):.4f} | {told} |")
+    return "\n".join(lines)
+
+
+def write(name: str, rows: str) -> None:
+    """Put the table into the page, behind the line that names its command."""
+    page = PAGE.read_text()
+    start = page.index("| variant |", page.index(f"`python -m benchmarks.study {name}`"))
+    end = page.find("\n\n", start)
+    PAGE.write_text(page[:start] + rows + (page[end:] if end >= 0 else "\n"))
+
+
+def main() -> None:
+    """Measure, print, and, with the project's own parameters, write the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.study", description="Trainings that differ in one thing, over three seeds.")
+    parser.add_argument("study", choices=list(STUDIES))
+    parser.add_argument("--params", help="another params.yaml, e.g. of another data set; its table is printed alone")
+    arguments = parser.parse_args()
+    params = load_params(arguments.params or ROOT / "params.yaml")
+    stem = f"{arguments.study}_{Path(arguments.params).stem}" if arguments.params else arguments.study
+    rows = table(STUDIES[arguments.study](), measure(arguments.study, params, ROOT / f"benchmarks/{stem}.json"))
+    print(rows)
+    if not arguments.params:
+        write(arguments.study, rows)
+
+
+if __name__ == "__main__":
+    run(main)
