@@ -199,11 +199,13 @@ def table(study: Study, known: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def write(name: str, rows: str) -> None:
-    """Put the table into the page, behind the line that names its command."""
+    """Put the table into the page, behind the paragraph that names its command, in place of the one that is there."""
     page = PAGE.read_text()
-    start = page.index("| variant |", page.index(f"`python -m benchmarks.study {name}`"))
-    end = page.find("\n\n", start)
-    PAGE.write_text(page[:start] + rows + (page[end:] if end >= 0 else "\n"))
+    end = (page + "\n\n").index("\n\n", page.index(f"`python -m benchmarks.study {name}`"))
+    before, after = page[:end].rstrip("\n"), page[end:].strip("\n")
+    if after.startswith("| variant |"):
+        after = after.partition("\n\n")[2]
+    PAGE.write_text("\n\n".join(part for part in (before, rows, after) if part).rstrip("\n") + "\n")
 
 
 def main() -> None:
