@@ -51,32 +51,32 @@ def options(params: Params) -> dict[str, Any]:
 
 
 def started_from(params: Params, fold: int) -> Path:
-    """The file that `model.weights` names, or that the folder it names has for this fold."""
-    source = paths.pretrained(params.model.weights)
-    return source / paths.fold_model(fold).name / WEIGHTS if source.is_dir() else source
+    """The file that `model.weights` names, or that the folder it names has for this fold.
 
-
-def make_model(params: Params, fold: int) -> UniformModel:
-    """The network that the parameters name, with the weights that it is to start from."""
-    network, source = params.model, paths.pretrained(params.model.weights)
-    start = network.weights if network.weights in (NONE, IMAGENET) else None if source.is_dir() else str(source)
-    model = build_model(network.arch, encoder(params), start, network.in_channels, len(params.data.classes), **options(params))
-    if source.is_dir():
-        go_on_from(source, fold, model)
-    return model
-
-
-def go_on_from(folder: Path, fold: int, model: UniformModel) -> None:
-    """Load the weights that an earlier experiment's `models/` has for this fold; they must come from the same folds, or held-out people
-    would have been trained on.
+    Such a folder is an earlier experiment's `models/`. Its weights must come from the same folds, or held-out people would have been
+    trained on: a `UserError` otherwise, and where there are none.
     """
-    own = folder / paths.fold_model(fold).name
+    source = paths.pretrained(params.model.weights)
+    if not source.is_dir():
+        return source
+    own = source / paths.fold_model(fold).name
     if read_settings(own).folds_sha256 != file_hash(paths.FOLDS):
         raise UserError(
             f"{own}: expected weights that were trained on the folds of {paths.FOLDS}; found others, so that people held out now may have "
             "been trained on; set split as it was then, or start from other weights"
         )
-    load_into(model, read_weights(own / WEIGHTS), str(own))
+    return own / WEIGHTS
+
+
+def make_model(params: Params, fold: int) -> UniformModel:
+    """The network that the parameters name, with the weights that it is to start from: of its pretrained part, or of an experiment."""
+    network, source = params.model, started_from(params, fold)
+    experiment = source != paths.pretrained(network.weights)
+    start = network.weights if network.weights in (NONE, IMAGENET) else None if experiment else str(source)
+    model = build_model(network.arch, encoder(params), start, network.in_channels, len(params.data.classes), **options(params))
+    if experiment:
+        load_into(model, read_weights(source), str(source))
+    return model
 
 
 def make_evaluate(files: list[Path], params: Params, accelerator: Accelerator) -> Evaluate:
@@ -174,7 +174,8 @@ def main() -> None:
     fold = int(sys.argv[1])
     params = load_params()
     if params.machine.processes > 1 and "WORLD_SIZE" not in os.environ:
-        return share(fold, params.machine.processes)
+        share(fold, params.machine.processes)
+        return
     set_determinism(params.train.deterministic)
     accelerator = make_accelerator(params.train.precision)
     checkpoint = Checkpoint(resume_folder(params.machine.resume_dir, checkpoint_key(params, fold)))
