@@ -15,8 +15,9 @@ demo: $(READY)
 	dvc repro
 	handbone score
 
+# a file to a process, the longest first
 test: $(READY)
-	pytest
+	pytest -n 2 --dist loadfile --no-loadscope-reorder tests/test_pipeline.py tests
 
 bench: $(READY)
 	QUICK=$(QUICK) python -m benchmarks
