@@ -15,18 +15,22 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from hashlib import sha256
 from io import StringIO
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, stdev
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from tqdm import tqdm
 
 from handbone.errors import UserError, run
 from handbone.params import Params, load_params
+
+if TYPE_CHECKING:
+    from handbone.training.loop import Progress
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/training.md"
@@ -47,25 +51,32 @@ class Variant:
 
 @dataclass(frozen=True)
 class Study:
-    """Variants of what `base` makes of the parameters; the first of a group is what the others of the group are compared with."""
+    """Variants of what `base` makes of the parameters; the first of a group is what the others of the group are compared with.
+
+    Where `start` has changes of a variant, a training with these comes first, and the variant's own goes on from its weights.
+    """
 
     base: Changes
     groups: tuple[tuple[Variant, ...], ...]
+    start: Changes = field(default_factory=dict)
 
 
 def _targets() -> Study:
-    """Targets at two sizes, of phantoms of 1024 px."""
-    base: Changes = {"phantom": {"size": 1024, "test_people": 1}, "train": {"epochs": 24, "validate_every": 24}}
+    """Targets at two sizes, of phantoms of 1024 px; each network has learnt from its own kind of target at 128 px before."""
+    base: Changes = {
+        "phantom": {"size": 1024, "test_people": 1},
+        "train": {"epochs": 6, "validate_every": 6, "lr": 0.001, "ema_decay": 0.95},
+    }
+    start: Changes = {"train": {"size": 128, "epochs": 24, "validate_every": 24, "lr": 0.003, "ema_decay": 0.99}}
     groups = [
         (
             Variant(f"coverage, {size} px", {"train": {"size": size}}),
-            Variant(f"area of half and more, {size} px", {"train": {"size": size, "target": "hard"}}),
-            Variant(f"nearest, centre-aligned, {size} px", {"train": {"size": size}}, "centre"),
-            Variant(f"nearest as INTER_NEAREST takes it, {size} px", {"train": {"size": size}}, "corner"),
+            Variant(f"hard: half and more, {size} px", {"train": {"size": size, "target": "hard"}}),
+            Variant(f"hard: INTER_NEAREST, {size} px", {"train": {"size": size}}, "corner"),
         )
         for size in (256, 512)
     ]
-    return Study(base, tuple(groups))
+    return Study(base, tuple(groups), start)
 
 
 def _ablation() -> Study:
@@ -122,22 +133,47 @@ def prepare(folder: Path, params: Params) -> None:
             raise UserError(f"{folder}: expected the data of the study; found that {stage} failed; see above")
 
 
-def trained(folder: Path, params: Params, target: str, seed: int, views: Mapping[str, Changes]) -> dict[str, float]:
+def trained(folder: Path, variant: Variant, params: Params, start: Changes, views: Mapping[str, Changes]) -> dict[str, float]:
     """Train the first fold -> the full-resolution Dice of its held-out images by each of the `views` (name -> changes of predict)."""
-    os.chdir(folder)
-    from stages.train import train_fold  # these import much, which only the process that trains needs
+    if variant.target:
+        from benchmarks.nearest import use
+
+        use(variant.target)
+    with TemporaryDirectory(dir=folder) as scratch:  # a place of its own for weights
+        os.chdir(scratch)
+        Path("data").symlink_to(folder / "data")
+        Path("weights").mkdir()
+        for file in (ROOT / "weights").iterdir():
+            Path("weights", file.name).symlink_to(file)
+        own = changed(params, variant.changes)
+        if start:
+            Path("weights/first").symlink_to(begun(folder, changed(own, start), variant.target))
+            own = changed(own, {"model": {"weights": "first"}})
+        weights = fitted(own).best_weights
+        return {name: scored(weights, changed(own, changes)) for name, changes in views.items()}
+
+
+def begun(folder: Path, params: Params, target: str) -> Path:
+    """The folder with the weights of the training that comes first, which variants share whose first trainings are the same."""
+    from stages.train import write  # this imports much, which only the process that trains needs
+
+    models = folder / "begun" / sha256(f"{params.model_dump()} {target}".encode()).hexdigest()[:16]
+    if not models.is_dir():
+        write(FOLD, fitted(params), params)
+        models.parent.mkdir(exist_ok=True)
+        Path("models").rename(models)
+    return models
+
+
+def fitted(params: Params) -> Progress:
+    """The first fold's training."""
+    from stages.train import train_fold
 
     from handbone.training.loop import make_accelerator
     from handbone.training.resume import Checkpoint
 
-    if target:
-        from benchmarks.nearest import use
-
-        use(target)
-    own = params.model_copy(update={"seed": seed})
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()), TemporaryDirectory() as resume:
-        progress = train_fold(FOLD, own, make_accelerator(params.train.precision), Checkpoint(Path(resume)))
-    return {name: scored(progress.best_weights, changed(own, changes)) for name, changes in views.items()}
+        return train_fold(FOLD, params, make_accelerator(params.train.precision), Checkpoint(Path(resume)))
 
 
 def scored(weights: Mapping[str, Any], params: Params) -> float:
@@ -175,7 +211,8 @@ def measure(name: str, params: Params, results: Path) -> dict[str, dict[str, flo
     os.environ["OMP_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(2, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         under_way = {
-            pool.submit(trained, folder, changed(base, variant.changes), variant.target, seed, views): seed for variant, seed, views in jobs
+            pool.submit(trained, folder, variant, base.model_copy(update={"seed": seed}), study.start, views): seed
+            for variant, seed, views in jobs
         }
         for done in tqdm(as_completed(under_way), total=len(jobs), desc=name, unit="training"):
             for view, dice in done.result().items():

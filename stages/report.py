@@ -10,7 +10,7 @@ import pandas as pd
 from handbone import paths
 from handbone.data.augment import Augmenter
 from handbone.data.cache import read_sample
-from handbone.errors import run
+from handbone.errors import made, run
 from handbone.inference.probabilities import Probabilities
 from handbone.inference.upsample import full_masks
 from handbone.params import Params, load_params
@@ -50,7 +50,7 @@ def strips(params: Params) -> list[Strip]:
 def main() -> None:
     """Run the stage."""
     params = load_params()
-    metrics = json.loads(paths.METRICS.read_text())
+    metrics = json.loads(made(paths.METRICS).read_text())
     counts, test = read_table(paths.VALIDATION_COUNTS), read_table(paths.TEST_COUNTS)
     table = with_dice(counts)
     images = table.groupby("key")["dice"].mean().sort_values(kind="stable")
@@ -69,8 +69,8 @@ def main() -> None:
         best=[cases[key] for key in best],
         worst=[cases[key] for key in worst],
         strips=strips(params),
-        lineage=json.loads(paths.LINEAGE.read_text()),
-        data_report=json.loads(paths.DATA_REPORT.read_text()),
+        lineage=json.loads(made(paths.LINEAGE).read_text()),
+        data_report=json.loads(made(paths.DATA_REPORT).read_text()),
     )
     paths.PAGE.write_text(page, encoding="utf-8")
     print(f"open {paths.PAGE}")

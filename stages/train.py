@@ -17,7 +17,7 @@ from torch import nn
 import handbone
 from handbone import paths
 from handbone.data.fold import FoldSamples, fold_samples
-from handbone.errors import UserError, run
+from handbone.errors import UserError, made, run
 from handbone.hashing import file_hash
 from handbone.inference.predict import Feed, predict, single
 from handbone.inference.windows import windowed
@@ -97,7 +97,8 @@ def checkpoint_key(params: Params, fold: int) -> str:
     sections = params.model_dump(include={"seed", "model", "train"})
     decisive = sections | {"classes": params.data.classes, "fold": fold, "torch": torch.__version__, "cuda": torch.cuda.is_available()}
     code = list(Path(handbone.__file__).parent.rglob("*.py"))
-    return content_key(decisive, [paths.INDEX, paths.FOLDS, paths.PSEUDO_INDEX, started_from(params, fold), Path(__file__), *code])
+    tables = [made(path) for path in (paths.INDEX, paths.FOLDS, paths.PSEUDO_INDEX)]
+    return content_key(decisive, [*tables, started_from(params, fold), Path(__file__), *code])
 
 
 def announce(model: nn.Module, samples: FoldSamples, steps: int, params: Params) -> str:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -38,6 +39,13 @@ def nearest(name: str, known: Sequence[str]) -> str:
     by_lower = {candidate.lower(): candidate for candidate in known}
     close = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
     return f"did you mean {by_lower[close[0]]}?" if close else f"known: {', '.join(known)}"
+
+
+def made(path: Path) -> Path:
+    """`path`, a file that an earlier stage writes; a `UserError` where there is none, as when a stage is run by hand."""
+    if not path.is_file():
+        raise UserError(f"{path}: expected the file that an earlier stage writes; found none; run dvc repro, which runs what is missing")
+    return path
 
 
 def run(main: Callable[[], None]) -> None:

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from handbone.errors import made
+
 TEXT = {"key": str, "person": str, "class": str, "subset": str, "image_name": str, "sha256": str}
 ATTRIBUTE = "person_"  # what a person's attributes are called in the index, before their names
 
 
 def read_table(path: Path) -> pd.DataFrame:
     """The table with names and people's attributes as text: a person called 007 keeps the zeros, a class called NA is no missing value."""
-    attributes = {name: str for name in pd.read_csv(path, nrows=0).columns if name.startswith(ATTRIBUTE)}
+    attributes = {name: str for name in pd.read_csv(made(path), nrows=0).columns if name.startswith(ATTRIBUTE)}
     return pd.read_csv(path, dtype=TEXT | attributes, keep_default_na=False, na_values={"dice": [""]})
 
 
