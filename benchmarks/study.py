@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
@@ -21,16 +21,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, stdev
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 from tqdm import tqdm
 
 from handbone.errors import UserError, run
 from handbone.params import Params, load_params
-
-if TYPE_CHECKING:
-    from handbone.training.loop import Progress
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/training.md"
@@ -41,61 +38,52 @@ Changes = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Variant:
-    """What differs: keys by section; `target` in place of the project's own, or none of that; `like`: its trained model is taken."""
+    """What differs: keys by section; `target` in place of the project's own, or none of that; `like`: its trained model is taken;
+    `after`: the trainings that come first, each from the weights of the one before it.
+    """
 
     name: str
     changes: Changes = field(default_factory=dict)
     target: str = ""
     like: str = ""
+    after: tuple[Changes, ...] = ()
 
 
 @dataclass(frozen=True)
 class Study:
-    """Variants of what `base` makes of the parameters; the first of a group is what the others of the group are compared with.
-
-    Where `start` has changes of a variant, a training with these comes first, and the variant's own goes on from its weights.
-    """
+    """Variants of what `base` makes of the parameters; the first of a group is what the others of the group are compared with."""
 
     base: Changes
     groups: tuple[tuple[Variant, ...], ...]
-    start: Changes = field(default_factory=dict)
 
 
 def _targets() -> Study:
-    """Targets at two sizes, of phantoms of 1024 px; each network has learnt from its own kind of target at 128 px before."""
-    base: Changes = {
-        "phantom": {"size": 1024, "test_people": 1},
-        "train": {"epochs": 6, "validate_every": 6, "lr": 0.001, "ema_decay": 0.95},
-    }
-    start: Changes = {"train": {"size": 128, "epochs": 24, "validate_every": 24, "lr": 0.003, "ema_decay": 0.99}}
-    groups = [
-        (
-            Variant(f"coverage, {size} px", {"train": {"size": size}}),
-            Variant(f"hard: half and more, {size} px", {"train": {"size": size, "target": "hard"}}),
-            Variant(f"hard: INTER_NEAREST, {size} px", {"train": {"size": size}}, "corner"),
-        )
-        for size in (256, 512)
-    ]
-    return Study(base, tuple(groups), start)
+    """Targets of phantoms of 1024 px; each network goes from size to size with its own kind of target."""
+    lengths = {128: (24, 0.003), 256: (12, 0.002), 512: (4, 0.001)}  # size -> epochs, rate
+    kinds = {"coverage": ("coverage", ""), "hard: half and more": ("hard", ""), "hard: INTER_NEAREST": ("coverage", "corner")}
+    groups: list[list[Variant]] = [[] for _ in lengths]
+    for kind, (target, replaced) in kinds.items():
+        before: tuple[Changes, ...] = ()
+        for group, (size, (epochs, rate)) in zip(groups, lengths.items(), strict=True):
+            own = {"train": {"size": size, "epochs": epochs, "validate_every": epochs, "lr": rate, "target": target}}
+            group.append(Variant(f"{kind}, {size} px", own, replaced, after=before))
+            before = (*before, own)
+    return Study({"phantom": {"size": 1024, "test_people": 1}}, tuple(map(tuple, groups)))
 
 
 def _ablation() -> Study:
-    """One thing at a time, from the parameters as they are."""
+    """One thing at a time, from the parameters as they are but for fewer epochs."""
     plain = {"hflip": False, "vflip": False, "scales": [1.0], "window": 0, "stride": 0}
     changes: dict[str, Changes] = {
         "loss: bce alone": {"train": {"loss": {"bce": 1.0}}},
         "loss: dice alone": {"train": {"loss": {"dice": 1.0}}},
         "loss: bce and jaccard": {"train": {"loss": {"bce": 1.0, "jaccard": 1.0}}},
-        "loss: bce and lovasz": {"train": {"loss": {"bce": 1.0, "lovasz": 1.0}}},
         "loss: focal and dice": {"train": {"loss": {"focal": 1.0, "dice": 1.0}}},
-        "target: hard": {"train": {"target": "hard"}},
         "no moving average": {"train": {"ema_decay": 0.0}},
-        "mean of the last 8 epochs": {"train": {"swa_epochs": 8}},
         "augment: none": {"train": {"augment": []}},
         "augment: light": {"train": {"augment": "light"}},
         "augment: medium": {"train": {"augment": "medium"}},
         "augment: strong": {"train": {"augment": "strong"}},
-        "lion, a fifth of the rate": {"train": {"optimizer": "lion", "lr": 0.0006}},
     }
     trained = [Variant(name, {**own, "predict": plain}) for name, own in changes.items()]
     views = [
@@ -104,7 +92,7 @@ def _ablation() -> Study:
         Variant("window 96, stride 48", {"predict": {**plain, "window": 96, "stride": 48}}, like="as it is"),
     ]
     cropped = Variant("crops and window of 96", {"train": {"crop": 96}, "predict": {**plain, "window": 96, "stride": 48}})
-    return Study({}, ((Variant("as it is", {"predict": plain}), *trained, *views, cropped),))
+    return Study({"train": {"epochs": 16, "validate_every": 16}}, ((Variant("as it is", {"predict": plain}), *trained, *views, cropped),))
 
 
 STUDIES: dict[str, Callable[[], Study]] = {"targets": _targets, "ablation": _ablation}
@@ -133,8 +121,10 @@ def prepare(folder: Path, params: Params) -> None:
             raise UserError(f"{folder}: expected the data of the study; found that {stage} failed; see above")
 
 
-def trained(folder: Path, variant: Variant, params: Params, start: Changes, views: Mapping[str, Changes]) -> dict[str, float]:
+def trained(folder: Path, variant: Variant, params: Params, views: Mapping[str, Changes]) -> dict[str, float]:
     """Train the first fold -> the full-resolution Dice of its held-out images by each of the `views` (name -> changes of predict)."""
+    from handbone.models.weights import read_weights  # this and the like import much, which only the process that trains needs
+
     if variant.target:
         from benchmarks.nearest import use
 
@@ -145,35 +135,32 @@ def trained(folder: Path, variant: Variant, params: Params, start: Changes, view
         Path("weights").mkdir()
         for file in (ROOT / "weights").iterdir():
             Path("weights", file.name).symlink_to(file)
-        own = changed(params, variant.changes)
-        if start:
-            Path("weights/first").symlink_to(begun(folder, changed(own, start), variant.target))
-            own = changed(own, {"model": {"weights": "first"}})
-        weights = fitted(own).best_weights
-        return {name: scored(weights, changed(own, changes)) for name, changes in views.items()}
+        models = grown(folder, params, [*variant.after, variant.changes], variant.target)
+        weights = read_weights(models / f"fold_{FOLD}" / "model.safetensors")
+        return {name: scored(weights, changed(changed(params, variant.changes), changes)) for name, changes in views.items()}
 
 
-def begun(folder: Path, params: Params, target: str) -> Path:
-    """The folder with the weights of the training that comes first, which variants share whose first trainings are the same."""
-    from stages.train import write  # this imports much, which only the process that trains needs
-
-    models = folder / "begun" / sha256(f"{params.model_dump()} {target}".encode()).hexdigest()[:16]
-    if not models.is_dir():
-        write(FOLD, fitted(params), params)
-        models.parent.mkdir(exist_ok=True)
-        Path("models").rename(models)
-    return models
-
-
-def fitted(params: Params) -> Progress:
-    """The first fold's training."""
-    from stages.train import train_fold
+def grown(folder: Path, params: Params, trainings: Sequence[Changes], target: str) -> Path:
+    """The models' folder of the last of the trainings; each goes on from the one before it, and one that variants share is run once."""
+    from stages.train import train_fold, write
 
     from handbone.training.loop import make_accelerator
     from handbone.training.resume import Checkpoint
 
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()), TemporaryDirectory() as resume:
-        return train_fold(FOLD, params, make_accelerator(params.train.precision), Checkpoint(Path(resume)))
+    *before, last = trainings
+    own = changed(params, last)
+    if before:
+        start = grown(folder, params, before, target)
+        Path("weights", start.name).symlink_to(start)
+        own = changed(own, {"model": {"weights": start.name}})
+    models = folder / "trained" / sha256(f"{own.model_dump()} {target}".encode()).hexdigest()[:16]
+    if not models.is_dir():
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()), TemporaryDirectory() as resume:
+            progress = train_fold(FOLD, own, make_accelerator(own.train.precision), Checkpoint(Path(resume)))
+        write(FOLD, progress, own)
+        models.parent.mkdir(exist_ok=True)
+        Path("models").rename(models)
+    return models
 
 
 def scored(weights: Mapping[str, Any], params: Params) -> float:
@@ -211,8 +198,7 @@ def measure(name: str, params: Params, results: Path) -> dict[str, dict[str, flo
     os.environ["OMP_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(2, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         under_way = {
-            pool.submit(trained, folder, variant, base.model_copy(update={"seed": seed}), study.start, views): seed
-            for variant, seed, views in jobs
+            pool.submit(trained, folder, variant, base.model_copy(update={"seed": seed}), views): seed for variant, seed, views in jobs
         }
         for done in tqdm(as_completed(under_way), total=len(jobs), desc=name, unit="training"):
             for view, dice in done.result().items():
