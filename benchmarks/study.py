@@ -33,6 +33,7 @@ from handbone.params import Params, load_params
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/training.md"
 SEEDS, FOLD = (1, 2, 3), 0
+BASE, LOSS = "bce and dice", {"bce": 1.0, "dice": 1.0}  # what the ablation compares with
 T_95 = 4.303  # Student's t of two degrees of freedom, two-sided 95 %
 Changes = Mapping[str, Mapping[str, Any]]
 
@@ -69,16 +70,16 @@ def _targets() -> Study:
             own = {"train": {"size": size, "epochs": epochs, "validate_every": epochs, "lr": rate, "target": target}}
             group.append(Variant(f"{kind}, {size} px", own, replaced, after=before))
             before = (*before, own)
-    return Study({"phantom": {"size": 1024, "test_people": 1}}, tuple(map(tuple, groups)))
+    return Study({"phantom": {"size": 1024, "test_people": 1}, "train": {"loss": LOSS}}, tuple(map(tuple, groups)))
 
 
 def _ablation() -> Study:
-    """One thing at a time, from the parameters as they are but for fewer epochs."""
+    """One thing at a time, from the parameters as they are but for the loss and fewer epochs."""
     plain = {"hflip": False, "vflip": False, "scales": [1.0], "window": 0, "stride": 0}
     changes: dict[str, Changes] = {
-        "loss: bce alone": {"train": {"loss": {"bce": 1.0}}},
-        "loss: dice alone": {"train": {"loss": {"dice": 1.0}}},
-        "loss: focal and dice": {"train": {"loss": {"focal": 1.0, "dice": 1.0}}},
+        "bce alone": {"train": {"loss": {"bce": 1.0}}},
+        "dice alone": {"train": {"loss": {"dice": 1.0}}},
+        "focal and dice": {"train": {"loss": {"focal": 1.0, "dice": 1.0}}},
         "no moving average": {"train": {"ema_decay": 0.0}},
         "augment: none": {"train": {"augment": []}},
         "augment: light": {"train": {"augment": "light"}},
@@ -87,12 +88,13 @@ def _ablation() -> Study:
     }
     trained = [Variant(name, {**own, "predict": plain}) for name, own in changes.items()]
     views = [
-        Variant("mirrored as well", {"predict": {**plain, "hflip": True}}, like="as it is"),
-        Variant("scales 0.75, 1, 1.25", {"predict": {**plain, "scales": [0.75, 1.0, 1.25]}}, like="as it is"),
-        Variant("window 96, stride 48", {"predict": {**plain, "window": 96, "stride": 48}}, like="as it is"),
+        Variant("mirrored as well", {"predict": {**plain, "hflip": True}}, like=BASE),
+        Variant("scales 0.75, 1, 1.25", {"predict": {**plain, "scales": [0.75, 1.0, 1.25]}}, like=BASE),
+        Variant("window 96, stride 48", {"predict": {**plain, "window": 96, "stride": 48}}, like=BASE),
     ]
     cropped = Variant("crops and window of 96", {"train": {"crop": 96}, "predict": {**plain, "window": 96, "stride": 48}})
-    return Study({"train": {"epochs": 24, "validate_every": 24}}, ((Variant("as it is", {"predict": plain}), *trained, *views, cropped),))
+    base = {"train": {"epochs": 24, "validate_every": 24, "loss": LOSS}}
+    return Study(base, ((Variant(BASE, {"predict": plain}), *trained, *views, cropped),))
 
 
 STUDIES: dict[str, Callable[[], Study]] = {"targets": _targets, "ablation": _ablation}
