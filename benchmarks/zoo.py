@@ -33,7 +33,7 @@ from handbone.params import Params, load_params
 FOLDER = Path(__file__).parent
 RESULTS, FACTS, PAGE = FOLDER / "zoo.json", FOLDER / "zoo.yaml", FOLDER.parent / "docs/models.md"
 ENCODER, CLASSES, SIDE = "resnet34", 29, 512  # of what is computed
-FOLD, TRAINED_SIDE, EPOCHS, RATE = 0, 96, 8, 1e-3  # of what is trained
+FOLD, TRAINED_SIDE, EPOCHS, RATE, LOSS = 0, 96, 8, 1e-3, {"bce": 1.0, "dice": 1.0}  # of what is trained
 HEAD = ["`model.arch`", "paper", "what it is", "M parameters", "GFLOPs", "activations MB", "pretrained", "sides", "Dice", "when"]
 Record = Mapping[str, Any]
 
@@ -82,7 +82,8 @@ def trained(name: str, params: Params) -> dict[str, Any]:
 
     start = perf_counter()
     model = params.model.model_copy(update={"arch": name, "encoder": encoder(name), "weights": "none", "options": {name: at_once(name)}})
-    training = params.train.model_copy(update={"size": TRAINED_SIDE, "epochs": EPOCHS, "validate_every": EPOCHS, "lr": RATE})
+    settings = {"size": TRAINED_SIDE, "epochs": EPOCHS, "validate_every": EPOCHS, "lr": RATE, "loss": LOSS}
+    training = params.train.model_copy(update=settings)
     own = params.model_copy(update={"model": model, "train": training})
     try:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()), TemporaryDirectory() as folder:

@@ -66,11 +66,12 @@ def score(images: Mapping[str, TestImage], params: Params) -> pd.DataFrame:
 def main() -> None:
     """Run the stage."""
     params = load_params()
-    images = test_images(paths.INDEX)
+    images = test_images(paths.TEST_INDEX)
     settings = infer(images, params)
     models = {own.fold: {"sha256": weights_hash(paths.fold_model(own.fold))} | vars(own) for own in settings}
     parameters = params.model_dump(exclude={"machine", "report", "phantom"})
-    record = lineage(parameters, paths.INDEX, paths.FOLDS, models, paths.SUBMISSION)
+    data = {"train": paths.TRAIN_INDEX, "test": paths.TEST_INDEX}
+    record = lineage(parameters, data, paths.FOLDS, models, paths.SUBMISSION)
     paths.LINEAGE.write_text(json.dumps(record, indent=1) + "\n")
     test = score(images, params)
     write_table(test, paths.TEST_COUNTS)

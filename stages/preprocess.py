@@ -1,4 +1,4 @@
-"""Images and polygons -> data/cache: one npz a sample, the index, and a report on the data."""
+"""Images and polygons -> data/cache: one npz a sample, an index of each subset, and a report on the data."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def main() -> None:
         columns=["key", "class", "pixels"],
     )
     index = with_attributes(pd.DataFrame(rows).drop(columns="areas"), people)
-    write_table(index, paths.INDEX)
+    for subset, path in (("train", paths.TRAIN_INDEX), ("test", paths.TEST_INDEX)):
+        write_table(index[index["subset"] == subset].drop(columns="subset"), path)
     write_table(areas, paths.AREAS)
     paths.DATA_REPORT.parent.mkdir(parents=True, exist_ok=True)
     paths.DATA_REPORT.write_text(json.dumps(report(index, areas, data.exclude), indent=1) + "\n")

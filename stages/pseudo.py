@@ -52,7 +52,7 @@ def main() -> None:
     """Run the stage."""
     params = load_params()
     shutil.rmtree(paths.PSEUDO, ignore_errors=True)
-    images = test_images(paths.INDEX) if params.pseudo.labels != NONE else {}
+    images = test_images(paths.TEST_INDEX) if params.pseudo.labels != NONE else {}
     table = labelled(images, params) if images else pd.DataFrame(columns=COLUMNS)
     paths.PSEUDO.mkdir(parents=True, exist_ok=True)
     write_table(table, paths.PSEUDO_INDEX)

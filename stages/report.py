@@ -38,8 +38,7 @@ def case(key: str, dice: float, rows: pd.DataFrame, params: Params) -> Case:
 def strips(params: Params) -> list[Strip]:
     """A few training images, evenly spread over the data set, each with draws of its augmentation."""
     augmenter = Augmenter(params.train.augment, params.model.in_channels)
-    index = read_table(paths.INDEX)
-    keys = index.loc[index["subset"] == "train", "key"].tolist()
+    keys = read_table(paths.TRAIN_INDEX)["key"].tolist()
     shown = [keys[place * len(keys) // STRIPS] for place in range(min(STRIPS, len(keys)))]
     seeds = [np.random.SeedSequence([params.seed, row]).generate_state(DRAWS).tolist() for row in range(len(shown))]
     samples = [read_sample(paths.cached_sample("train", key)) for key in shown]

@@ -1,4 +1,4 @@
-"""The index -> data/folds.csv: every training image's fold, no person in two."""
+"""The training index -> data/folds.csv: every training image's fold, no person in two."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ def report(folds: pd.DataFrame, areas: pd.DataFrame) -> dict[str, Any]:
 def main() -> None:
     """Run the stage."""
     params = load_params()
-    index = read_table(paths.INDEX)
-    train = index.loc[index["subset"] == "train", ["key", "person"]]
+    train = read_table(paths.TRAIN_INDEX)[["key", "person"]]
     images = {str(person): len(rows) for person, rows in train.groupby("person")}
     dealt = deal(images, params.split.n_folds, params.split.seed)
     folds = train.assign(fold=train["person"].map(dealt))

@@ -97,7 +97,7 @@ def checkpoint_key(params: Params, fold: int) -> str:
     sections = params.model_dump(include={"seed", "model", "train"})
     decisive = sections | {"classes": params.data.classes, "fold": fold, "torch": torch.__version__, "cuda": torch.cuda.is_available()}
     code = list(Path(handbone.__file__).parent.rglob("*.py"))
-    tables = [made(path) for path in (paths.INDEX, paths.FOLDS, paths.PSEUDO_INDEX)]
+    tables = [made(path) for path in (paths.TRAIN_INDEX, paths.FOLDS, paths.PSEUDO_INDEX)]
     return content_key(decisive, [*tables, started_from(params, fold), Path(__file__), *code])
 
 

@@ -35,7 +35,7 @@ def files_made_or_read(stage: str) -> set[str]:
     templates = {
         "fold_model": "models/fold_${item.fold}",
         "fold_curve": "reports/train/fold_${item.fold}.csv",
-        "cached_sample": "data/cache",
+        "cached_sample": None,  # names a file of the subset that it is called with
         "pretrained": "weights/${model.weights}",
         "pseudo_sample": "data/pseudo",
         "probabilities": None,  # names a file below OOF or TEST_PROBABILITIES, which the script names too
@@ -43,7 +43,14 @@ def files_made_or_read(stage: str) -> set[str]:
     found = {
         templates.get(name) if name in templates else str(getattr(paths, name)) for name in constants_used(ROOT / f"stages/{stage}.py")
     }
-    return {path for path in found if path}
+    return {path for path in found if path} | {f"data/cache/{subset}" for subset in subsets_used(ROOT / f"stages/{stage}.py")}
+
+
+def subsets_used(file: Path) -> set[str]:
+    """The subsets of which a file names cached samples."""
+    calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+    named = [node.args[0] for node in calls if isinstance(node.func, ast.Attribute) and node.func.attr == "cached_sample"]
+    return {str(subset.value) for subset in named if isinstance(subset, ast.Constant)}
 
 
 @pytest.mark.parametrize("stage", NAMES)

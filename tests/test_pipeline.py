@@ -83,7 +83,7 @@ def test_the_lineage_names_everything_that_made_the_submission(project: Project)
         assert lineage["models"][fold]["sha256"] == project.digest(f"models/fold_{fold}/model.safetensors")
     assert lineage["parameters"]["model"]["encoder"] == "resnet18"
     assert len(lineage["git"]["commit"]) == 40
-    assert lineage["data_sha256"] == project.digest("data/cache/index.csv")
+    assert lineage["data_sha256"] == {subset: project.digest(f"data/cache/{subset}/index.csv") for subset in ("train", "test")}
 
 
 def test_score_is_printed_last(project: Project) -> None:
@@ -117,6 +117,14 @@ def test_prediction_settings_retrain_nothing(project: Project) -> None:
     """Trap 1."""
     assert ran(project.sh("dvc exp run -S predict.hflip=false -S 'predict.crf={stride: 2, radius: 8}'")) == LATER
     assert json.loads((project.folder / "submissions/submission.json").read_text())["parameters"]["predict"]["crf"]["radius"] == 8
+    project.reset()
+
+
+def test_other_test_images_train_nothing_anew(project: Project) -> None:
+    """As in a competition's second stage."""
+    more = SMALL["phantom"]["test_people"] + 1
+    assert ran(project.sh(f"dvc exp run -S phantom.test_people={more}")) == {"phantom", "preprocess", "pseudo", "infer", "report"}
+    assert project.metrics()["test"]["n_images"] == 2 * more
     project.reset()
 
 

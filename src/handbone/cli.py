@@ -22,7 +22,7 @@ def score(_: argparse.Namespace) -> None:
     if not has_truth(root):
         raise UserError(f"{root}: expected the truth of the test images in test_truth/; found none; only the competition can score this")
     data = params.data
-    counts = score_submission(paths.SUBMISSION, root, test_images(paths.INDEX), data.classes, data.allow_missing)
+    counts = score_submission(paths.SUBMISSION, root, test_images(paths.TEST_INDEX), data.classes, data.allow_missing)
     for name, dice in per_class(counts).items():
         print(f"{name:>16}  {dice:.4f}")
     over = f"{len(data.classes)} classes and {counts['key'].nunique()} images"

@@ -10,8 +10,8 @@ from pathlib import Path
 PHANTOM = Path("data/phantom")
 
 CACHE = Path("data/cache")
-INDEX = CACHE / "index.csv"
-AREAS = CACHE / "areas.csv"
+TRAIN_INDEX, TEST_INDEX = CACHE / "train" / "index.csv", CACHE / "test" / "index.csv"  # apart: other test images train nothing anew
+AREAS = CACHE / "train" / "areas.csv"
 DATA_REPORT = Path("reports/data.json")
 
 FOLDS = Path("data/folds.csv")

@@ -8,7 +8,7 @@ import pandas as pd
 
 from handbone.errors import made
 
-TEXT = {"key": str, "person": str, "class": str, "subset": str, "image_name": str, "sha256": str}
+TEXT = {"key": str, "person": str, "class": str, "image_name": str, "sha256": str}
 ATTRIBUTE = "person_"  # what a person's attributes are called in the index, before their names
 
 

@@ -11,13 +11,13 @@ import pytest
 import yaml
 from stages.preprocess import main
 
-from handbone.data.cache import read_sample
+from handbone.data.cache import read_masks, read_sample
 from handbone.errors import UserError, run
 from handbone.tables import read_table
 from imports import ROOT
 
 CLASSES = ["left", "right"]
-COLUMNS = ["subset", "key", "person", "image_name", "height", "width", "sha256"]
+COLUMNS = ["key", "person", "image_name", "height", "width", "sha256"]
 SQUARE = [[2, 2], [12, 2], [12, 12], [2, 12]]
 
 
@@ -141,26 +141,27 @@ def test_a_bad_sample_can_be_left_out(root: Path, name: str) -> None:
     unreadable_png(root)
     write_params(Path(), exclude=[name])
     main()
-    assert read_table(Path("data/cache/index.csv"))["key"].tolist() == ["B/b1", "B/b2", "C/c1"]
+    assert read_table(Path("data/cache/train/index.csv"))["key"].tolist() == ["B/b1", "B/b2"]
+    assert read_table(Path("data/cache/test/index.csv"))["key"].tolist() == ["C/c1"]
 
 
 def test_absent_classes_are_admitted_where_params_say_so(root: Path) -> None:
     missing_class(root)
+    annotate(root, "B/b1", [])
     write_params(Path(), allow_missing=True)
     main()
-    areas = read_table(Path("data/cache/areas.csv"))
-    assert areas[areas["key"] == "A/a1"]["pixels"].tolist() == [121, 0]
+    areas = read_table(Path("data/cache/train/areas.csv"))
+    assert areas.groupby("key")["pixels"].agg(list).to_dict() == {"A/a1": [121, 0], "B/b1": [0, 0]}
+    masks = read_masks(Path("data/cache/train/B/b1.npz"))
+    assert masks is not None and not masks.unpack().dense().any()
 
 
 def test_the_index_and_the_reports_say_what_is_there(root: Path) -> None:
     main()
-    index = pd.read_csv("data/cache/index.csv")
-    assert index.columns.tolist() == COLUMNS
-    assert index[["subset", "key", "person", "image_name", "height", "width"]].to_numpy().tolist() == [
-        ["train", "A/a1", "A", "a1.png", 24, 32],
-        ["train", "B/b1", "B", "b1.png", 24, 32],
-        ["test", "C/c1", "C", "c1.png", 24, 32],
-    ]
+    train, test = (pd.read_csv(f"data/cache/{subset}/index.csv") for subset in ("train", "test"))
+    assert train.columns.tolist() == test.columns.tolist() == COLUMNS
+    assert train[COLUMNS[:-1]].to_numpy().tolist() == [["A/a1", "A", "a1.png", 24, 32], ["B/b1", "B", "b1.png", 24, 32]]
+    assert test[COLUMNS[:-1]].to_numpy().tolist() == [["C/c1", "C", "c1.png", 24, 32]]
     report = json.loads(Path("reports/data.json").read_text())
     assert report["train"] == {"images": 2, "people": 2}
     assert report["classes"]["left"] == {"images": 2, "mean_area_px": 121.0}
@@ -171,13 +172,10 @@ def test_the_index_and_the_reports_say_what_is_there(root: Path) -> None:
 def test_what_is_known_of_people_stands_in_the_index(root: Path) -> None:
     (root / "people.csv").write_text("person,wrist,group name\nC,bent,\nZ,bent,1\nA,straight,2\n")
     main()
-    index = pd.read_csv("data/cache/index.csv", dtype=str, keep_default_na=False)
-    assert index.columns.tolist() == [*COLUMNS, "person_wrist", "person_group name"]
-    assert index[["person", "person_wrist", "person_group name"]].to_numpy().tolist() == [
-        ["A", "straight", "2"],
-        ["B", "", ""],
-        ["C", "bent", ""],
-    ]
+    tables = [pd.read_csv(f"data/cache/{subset}/index.csv", dtype=str, keep_default_na=False) for subset in ("train", "test")]
+    assert all(table.columns.tolist() == [*COLUMNS, "person_wrist", "person_group name"] for table in tables)
+    columns = ["person", "person_wrist", "person_group name"]
+    assert pd.concat(tables)[columns].to_numpy().tolist() == [["A", "straight", "2"], ["B", "", ""], ["C", "bent", ""]]
 
 
 def test_a_bad_table_of_people_is_told_before_anything_is_made(root: Path) -> None:

@@ -29,8 +29,8 @@ def masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarr
     rows = []
     for key, (name, height, width) in IMAGES.items():
         write_sample(paths.cached_sample("test", key), CachedSample(rng.integers(0, 255, (20, 15), np.uint8), (height, width), None))
-        rows.append(("test", key, key.split("/")[0], name, height, width))
-    write_table(pd.DataFrame(rows, columns=["subset", "key", "person", "image_name", "height", "width"]), paths.INDEX)
+        rows.append((key, key.split("/")[0], name, height, width))
+    write_table(pd.DataFrame(rows, columns=["key", "person", "image_name", "height", "width"]), paths.TEST_INDEX)
     return {key: rng.random((2, 40, 30)) < 0.5 for key in IMAGES}
 
 

@@ -14,26 +14,25 @@ from imports import ROOT
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
-    """Nine people with one to three images each, called like numbers; and a test image."""
+    """Nine people with one to three images each, called like numbers."""
     monkeypatch.chdir(tmp_path)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["split"]["n_folds"] = 4
     Path("params.yaml").write_text(yaml.safe_dump(params))
     keys = [f"{person:03d}/image_{number}" for person in range(9) for number in range(1 + person % 3)]
-    index = pd.DataFrame({"subset": "train", "key": keys, "person": [key[:3] for key in keys]})
-    index.loc[len(index)] = ["test", "999/x", "999"]
-    write_table(index, Path("data/cache/index.csv"))
+    index = pd.DataFrame({"key": keys, "person": [key[:3] for key in keys]})
+    write_table(index, Path("data/cache/train/index.csv"))
     areas = pd.DataFrame(
         [(key, name, 100 * (place + 1)) for key in keys for place, name in enumerate("ab")], columns=["key", "class", "pixels"]
     )
-    write_table(areas, Path("data/cache/areas.csv"))
+    write_table(areas, Path("data/cache/train/areas.csv"))
     return index
 
 
 def test_every_training_image_has_one_fold_and_no_person_two(index: pd.DataFrame) -> None:
     main()
     folds = read_table(Path("data/folds.csv"))
-    assert folds["key"].tolist() == index["key"].tolist()[:-1]
+    assert folds["key"].tolist() == index["key"].tolist()
     assert folds.groupby("person")["fold"].nunique().max() == 1
     assert sorted(folds["fold"].unique()) == [0, 1, 2, 3]
 
@@ -43,5 +42,5 @@ def test_the_report_counts_people_images_and_areas(index: pd.DataFrame) -> None:
     report = json.loads(Path("reports/split.json").read_text())
     assert report["folds_of_a_person_at_most"] == 1
     assert sum(fold["people"] for fold in report["folds"].values()) == 9
-    assert sum(fold["images"] for fold in report["folds"].values()) == len(index) - 1
+    assert sum(fold["images"] for fold in report["folds"].values()) == len(index)
     assert report["folds"]["0"]["mean_area_px"] == {"a": 100, "b": 200}

@@ -24,8 +24,10 @@ def read_polygons(
     The size in the file's metadata is not read: in the competition it says 3060 where the image has 2048.
     Points are rounded to whole pixels.
     """
-    annotations, problems = _load(path)
     polygons: list[list[Polygon]] = [[] for _ in classes]
+    annotations, problems = _load(path)
+    if problems:
+        return polygons, problems
     for index, annotation in enumerate(annotations):
         label, points, faults = _check(f"{path}: annotation {index}", annotation, classes, shape)
         problems += faults
@@ -33,7 +35,7 @@ def read_polygons(
             polygons[label].append(points)
     named = {annotation.get("label") for annotation in annotations if isinstance(annotation, dict)}
     absent = [name for name in classes if name not in named]
-    if absent and annotations and not allow_missing:
+    if absent and not allow_missing:
         found = f"{len(classes) - len(absent)}, without {', '.join(absent)}"
         fix = "draw what is missing, name the sample in data.exclude, or set data.allow_missing"
         problems.append(Problem(str(path), f"all {len(classes)} classes", found, fix))
@@ -47,8 +49,8 @@ def _load(path: Path) -> tuple[list[Any], list[Problem]]:
     except (OSError, ValueError) as error:
         return [], [Problem(str(path), "JSON", f"{type(error).__name__}: {error}", fix)]
     annotations = document.get("annotations") if isinstance(document, dict) else None
-    if not isinstance(annotations, list) or not annotations:
-        return [], [Problem(str(path), 'a list "annotations" of polygons', "an empty list" if annotations == [] else "none", fix)]
+    if not isinstance(annotations, list):
+        return [], [Problem(str(path), 'a list "annotations" of polygons', "none", fix)]
     return annotations, []
 
 

@@ -15,7 +15,7 @@ from handbone.tables import read_table
 
 @dataclass(frozen=True)
 class FoldSamples:
-    """Rows of the cache's index, with each sample's cached file.
+    """Rows of the training index, with each sample's cached file.
 
     train: also times (draws an epoch) and weight (in the loss), pseudo-labelled images last; held: the images of the fold's people.
     """
@@ -26,8 +26,7 @@ class FoldSamples:
 
 def fold_samples(fold: int, params: Params) -> FoldSamples:
     """Read the index, the folds and the pseudo-labels; a `UserError` for names in train.exclude or train.oversample that fit nothing."""
-    index = read_table(paths.INDEX)
-    table = index[index["subset"] == "train"].merge(read_table(paths.FOLDS), on=["key", "person"])
+    table = read_table(paths.TRAIN_INDEX).merge(read_table(paths.FOLDS), on=["key", "person"])
     table["file"] = pd.Series([paths.cached_sample("train", key) for key in table["key"]], table.index, object)
     held = table[table["fold"] == fold]
     train = without(table[table["fold"] != fold], params.train.exclude, table)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbone.compiled import kernel
+from handbone.data.npz import write_npz
 
 Maps = NDArray[np.uint8] | NDArray[np.float32]  # 255 times the probability, or logits
 # the logit whose probability is half a step of uint8, below which there is 0; the float32 above it, not below
@@ -65,8 +66,7 @@ class Probabilities:
 
     def save(self, path: Path) -> None:
         """Write a compressed npz; equal maps give equal bytes."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(path, allow_pickle=False, shape=np.array(self.shape, np.int32), boxes=self.boxes, values=self.values)
+        write_npz(path, {"shape": np.array(self.shape, np.int32), "boxes": self.boxes, "values": self.values})
 
     @classmethod
     def load(cls, path: Path) -> Probabilities:

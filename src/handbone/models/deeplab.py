@@ -11,7 +11,7 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import ResNet101_Weights, resnet101  # type: ignore[import-untyped]
+from torchvision.models import ResNet101_Weights, resnet101
 
 from handbone.models.parts import Auxiliary, Outputs
 from handbone.models.vgg import VGG16, Head, load_vgg16, started

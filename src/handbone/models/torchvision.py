@@ -6,8 +6,8 @@ MobileNetV3, ICCV 2019) on MobileNetV3.
 from __future__ import annotations
 
 from torch import Tensor, empty, nn
-from torchvision.models import MobileNet_V3_Large_Weights, ResNet50_Weights, ResNet101_Weights, WeightsEnum  # type: ignore[import-untyped]
-from torchvision.models.segmentation import deeplabv3, fcn, lraspp  # type: ignore[import-untyped]
+from torchvision.models import MobileNet_V3_Large_Weights, ResNet50_Weights, ResNet101_Weights, WeightsEnum
+from torchvision.models.segmentation import deeplabv3, fcn, lraspp
 
 from handbone.models.parts import Auxiliary, Outputs
 from handbone.models.published import headless

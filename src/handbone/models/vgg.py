@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import VGG16_BN_Weights, VGG16_Weights  # type: ignore[import-untyped]
+from torchvision.models import VGG16_BN_Weights, VGG16_Weights
 
 from handbone.errors import UserError
 from handbone.models.weights import IMAGENET, State, downloaded, load_into, read_weights

@@ -23,13 +23,16 @@ def git_revision() -> dict[str, Any]:
 
 
 def lineage(
-    parameters: Mapping[str, Any], index: Path, folds: Path, models: Mapping[int, Mapping[str, Any]], submission: Path
+    parameters: Mapping[str, Any], data: Mapping[str, Path], folds: Path, models: Mapping[int, Mapping[str, Any]], submission: Path
 ) -> dict[str, Any]:
-    """The record that lies beside a submission; the index holds the hash of every cached sample, so its hash stands for the data."""
+    """The record that lies beside a submission.
+
+    data: the index of each subset; it holds the hash of every cached sample, so that its own hash stands for images and polygons.
+    """
     return {
         "submission_sha256": file_hash(submission),
         "git": git_revision(),
-        "data_sha256": file_hash(index),
+        "data_sha256": {subset: file_hash(index) for subset, index in data.items()},
         "folds_sha256": file_hash(folds),
         "models": {str(fold): dict(model) for fold, model in models.items()},
         "parameters": dict(parameters),

@@ -16,9 +16,8 @@ TestImage = tuple[str, int, int]  # name, height, width
 
 
 def test_images(index: Path) -> dict[str, TestImage]:
-    """The cache's index -> the test images by key, in the order of the submission."""
-    table = read_table(index)
-    test = table[table["subset"] == "test"]
+    """The index of the test images -> the images by key, in the order of the submission."""
+    test = read_table(index)
     rows = zip(test["key"], test["image_name"], test["height"], test["width"], strict=True)
     return {str(key): (str(name), int(height), int(width)) for key, name, height, width in rows}
 
