@@ -57,6 +57,8 @@ def started_from(params: Params, fold: int) -> Path:
     trained on: a `UserError` otherwise, and where there are none.
     """
     source = paths.pretrained(params.model.weights)
+    if not source.exists():
+        raise UserError(f"{source}: expected the weights that model.weights names; found none; put them there, or name others")
     if not source.is_dir():
         return source
     own = source / paths.fold_model(fold).name
@@ -172,6 +174,9 @@ def set_determinism(deterministic: bool) -> None:
 
 def main() -> None:
     """Run the stage."""
+    if len(sys.argv) != 2 or not sys.argv[1].isdecimal():
+        found = " ".join(sys.argv[1:]) or "nothing"
+        raise UserError(f"python -m stages.train: expected the number of a fold; found {found}; name one, e.g. 0")
     fold = int(sys.argv[1])
     params = load_params()
     if params.machine.processes > 1 and "WORLD_SIZE" not in os.environ:

@@ -31,9 +31,9 @@ def make_files(folder: Path) -> list[Path]:
 
 
 class Small:
-    """The training and its parts. plain: without dropout and batch norm, which see each process's own images."""
+    """The training and its parts. plain: without dropout and batch norm, which see each process's own images; network: in place of ours."""
 
-    def __init__(self, files: list[Path], params: TrainParams, plain: bool = False) -> None:
+    def __init__(self, files: list[Path], params: TrainParams, plain: bool = False, network: nn.Module | None = None) -> None:
         torch.manual_seed(3)
         accelerator = make_accelerator("no")
         samples = TrainingSet(files, Recipe(1, 32, (32, 32), 3), Augmenter([{"HorizontalFlip": {"p": 0.5}}], 1))
@@ -42,5 +42,6 @@ class Small:
         loader: DataLoader[Any] = DataLoader(samples, batch_sampler=self.batches, collate_fn=collate)
         norm = [] if plain else [nn.BatchNorm2d(8)]
         noise = [] if plain else [nn.Dropout(0.2)]
-        self.model = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), *norm, nn.ReLU(), *noise, nn.Conv2d(8, 2, 3, padding=1))
+        layers = [nn.Conv2d(1, 8, 3, padding=1), *norm, nn.ReLU(), *noise, nn.Conv2d(8, 2, 3, padding=1)]
+        self.model = network or nn.Sequential(*layers)
         self.training = Training(self.model, loader, self.batches, params, [1.0, 1.0], 3, accelerator)

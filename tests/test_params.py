@@ -68,6 +68,7 @@ def test_numbers_as_dvc_reads_them(tmp_path: Path, written: str, value: float) -
         ("\n- 0\n", "\n- 9\n", "folds to be different numbers from 0 to"),
         ("\n- 1\n", "\n- 0\n", "folds to be different numbers from 0 to"),
         ("  size: 0 ", "  size: 64 ", "preprocess.size"),
+        ("  labels: none", "  labels: unchecked", "none or a CSV"),
         ("seed: 21", "seed: [", "YAML"),
     ],
 )
@@ -76,6 +77,11 @@ def test_a_mistake_is_told_with_its_key(tmp_path: Path, old: str, new: str, told
         load_params(rewritten(tmp_path, (old, new)))
     assert told in str(error.value)
     assert "params.yaml" in str(error.value)
+
+
+def test_what_does_not_fit_together_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="swa_epochs or patience to be 0"):
+        load_params(rewritten(tmp_path, ("  swa_epochs: 0", "  swa_epochs: 3"), ("  patience: 0", "  patience: 2")))
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:

@@ -123,6 +123,8 @@ class TrainParams(Section):
             raise ValueError(f"crop to be 0 or 32 to size ({self.size}); it is {self.crop}")
         if self.swa_epochs >= self.epochs:
             raise ValueError(f"swa_epochs to be less than epochs ({self.epochs}); it is {self.swa_epochs}")
+        if self.swa_epochs and self.patience:
+            raise ValueError("swa_epochs or patience to be 0: the epochs to be averaged are the last ones, which patience may leave out")
         return self
 
 
@@ -133,6 +135,12 @@ class PseudoParams(Section):
     check: str
     agreement: Fraction
     weight: Annotated[float, Field(gt=0, le=1)]
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.labels == "unchecked" or self.check == "none":
+            raise ValueError(f"labels to be none or a CSV, and check unchecked or a CSV; they are {self.labels} and {self.check}")
+        return self
 
 
 class CrfParams(Section):

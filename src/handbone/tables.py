@@ -21,4 +21,5 @@ def read_table(path: Path) -> pd.DataFrame:
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write the table without an index column, making the folder where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # it may be a link into DVC's cache, which would be written through
     table.to_csv(path, index=False)

@@ -54,6 +54,8 @@ def test_points_are_rounded(tmp_path: Path) -> None:
         (polygon("a", [[-1, 1], [9, 7], [1, 5]]), "(-1, 1)"),
         (polygon("a", "round"), "round"),
         (polygon("a", [[1, 1], [2], [1, 5]]), "[2]"),
+        (polygon("a", [[1, 1, 2], [5, 1, 2], [5, 5, 2], [1, 5, 2]]), "[[x, y], ...]"),
+        (polygon("a", [1, 1, 5, 1, 1, 5]), "[[x, y], ...]"),
         (polygon("a", [[1, 1], [None, 3], [1, 5]]), "3 finite points"),
         (polygon(7), "label"),
         ("text", "text"),

@@ -135,6 +135,27 @@ def test_what_cannot_be_used_is_told_at_load(wrong: dict, told: str) -> None:
         Augmenter([wrong], 1)
 
 
+@pytest.mark.parametrize("named", [{"RandomRotate90": {"p": 1}}, {"Transpose": {"p": 1}}, {"CenterCrop": {"height": 64, "width": 64}}])
+def test_what_changes_an_images_size_is_told_when_it_does(named: dict) -> None:
+    """On the square probe of 64 px nothing can be seen of it."""
+    augmenter = Augmenter([named], 1)
+    with pytest.raises(UserError, match=r"keep an image's size; found one that makes \d+x\d+ of 80x96"):
+        _ = [augmenter(image(), seed) for seed in range(8)]
+
+
+def test_square_images_may_be_turned_by_90_degrees() -> None:
+    square = image()[:80]
+    assert all(Augmenter([{"RandomRotate90": {"p": 1}}], 1)(square, seed)[0].shape == (80, 80) for seed in range(8))
+
+
+@pytest.mark.parametrize("name", ["ISONoise", "ChannelDropout", "RandomFog"])
+def test_where_a_transform_knows_colour_alone_grey_becomes_colour_first(name: str) -> None:
+    moved, _ = Augmenter([{name: {"p": 1}}], 3)(image(), 0)
+    assert moved.shape == (*SHAPE, 3)
+    kept, _ = Augmenter([{"HorizontalFlip": {"p": 1}}], 3)(image(), 0)
+    assert kept.shape == SHAPE
+
+
 def test_all_faults_are_told_at_once() -> None:
     with pytest.raises(UserError) as error:
         Augmenter([{"Nope": {}}, {"HorizontalFlip": {}}, {"NopeToo": {}}], 3)

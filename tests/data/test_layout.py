@@ -47,6 +47,31 @@ def test_leaving_out_what_is_not_there_is_an_error(root: Path) -> None:
     assert "IDX" in str(error.value)
 
 
+def test_a_subset_needs_some_image(root: Path) -> None:
+    with pytest.raises(UserError, match="some image of test to be left"):
+        find_samples(root, ["ID010"])
+
+
+def test_what_is_hidden_is_passed_over(root: Path) -> None:
+    """DVC does not see it either."""
+    before = find_samples(root, [])
+    touch(root / "test/DCM/ID010/.ipynb_checkpoints/a-checkpoint.png")
+    touch(root / "train/DCM/ID001/.hidden.png")
+    assert find_samples(root, []) == before
+
+
+def test_links_to_folders_are_refused_but_for_the_whole(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """DVC does not look behind them."""
+    other = tmp_path_factory.mktemp("other")
+    (other / "raw").symlink_to(root)
+    assert len(find_samples(other / "raw", [])) == 6
+    touch(other / "person/e.png")
+    (root / "train/DCM/ID003").symlink_to(other / "person")
+    (root / "test/DCM/ID011").symlink_to(other / "person")
+    with pytest.raises(UserError, match=r"(?s)2 problems.*test/DCM/ID011.*train/DCM/ID003"):
+        find_samples(root, [])
+
+
 def test_every_unpaired_file_and_doubled_name_is_told_at_once(root: Path) -> None:
     touch(root / "train/DCM/ID002/bare.png")
     touch(root / "train/outputs_json/ID003/lost.json")

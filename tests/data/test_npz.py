@@ -25,6 +25,15 @@ def test_what_is_not_stored_is_deflated(tmp_path: Path) -> None:
     assert kinds == [ZIP_STORED, ZIP_DEFLATED, ZIP_DEFLATED]
 
 
+def test_a_link_is_replaced_and_what_it_led_to_stays(tmp_path: Path) -> None:
+    """As in a checkout whose files are links into DVC's cache."""
+    write_npz(tmp_path / "cached", ARRAYS)
+    before = (tmp_path / "cached").read_bytes()
+    (tmp_path / "a.npz").symlink_to(tmp_path / "cached")
+    write_npz(tmp_path / "a.npz", {"a": ARRAYS["a"]})
+    assert (tmp_path / "cached").read_bytes() == before and not (tmp_path / "a.npz").is_symlink()
+
+
 def test_its_bytes_are_the_same_from_every_python(tmp_path: Path) -> None:
     """Nothing of the version that wrote it, nor of the day; deflated bytes are zlib's own matter."""
     write_npz(tmp_path / "a.npz", ARRAYS, stored=list(ARRAYS))

@@ -52,6 +52,20 @@ def test_an_unreadable_image_is_a_problem(tmp_path: Path, broken: bytes | None) 
     assert "x.png" in str(problems[0])
 
 
+def test_a_link_that_leads_nowhere_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "x.png").symlink_to(tmp_path / "gone.png")
+    (problem,) = prepare(Sample("test", "p/x", tmp_path / "x.png", None), RECIPE)
+    assert "No such file" in str(problem)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_16_bits_are_a_problem(tmp_path: Path, channels: int) -> None:
+    """Read as 8, an image of 12 bits in 16 would keep 16 grey levels."""
+    path = write_png(tmp_path / "x.png", np.full((8, 8, channels), 4095, np.uint16))
+    (problem,) = prepare(Sample("test", "p/x", path, None), RECIPE)
+    assert "8 bits a channel" in str(problem) and "found 16 bits" in str(problem)
+
+
 def test_masks_are_painted_at_full_size_whatever_the_cached_size(tmp_path: Path) -> None:
     image = write_png(tmp_path / "x.png", random_image(40, 60))
     annotation = tmp_path / "x.json"

@@ -73,6 +73,18 @@ def test_factors_of_people_samples_and_attributes_multiply_and_the_hardest_class
     assert draws(IMAGES[2:], IMAGES, AREAS, {"A": 7.0}, ["x", "y"]).tolist() == [1.0, 1.0]
 
 
+def test_a_factor_of_0_leaves_out_but_not_all() -> None:
+    assert draws(IMAGES, IMAGES, AREAS, {"x": 0.0}, ["x", "y"]).tolist() == [0.0, 1.0, 1.0, 0.0]
+    assert draws(IMAGES, IMAGES, AREAS, {"x": 0.0, "y": 2.0}, ["x", "y"]).tolist() == [0.0, 1.0, 2.0, 2.0]
+    with pytest.raises(UserError, match="some image to be drawn"):
+        draws(IMAGES, IMAGES, AREAS, {"A": 0.0, "B": 0.0, "C": 0.0}, ["x", "y"])
+
+
+def test_attributes_and_values_may_hold_the_sign_between_them() -> None:
+    images = IMAGES.assign(**{"person_a=b": ["c", "d", "c=e", ""]})
+    assert draws(images, images, AREAS, {"a=b=c": 2.0, "a=b=c=e": 3.0}, []).tolist() == [2.0, 1.0, 3.0, 1.0]
+
+
 def test_names_that_fit_nothing_are_listed() -> None:
     with pytest.raises(UserError, match=r"(?s)2 problems.*wrist=bnet.*did you mean wrist=bent.*'D'"):
         draws(IMAGES, IMAGES, AREAS, {"wrist=bnet": 2, "D": 2, "C": 2}, ["x", "y"])

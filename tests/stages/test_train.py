@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from stages.train import make_model, started_from
+from stages.train import main, make_model, started_from
 
 from handbone import paths
 from handbone.errors import UserError
@@ -38,6 +38,19 @@ def test_an_experiments_weights_are_taken_whole(params: Params) -> None:
     found = make_model(params, 0).state_dict()
     assert found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in expected)
     assert started_from(params, 0) == paths.WEIGHTS / "earlier/fold_0" / WEIGHTS
+
+
+def test_weights_that_are_not_there_say_so(params: Params) -> None:
+    other = params.model_copy(update={"model": params.model.model_copy(update={"weights": "gone.pth"})})
+    with pytest.raises(UserError, match=r"weights/gone\.pth.*put them there"):
+        started_from(other, 0)
+
+
+@pytest.mark.parametrize("arguments", [[], ["all"], ["0", "1"], ["-1"]])
+def test_without_the_number_of_a_fold_it_says_so(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["stages.train", *arguments])
+    with pytest.raises(UserError, match="the number of a fold"):
+        main()
 
 
 def test_a_fold_without_weights_says_so(params: Params) -> None:

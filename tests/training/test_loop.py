@@ -148,6 +148,26 @@ def test_frozen_batch_norm_keeps_its_statistics_and_learns_its_weights(files: li
     assert not torch.equal(end["1.weight"], before["1.weight"])
 
 
+def test_a_frozen_encoder_stays_as_it_is(tmp_path: Path) -> None:
+    """The statistics of its batch norms as well, while those of the rest move, with and without weights of their own."""
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4))
+            self.rest = nn.Sequential(nn.BatchNorm2d(4), nn.BatchNorm2d(4, affine=False), nn.Conv2d(4, 2, 1))
+
+        def forward(self, image: Tensor) -> Tensor:
+            return self.rest(self.encoder(image))
+
+    params = PARAMS.model_copy(update={"encoder_lr": 0.0, "ema_decay": 0.0, "epochs": 2})
+    small = Small(make_files(tmp_path), params, network=Network())
+    before = {name: tensor.clone() for name, tensor in small.model.state_dict().items()}
+    end = small.training.run(lambda _: 0.0, Checkpoint(tmp_path / "resume"), "test").best_weights
+    same = {name for name, tensor in end.items() if torch.equal(tensor, before[name])}
+    assert same == {name for name in end if name.startswith("encoder.")}
+
+
 def test_swa_keeps_the_mean_of_the_last_epochs(files: list[Path], tmp_path: Path) -> None:
     """That of the weights at the ends of epochs 3, 4, 5, which a training without average shows one by one."""
     params = PARAMS.model_copy(update={"swa_epochs": 3, "validate_every": 5})

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from handbone.errors import UserError
 from handbone.training.resume import Checkpoint, content_key, resume_folder
 
 
@@ -37,7 +38,17 @@ def test_round_trip_and_removal(tmp_path: Path) -> None:
     assert not (tmp_path / "k").exists()
 
 
+def test_half_a_checkpoint_says_what_to_do(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path)
+    checkpoint.save({"a": torch.arange(1000)})
+    whole = (tmp_path / "last.pt").read_bytes()
+    for torn in (b"", whole[: len(whole) // 2], whole[:2]):
+        (tmp_path / "last.pt").write_bytes(torn)
+        with pytest.raises(UserError, match=r"last\.pt: expected a checkpoint.*remove it"):
+            checkpoint.load()
+
+
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
     torch.save({"a": Path("x")}, tmp_path / "last.pt")
-    with pytest.raises(Exception, match=r"[Ww]eights"):
+    with pytest.raises(UserError, match=r"[Ww]eights"):
         Checkpoint(tmp_path).load()

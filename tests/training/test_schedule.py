@@ -40,10 +40,12 @@ def test_plateau_halves_the_rate_when_scores_stall() -> None:
     assert schedule(10, epochs=10, warmup=0.0, schedule="constant").factor(50, scores) == 1
 
 
-def test_while_weights_are_averaged_the_rate_stays() -> None:
-    own = schedule(10, epochs=10, warmup=0.0, swa_epochs=3)
+@pytest.mark.parametrize("name", ["cosine", "poly", "plateau", "constant"])
+def test_while_weights_are_averaged_the_rate_stays(name: str) -> None:
+    own = schedule(10, epochs=10, warmup=0.0, swa_epochs=3, schedule=name)
     rates = [own.factor(step) for step in range(100)]
     assert rates[:71] == sorted(rates[:71], reverse=True)
+    assert rates[0] == 1 and rates[69] > SWA_FACTOR
     assert rates[70:] == pytest.approx([SWA_FACTOR] * 30)
 
 

@@ -63,7 +63,8 @@ def _check(where: str, annotation: Any, classes: Sequence[str], shape: tuple[int
     if label not in classes:
         problems.append(Problem(where, "a class of data.classes", f"the unknown label {label!r}", nearest(label, classes)))
     try:
-        points = np.asarray(annotation.get("points"), np.float64).reshape(-1, 2)
+        given = np.asarray(annotation.get("points"), np.float64)
+        points = given.reshape(len(given), 2)  # no more and no fewer numbers than x and y
     except (TypeError, ValueError):
         return None, nothing, [*problems, Problem(where, "points as [[x, y], ...]", str(annotation.get("points"))[:60], DRAW_AGAIN)]
     if len(points) < 3 or not np.isfinite(points).all():

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from handbone.data.coverage import IDENTITY, OUTSIDE, Motion
 from handbone.data.presets import Preset, Transform, transforms
-from handbone.errors import Problem, nearest, raise_if_any
+from handbone.errors import Problem, UserError, nearest, raise_if_any
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the import would ask the network for a newer release
 _tensors = sys.modules.setdefault("albumentations.pytorch", None)  # type: ignore[arg-type]  # and load torch: two seconds, for ToTensorV2
@@ -51,13 +51,26 @@ class Augmenter:
             problems += found
             built.append(transform)
         raise_if_any(problems, "train.augment cannot be used")
+        self._in_colour = channels == 3 and any(_try(transform, 1)[0] for transform in built)
         moving = any(isinstance(transform, A.DualTransform) for transform in built)
         self._motion: Literal["none", "affine", "any"] = "any" if not affine else "affine" if moving else "none"
         self._compose = A.Compose(built, keypoint_params=_keypoints() if self._motion == "affine" else None)
 
     def __call__(self, image: Pixels, seed: int) -> tuple[Pixels, Motion]:
-        """(H, W) or (H, W, 3) image -> the same after the moves that `seed` alone decides, and where its pixels come from."""
+        """(H, W) or (H, W, 3) image -> the same after the moves that `seed` alone decides, and where its pixels come from.
+
+        A grey image comes out in colour where a transform knows colour alone. Raises `UserError` where the size changes.
+        """
         self._compose.set_random_seed(seed)
+        image = np.repeat(image[..., None], 3, 2) if self._in_colour and image.ndim == 2 else image
+        moved, motion = self._moved(image)
+        if moved.shape != image.shape:
+            turned = f"found one that makes {moved.shape[1]}x{moved.shape[0]} of {image.shape[1]}x{image.shape[0]}"
+            fix = "leave out turns by 90 degrees, unless all images are square, and what crops or pads to another size"
+            raise UserError(f"params.yaml: train.augment: expected transforms that keep an image's size; {turned}; {fix}")
+        return moved, motion
+
+    def _moved(self, image: Pixels) -> tuple[Pixels, Motion]:
         if self._motion == "none":
             return np.ascontiguousarray(self._compose(image=image)["image"]), IDENTITY
         if self._motion == "affine":

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,14 +39,21 @@ class Sample:
 def find_samples(root: Path, exclude: Sequence[str]) -> list[Sample]:
     """Every sample below `root` but the excluded keys and people, train before test, sorted by key.
 
-    Raises `UserError` with every missing folder, image without annotation, annotation without image, and image name used twice.
+    Raises `UserError` with every missing folder, linked one, image without annotation, annotation without image, and image name used
+    twice, and where nothing is left of a subset.
     """
+    raise_if_any(_links(root), f"{root} cannot be used")
     images = {subset: _files(root / subset / "DCM", ".png") for subset in SUBSETS}
     annotations = _files(root / "train" / "outputs_json", ".json")
     _check_exclude(exclude, [*images["train"], *annotations, *images["test"]])
     kept = {subset: _without(files, exclude) for subset, files in images.items()}
     annotations = _without(annotations, exclude)
     problems = _pairing_problems(kept["train"], annotations) + [problem for files in kept.values() for problem in _name_problems(files)]
+    problems += [
+        Problem("params.yaml: data.exclude", f"some image of {subset} to be left", "none", "exclude fewer")
+        for subset, files in kept.items()
+        if not files
+    ]
     raise_if_any(problems, f"{root} cannot be used")
     train = [Sample("train", key, path, annotations[key]) for key, path in kept["train"].items()]
     return train + [Sample("test", key, path, None) for key, path in kept["test"].items()]
@@ -116,10 +124,17 @@ def _row_problems(path: Path, people: list[tuple[int, str]]) -> list[Problem]:
     ]
 
 
+def _links(root: Path) -> list[Problem]:
+    """Links to folders inside the data set: DVC does not look behind them, so changes there would rerun nothing."""
+    folders = [Path(parent, name) for parent, names, _ in os.walk(root) for name in names]
+    fix = "copy the folder, or set data.root to a data set without links inside, or to a link to one"
+    return [Problem(str(path), "a folder", "a link, behind which DVC sees no change", fix) for path in sorted(folders) if path.is_symlink()]
+
+
 def _files(folder: Path, suffix: str) -> dict[str, Path]:
-    """The files below `folder` by key, sorted as paths in text."""
-    found = [path for path in folder.rglob("*") if path.suffix.lower() == suffix and not path.name.startswith(".")]
-    by_name = {path.relative_to(folder).as_posix(): path for path in found}
+    """The files below `folder` by key, sorted as paths in text; what is hidden by a dot is passed over."""
+    found = {path.relative_to(folder): path for path in folder.rglob("*") if path.suffix.lower() == suffix}
+    by_name = {name.as_posix(): path for name, path in found.items() if not any(part.startswith(".") for part in name.parts)}
     loose = [name for name in by_name if "/" not in name]
     if not by_name or loose:
         what = f"{loose[0]} outside any person's folder" if loose else f"no {suffix} file" if folder.is_dir() else "no such folder"

@@ -21,6 +21,7 @@ def write_npz(path: Path, arrays: Arrays, stored: Collection[str] = ()) -> None:
     `np.savez` writes members whose size it says it does not know, which Python 3.11.2 puts into the header in another way than 3.11.7 does.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # it may be a link into DVC's cache, which would be written through
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980: when it was written is not part of it

@@ -39,9 +39,9 @@ class Recipe:
 def prepare(sample: Sample, recipe: Recipe) -> CachedSample | list[Problem]:
     """The sample as the cache keeps it, or everything that is wrong with its files."""
     image = read_image(sample.image, recipe.channels)
-    if image is None:
+    if isinstance(image, str):
         fix = "replace the file, or name the sample in data.exclude"
-        return [Problem(str(sample.image), "an image that OpenCV can decode", "none", fix)]
+        return [Problem(str(sample.image), "an image that OpenCV can decode, of 8 bits a channel", image, fix)]
     shape = (image.shape[0], image.shape[1])
     masks = None
     if sample.annotation is not None:
@@ -67,12 +67,21 @@ def equalised(image: Image, clip_limit: float) -> Image:
     return np.asarray(cv2.cvtColor(cv2.merge([clahe.apply(lightness), *hue]), cv2.COLOR_LAB2RGB), np.uint8)
 
 
-def read_image(path: Path, channels: int) -> Image | None:
-    """(H, W) uint8, or (H, W, 3) RGB where 3 channels are asked for and differ; None if the file cannot be decoded."""
-    encoded = np.fromfile(path, np.uint8)
-    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if len(encoded) else None
+def read_image(path: Path, channels: int) -> Image | str:
+    """(H, W) uint8, or (H, W, 3) RGB where 3 channels are asked for and differ; or what was found instead.
+
+    16 bits are no image to us: which of them hold the picture (12 often do) only its owner knows.
+    """
+    try:
+        encoded = np.fromfile(path, np.uint8)
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_ANYDEPTH
+    image = cv2.imdecode(encoded, flags) if len(encoded) else None
     if image is None:
-        return None
+        return "none"
+    if image.dtype != np.uint8:
+        return f"{8 * image.itemsize} bits"
     blue, green, red = cv2.split(image)
     if np.array_equal(blue, green) and np.array_equal(green, red):
         return np.asarray(blue, np.uint8)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from handbone.errors import Problem, nearest, raise_if_any
+from handbone.errors import Problem, UserError, nearest, raise_if_any
 from handbone.tables import ATTRIBUTE
 
 Ticket = tuple[int, int, int]  # (epoch, index, draw): a worker process needs no other state to draw the same augmentation again
@@ -60,7 +60,7 @@ def draws(
     attributes, times the largest of the classes that it shows.
 
     all_images: what names may refer to, the held-out ones too; areas: rows of key, class, pixels.
-    Raises `UserError` for names that are neither class, person, sample nor attribute=value.
+    Raises `UserError` for names that are neither class, person, sample nor attribute=value, and where nothing is left to draw.
     """
     shown = areas[areas["pixels"] > 0]
     columns = {name.removeprefix(ATTRIBUTE): name for name in images.columns if name.startswith(ATTRIBUTE)}
@@ -69,17 +69,26 @@ def draws(
     expected = "a class, a person, a sample, or attribute=value of people.csv"
     problems = [Problem("params.yaml: train.oversample", expected, repr(name), nearest(name, sorted(known))) for name in unknown]
     raise_if_any(problems, "train.oversample cannot be used")
-    times, of_classes = np.ones(len(images)), np.zeros(len(images))
+    times, of_classes = np.ones(len(images)), np.full(len(images), np.nan)
     for name, factor in oversample.items():
         if name in classes:
             shows = images["key"].isin(shown.loc[shown["class"] == name, "key"]).to_numpy()
-            of_classes = np.where(shows, np.maximum(of_classes, factor), of_classes)
+            of_classes = np.where(shows, np.fmax(of_classes, factor), of_classes)
             continue
-        attribute, _, value = name.partition("=")
+        attribute, value = _parted(name, columns)
         named = (images["key"] == name) | (images["person"] == name)
         fits = images[columns[attribute]] == value if attribute in columns else named
         times[fits.to_numpy()] *= factor
-    return times * np.where(of_classes > 0, of_classes, 1)
+    times *= np.where(np.isnan(of_classes), 1, of_classes)
+    if not times.any():
+        raise UserError("params.yaml: train.oversample: expected some image to be drawn; found factors that leave none; raise one above 0")
+    return times
+
+
+def _parted(name: str, columns: Mapping[str, str]) -> tuple[str, str]:
+    """The attribute and the value that attribute=value means; either may hold the sign itself."""
+    attribute = next((known for known in columns if name.startswith(f"{known}=")), "")
+    return attribute, name.removeprefix(f"{attribute}=")
 
 
 def _values(images: pd.DataFrame, columns: Mapping[str, str]) -> set[str]:

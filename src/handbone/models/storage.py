@@ -41,6 +41,8 @@ class Settings:
 def save_model(folder: Path, weights: dict[str, Tensor], settings: Settings) -> None:
     """Write both files."""
     folder.mkdir(parents=True, exist_ok=True)
+    for name in (WEIGHTS, SETTINGS):
+        (folder / name).unlink(missing_ok=True)  # it may be a link into DVC's cache, which would be written through
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, folder / WEIGHTS)
     (folder / SETTINGS).write_text(json.dumps(asdict(settings), indent=1) + "\n")
 

@@ -57,7 +57,7 @@ class Progress:
 def make_accelerator(precision: str) -> Accelerator:
     """The device layer; `auto` is bf16 on a GPU that has it, fp16 on an older one, float32 on a CPU."""
     if precision == "auto":
-        precision = "no" if not torch.cuda.is_available() else "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+        precision = "no" if not torch.cuda.is_available() else "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     # some networks have parameters that no output depends on, for which processes would wait for ever
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     shared_cpu = "WORLD_SIZE" in os.environ and not torch.cuda.is_available()  # which accelerate has to be told
@@ -151,8 +151,9 @@ class Training:
         self._batches.epoch, self._batches.start = epoch, len(self.progress.losses)
         self._criterion.epoch = epoch
         self._model.train()
-        if self._params.freeze_batch_norm:
-            for module in batch_norms(self._model.modules()):
+        for module in batch_norms(self._model.modules()):
+            learns = [parameter.requires_grad for parameter in module.parameters()]
+            if self._params.freeze_batch_norm or (learns and not any(learns)):  # of a frozen encoder the statistics stay as well
                 module.eval()
 
     def _log(self, losses: list[Tensor], epoch: int) -> None:
@@ -161,7 +162,8 @@ class Training:
             self.progress.losses += torch.stack(losses).tolist()
         losses.clear()
         if not all(map(math.isfinite, self.progress.losses)):
-            found = f"found {self.progress.losses[-1]}; lower train.lr, or set train.precision to no"
+            first = next(loss for loss in self.progress.losses if not math.isfinite(loss))
+            found = f"found {first}; lower train.lr, or set train.precision to no"
             raise UserError(f"epoch {epoch}: expected a finite loss; {found}")
 
     def _scored(self, epoch: int, evaluate: Evaluate) -> float | None:

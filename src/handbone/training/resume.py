@@ -7,10 +7,12 @@ import json
 import os
 import shutil
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
+from handbone.errors import UserError
 from handbone.hashing import file_hash
 
 
@@ -36,13 +38,23 @@ class Checkpoint:
 
     def load(self) -> dict[str, Any] | None:
         """The state saved last, None if there is none. Only tensors and plain values are read: nothing is unpickled."""
-        return torch.load(self._file, map_location="cpu", weights_only=True) if self._file.is_file() else None
+        if not self._file.is_file():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(self._file, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, UnpicklingError) as error:
+            told = (str(error).splitlines() or ["an empty file"])[0]
+            raise UserError(f"{self._file}: expected a checkpoint; found {told}; remove it, and the training begins anew") from None
+        return state
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the state; a kill leaves the old one or the new one, never half of it."""
         self._folder.mkdir(parents=True, exist_ok=True)
         partial = self._file.with_suffix(f".{os.getpid()}.partial")
-        torch.save(state, partial)
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut could leave the new name with nothing in it
         os.replace(partial, self._file)
 
     def remove(self) -> None:

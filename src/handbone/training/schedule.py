@@ -21,8 +21,8 @@ DECAYS: dict[str, Decay] = {
 
 
 class Schedule:
-    """Linear up over the share `warmup` of the steps, then down by the schedule's name: to 0 at the end, or with `swa_epochs` to
-    `SWA_FACTOR` where those begin, and no further.
+    """Linear up over the share `warmup` of the steps, then by the schedule's name, down to 0 at the end or not at all. With
+    `swa_epochs` it ends where those begin, and from there on the factor is `SWA_FACTOR`.
     """
 
     def __init__(self, params: TrainParams, steps_per_epoch: int) -> None:
@@ -36,7 +36,8 @@ class Schedule:
         if step < self._rising:
             return (step + 1) / (self._rising + 1)
         done = min(1.0, (step - self._rising) / max(1, self._falling - self._rising))
-        factor = self._floor + (1 - self._floor) * self._decay(done)
+        decayed = 0.0 if self._floor and step >= self._falling else self._decay(done)
+        factor = self._floor + (1 - self._floor) * decayed
         return factor * 0.5 ** halvings(scores) if self._by_score else factor
 
 
