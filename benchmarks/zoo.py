@@ -1,8 +1,8 @@
 """`python -m benchmarks.zoo [NAME ...]`: what every network costs, and learns in the same short training -> the table in docs/models.md.
 
-The phantom must have been made and split: `dvc repro split`. Each network is trained on the first fold in a process of its own, and what is
-known so far is written after each, so that a run that was stopped goes on with what is missing. Named networks are measured again. With
-QUICK=1 nothing is trained: what networks cost is computed.
+The phantom must have been made and split: `dvc repro split pseudo`. Each network is trained on the first fold in a process of its own, and
+what is known so far is written after each, so that a run that was stopped goes on with what is missing. Named networks are measured again.
+With QUICK=1 nothing is trained: what networks cost is computed.
 """
 
 from __future__ import annotations

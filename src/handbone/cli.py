@@ -38,9 +38,10 @@ def folds(chosen: argparse.Namespace) -> None:
 
 def main() -> None:
     """The entry point."""
-    parser = argparse.ArgumentParser(prog="handbone", description="What is no node of the graph; run it in the repository's root.")
+    parser = argparse.ArgumentParser(prog="handbone", description="Commands beside `dvc repro`; run them in the repository's root.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    commands.add_parser("score", help="score the submission where the truth is known").set_defaults(command=score)
+    told = "score the submission where the truth is known"
+    commands.add_parser("score", help=told, description=score.__doc__).set_defaults(command=score)
     side_by_side = commands.add_parser("folds", help="dvc repro with the folds trained side by side, a GPU each")
     side_by_side.add_argument("--devices", metavar="0,1,...", type=lambda text: text.split(","), help="GPUs to use (default: all)")
     side_by_side.add_argument("--jobs", metavar="N", type=int, help="folds at a time (default: one a GPU; one, where there is no GPU)")

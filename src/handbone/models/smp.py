@@ -21,6 +21,16 @@ from handbone.models.parts import IMAGENET_MEAN, IMAGENET_STD, Parts, normalised
 from handbone.models.published import FILE, by_hand, headless, hub_url
 from handbone.models.weights import IMAGENET, State, load_into, read_weights
 
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]  # mean and standard deviation of each channel
+HALF = (0.5, 0.5, 0.5)
+DPN = ((124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3)
+# the library's encoders, by how their names begin, whose weights were not trained with ImageNet's own mean and deviation
+OTHERS: dict[str, Normalisation] = {
+    "xception": (HALF, HALF),
+    "inception": (HALF, HALF),
+    "timm-tf_efficientnet_lite": (HALF, HALF),
+    "dpn": DPN,
+}
 TIMM = "tu-"
 TABLES = ("relative_position_index", "relative_coords_table", "attn_mask")  # of windows: old files have them, timm computes them
 
@@ -158,6 +168,8 @@ def _published(encoder: str) -> tuple[str, str] | None:
     return url, f"{config.architecture}.{config.tag}{Path(url).suffix}"
 
 
-def _normalisation(encoder: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    config = timm.get_pretrained_cfg(encoder.removeprefix(TIMM)) if encoder.startswith(TIMM) else None
-    return (config.mean, config.std) if config else (IMAGENET_MEAN, IMAGENET_STD)
+def _normalisation(encoder: str) -> Normalisation:
+    if encoder.startswith(TIMM):
+        config = timm.get_pretrained_cfg(encoder.removeprefix(TIMM))
+        return (config.mean, config.std) if config else (IMAGENET_MEAN, IMAGENET_STD)
+    return next((own for name, own in OTHERS.items() if encoder.startswith(name)), (IMAGENET_MEAN, IMAGENET_STD))

@@ -18,7 +18,7 @@ class UNet2015(nn.Module):
     """(N, in_channels, H, W) of any H, W from 96 on -> logits (N, classes, H, W).
 
     padding: "valid" is the paper: convolutions without padding, on an image mirrored at its border, and no normalisation; "same" pads
-    every convolution with zeros and follows it by batch normalisation.
+    every convolution with zeros and follows it by batch normalisation. The up-convolutions have no ReLU: the paper names none.
     """
 
     def __init__(self, in_channels: int, classes: int, padding: str = "valid") -> None:
@@ -48,7 +48,8 @@ class UNet2015(nn.Module):
         features = padded
         for level, down in enumerate(self.down):
             features = down(functional.max_pool2d(features, 2) if level else features)
-            skips.append(self.dropout(features) if level >= DEPTH - 2 else features)
+            features = self.dropout(features) if level >= DEPTH - 2 else features  # what goes on down as well as what is handed across
+            skips.append(features)
         features = skips.pop()
         for up, fuse in zip(self.up, self.fuse, strict=True):
             features = up(features)

@@ -42,7 +42,7 @@ class Checkpoint:
             return None
         try:
             state: dict[str, Any] = torch.load(self._file, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, UnpicklingError) as error:
+        except (RuntimeError, EOFError, OSError, UnpicklingError) as error:
             told = (str(error).splitlines() or ["an empty file"])[0]
             raise UserError(f"{self._file}: expected a checkpoint; found {told}; remove it, and the training begins anew") from None
         return state
