@@ -1,5 +1,7 @@
 """Attention U-Net: what the gates let through."""
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -61,6 +63,23 @@ def test_each_gate_hears_the_enlarged_coarser_level_and_holds_the_skip() -> None
     for index, (skip, signal) in enumerate(heard):
         assert skip is made[f"down {3 - index}"] and signal is made[f"up {index}"]
     assert fused == [(1, 1024, 4, 6), (1, 512, 8, 12), (1, 256, 16, 24), (1, 128, 32, 48)]
+
+
+@pytest.mark.usefixtures("small")
+@torch.no_grad()
+def test_coarser_maps_are_enlarged_bilinearly_between_the_centres_of_pixels() -> None:
+    network = AttentionUNet(1, 2).eval()
+    coarse: list[Tensor] = []
+    enlarged: list[Tensor] = []
+    for made in (network.down[-1], *network.fuse[:-1]):
+        made.register_forward_hook(lambda _, inputs, output: coarse.append(output[0]))
+    for up in network.up:
+        up.register_forward_pre_hook(lambda _, inputs: enlarged.append(inputs[0][0]))
+    network(torch.rand(1, 1, 32, 48))
+    for maps, found in zip(coarse, enlarged, strict=True):
+        size = (2 * maps.shape[2], 2 * maps.shape[1])
+        expected = [cv2.resize(channel, size, interpolation=cv2.INTER_LINEAR) for channel in maps.numpy()]
+        torch.testing.assert_close(found, torch.from_numpy(np.array(expected)))
 
 
 @pytest.mark.usefixtures("small")

@@ -99,6 +99,14 @@ def test_branches_are_summed(network: type[nn.Module]) -> None:
     assert torch.allclose(model(images), torch.tensor(12.0))
 
 
+@pytest.mark.parametrize(("network", "classes"), [(DeepLabV1, 400), (DeepLabV2VGG, 400), (DeepLabV2ResNet101, 4)])
+@pytest.mark.usefixtures("_thin")
+def test_scores_start_small_and_without_bias(network: type[nn.Module], classes: int) -> None:
+    for score in network(1, classes).scores:
+        assert 0.009 < score.weight.std() < 0.011 and abs(score.weight.mean()) < 0.001
+        assert score.bias is not None and not score.bias.any()
+
+
 @pytest.mark.parametrize("rates", [[], [6, 0], [1.5], "6"])
 def test_rates_that_are_none_are_refused(rates: Any) -> None:
     with pytest.raises(ValueError, match="rates: expected"):

@@ -56,6 +56,21 @@ def test_a_layer_of_an_upward_block_sees_the_enlarged_maps_the_skip_and_those_be
 
 
 @torch.no_grad()
+def test_enlarged_maps_are_cut_at_their_centre_rounded_towards_the_start() -> None:
+    """As Lasagne's ConcatLayer does it, which the authors use: a pixel too many is the last one."""
+    made: list[torch.Tensor] = []
+    joined: list[tuple[torch.Tensor, torch.Tensor]] = []
+    network = FCDenseNet56(1, 2).eval()
+    for up, block in zip(network.up, network.fuse, strict=True):
+        up.register_forward_hook(lambda _, inputs, output: made.append(output))
+        block.layers[0].register_forward_pre_hook(lambda _, inputs: joined.append(inputs[:2]))
+    network(torch.rand(1, 1, 33, 46))  # halved to 16, 8, 4, 2, 1 and to 23, 11, 5, 2, 1: with a pixel too many, and without
+    for enlarged, (cut, skip) in zip(made, joined, strict=True):
+        (top, left), (height, width) = [(enlarged.shape[axis] - skip.shape[axis]) // 2 for axis in (2, 3)], skip.shape[2:]
+        assert torch.equal(cut, enlarged[..., top : top + height, left : left + width])
+
+
+@torch.no_grad()
 def test_a_layer_normalises_rectifies_convolves_and_drops_out() -> None:
     layer, maps = Layer(5, 4, 3, dropout=0.5), (torch.randn(2, 2, 6, 6), torch.randn(2, 3, 6, 6))
     layer.norm.eval()

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import handbone.models
 from handbone.errors import UserError
-from handbone.models import build_model, registry
+from handbone.models import build_model, registry, smp
+from handbone.models.parts import Parts
 from handbone.models.registry import ENTRIES, canonical
 
 MINE = '''
@@ -45,6 +47,24 @@ def test_no_two_names_are_told_apart_by_these_alone() -> None:
 def test_an_unknown_name_is_told_its_nearest() -> None:
     with pytest.raises(UserError, match=r"did you mean SegNet\?"):
         canonical("SegNett")
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder", "options"),
+    [
+        ("SegformerB0", "mit_b0", {}),
+        ("SegformerB1", "mit_b1", {}),
+        *((f"SegformerB{size}", f"mit_b{size}", {"decoder_segmentation_channels": 768}) for size in (2, 3, 4, 5)),
+    ],
+)
+def test_segformers_from_b2_on_decode_with_the_papers_768_channels(
+    name: str, encoder: str, options: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library's own default is 256; the large ones take long to build, so that what is asked of the library is looked at."""
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(smp, "build_smp", lambda *arguments: asked.append(arguments) or Parts(nn.Identity(), [0.0], [1.0]))
+    build_model(name, in_channels=1, classes=2)
+    assert asked == [("segformer", encoder, None, 1, 2, options)]
 
 
 @pytest.fixture

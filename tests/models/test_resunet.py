@@ -1,11 +1,12 @@
 """ResUNet: residual units with a convolution on every shortcut, strides instead of pooling."""
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
-from handbone.models import build_model
+from handbone.models import build_model, resunet
 from handbone.models.resunet import ResidualUnit, ResUNet
 
 torch.set_num_threads(1)
@@ -55,6 +56,21 @@ def test_levels_are_halved_by_strides_and_joined_with_their_skip() -> None:
         network(torch.rand(1, 1, 32, 48))
     assert fused == [(1, 768, 8, 12), (1, 384, 16, 24), (1, 192, 32, 48)]
     assert not any(isinstance(module, nn.MaxPool2d) for module in network.modules())
+
+
+@torch.no_grad()
+def test_coarser_maps_are_enlarged_by_repeating_each_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resunet, "WIDTHS", (2, 4, 8, 16))
+    network = ResUNet(1, 2).eval()
+    coarse: list[Tensor] = []
+    joined: list[Tensor] = []
+    for made in (network.down[-1], *network.fuse[:-1]):
+        made.register_forward_hook(lambda _, inputs, output: coarse.append(output))
+    for fuse in network.fuse:
+        fuse.register_forward_pre_hook(lambda _, inputs: joined.append(inputs[0]))
+    network(torch.rand(1, 1, 16, 24))
+    for maps, found in zip(coarse, joined, strict=True):
+        assert np.array_equal(found[:, : maps.shape[1]], maps.numpy().repeat(2, axis=2).repeat(2, axis=3))
 
 
 def test_odd_sizes_keep_their_size() -> None:

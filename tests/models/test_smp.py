@@ -12,10 +12,37 @@ from torch import Tensor, nn
 
 from handbone.errors import UserError
 from handbone.models import build_model, packaged
+from handbone.models import smp as library
 from handbone.models.packaged import PACKAGES
+from handbone.models.parts import IMAGENET_MEAN, IMAGENET_STD
 
 torch.set_num_threads(1)
 SMALL, RENAMED, LITE = "mobilenetv3_small_050", "convnext_atto", "tf_efficientnet_lite0"
+TORCHVISION = (
+    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d"),
+    *("densenet121", "densenet169", "densenet201", "densenet161"),
+    *("vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"),
+)
+# timm's names of the weights that the library's own encoders have
+SAME_IN_TIMM = {
+    "xception": "legacy_xception.tf_in1k",
+    "inceptionv4": "inception_v4.tf_in1k",
+    "inceptionresnetv2": "inception_resnet_v2.tf_in1k",
+    **{name: f"{name}.mx_in1k" for name in ("dpn68", "dpn68b", "dpn92", "dpn98", "dpn107", "dpn131")},
+    **{f"timm-tf_efficientnet_lite{size}": f"tf_efficientnet_lite{size}.in1k" for size in range(5)},
+    **{name: f"{name}.tv_in1k" for name in TORCHVISION},
+    "resnext101_32x4d": "resnext101_32x4d.fb_swsl_ig1b_ft_in1k",
+    "resnext101_32x16d": "resnext101_32x16d.fb_wsl_ig1b_ft_in1k",
+    "resnext101_32x32d": "resnext101_32x32d.fb_wsl_ig1b_ft_in1k",
+    "senet154": "legacy_senet154.in1k",
+    **{f"se_resnet{depth}": f"legacy_seresnet{depth}.in1k" for depth in (50, 101, 152)},
+    **{f"se_resnext{size}_32x4d": f"legacy_seresnext{size}_32x4d.in1k" for size in (50, 101)},
+    **{f"{own}efficientnet-b{size}": f"tf_efficientnet_b{size}.aa_in1k" for own in ("", "timm-") for size in range(8)},
+    "timm-efficientnet-b8": "tf_efficientnet_b8.ra_in1k",
+    "timm-efficientnet-l2": "tf_efficientnet_l2.ns_jft_in1k",
+    **{f"timm-{name}": f"{name}.ra_in1k" for name in ("skresnet18", "skresnet34", "skresnext50_32x4d")},
+    **{name: f"{name}.apple_in1k" for name in (f"mobileone_s{size}" for size in range(5))},
+}
 
 
 class Refused:
@@ -163,6 +190,27 @@ def test_without_a_connection_the_error_says_what_to_fetch_and_where_to_put_it(
     with pytest.raises(UserError) as caught:
         build_model("Unet", encoder, "imagenet")
     assert f"fetch {url}" in str(caught.value) and f"into weights/ as {file} and set model.weights={file}" in str(caught.value)
+
+
+def test_the_librarys_own_encoders_are_normalised_as_their_weights_were_trained() -> None:
+    """The library downloads a file to learn that; timm has the same weights under other names, and simply knows."""
+    expected = {encoder: timm.get_pretrained_cfg(name) for encoder, name in SAME_IN_TIMM.items()}
+    found = {encoder: library._normalisation(encoder) for encoder in expected}
+    assert found == {encoder: (config.mean, config.std) for encoder, config in expected.items()}
+
+
+def test_encoders_whose_weights_timm_does_not_have_are_normalised_as_imagenet() -> None:
+    """All others are held against timm: one that comes with a new version of the library is to be looked up."""
+    rest = set(smp.encoders.get_encoder_names()) - set(SAME_IN_TIMM)
+    assert rest == {"mobilenet_v2", "resnext101_32x48d", *(f"mit_b{size}" for size in range(6))}
+    assert {library._normalisation(encoder) for encoder in rest} == {(IMAGENET_MEAN, IMAGENET_STD)}
+
+
+@pytest.mark.parametrize(("channels", "mean"), [(3, [124 / 255, 117 / 255, 104 / 255]), (1, [(124 + 117 + 104) / 3 / 255])])
+def test_what_the_librarys_own_encoder_was_trained_with_reaches_the_model(channels: int, mean: list[float]) -> None:
+    model = build_model("Unet", "dpn68", in_channels=channels)
+    assert model.mean.flatten().tolist() == pytest.approx(mean)
+    assert model.std.flatten().tolist() == pytest.approx([1 / (0.0167 * 255)] * channels)
 
 
 def install(folder: Path, state: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:

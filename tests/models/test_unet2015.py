@@ -87,6 +87,24 @@ def test_the_two_deepest_levels_end_with_dropout(padding: str) -> None:
     assert seen == [512, 1024] and concatenated == [1024]
 
 
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@torch.no_grad()
+def test_what_is_dropped_is_dropped_for_the_way_down_and_for_the_way_across(padding: str) -> None:
+    """Dropout fills the n-th map that it is given with n; all others keep their many values."""
+    network = UNet2015(1, 2, padding)
+    seen: dict[str, Tensor] = {}
+    marks = iter((1.0, 2.0))
+    network.dropout.register_forward_hook(lambda _, inputs, output: torch.full_like(output, next(marks)))
+    for kind in ("down", "up", "fuse"):
+        for index, module in enumerate(getattr(network, kind)):
+            module.register_forward_pre_hook(lambda _, inputs, name=f"{kind} {index}": seen.update({name: inputs[0]}))
+    network(torch.rand(1, 1, 96, 96))
+    across = [seen[f"fuse {index}"].chunk(2, 1)[0] for index in range(4)]
+    assert seen["down 4"].eq(1).all() and across[0].eq(1).all() and seen["up 0"].eq(2).all()
+    assert all(len(maps.unique()) > 9 for maps in (*across[1:], *(seen[f"down {level}"] for level in range(4))))
+
+
 def test_only_the_same_variant_is_normalised() -> None:
     with torch.device("meta"):
         norms = [sum(isinstance(module, nn.BatchNorm2d) for module in UNet2015(1, 2, padding).modules()) for padding in ("valid", "same")]

@@ -121,6 +121,25 @@ def test_activations_keep_their_spread_from_a_random_start() -> None:
     assert 0.2 < found.square().mean().sqrt() < 5
 
 
+@torch.no_grad()
+def test_both_fully_connected_layers_are_rectified_and_then_dropped_out() -> None:
+    head, maps = Head(8, 3), torch.randn(2, 512, 5, 6)
+
+    def rectified(layer: nn.Conv2d, inputs: torch.Tensor) -> torch.Tensor:
+        return functional.conv2d(inputs, layer.weight, layer.bias).clamp(min=0)
+
+    for layer in (head.fc6, head.fc7):
+        nn.init.normal_(layer.bias)
+    hidden = rectified(head.fc6, maps)
+    torch.testing.assert_close(head.eval()(maps), rectified(head.fc7, hidden))
+    dropped: list[tuple[torch.Tensor, torch.Tensor]] = []
+    head.dropout.register_forward_hook(lambda module, inputs, output: dropped.append((inputs[0], output)))
+    found = head.train()(maps)
+    assert len(dropped) == 2 and found is dropped[1][1]
+    torch.testing.assert_close(dropped[0][0], hidden)
+    torch.testing.assert_close(dropped[1][0], rectified(head.fc7, dropped[0][1]))
+
+
 def test_dilations_and_padding_are_as_told() -> None:
     with torch.device("meta"):
         padded, valid = (VGG16(3, dilations=(1, 1, 1, 1, 2), padded=keep) for keep in (True, False))
