@@ -174,6 +174,20 @@ def test_everything_that_moves_the_score_can_be_set_at_once(project: Project) ->
     project.reset()
 
 
+def test_what_is_added_to_dvc_is_known_to_it(project: Project) -> None:
+    """And so is in the copies in which a queue works, and in what is pushed: git ignores what else lies in these folders."""
+    added = [project.folder / name for name in ("data/raw", "weights/own", "pseudo/own.csv")]
+    for path in added:
+        path.write_text("own")
+        project.sh(f"dvc add {path.relative_to(project.folder)}")
+    listed = project.sh("dvc list . --dvc-only --recursive").split()
+    assert {"data/raw", "weights/own", "pseudo/own.csv"} <= set(listed)
+    assert "weights/own.dvc" in project.git("status", "--porcelain")
+    for path in added:
+        path.unlink()
+    project.git("reset", "-q", "--hard")
+
+
 def test_weights_of_other_folds_are_refused(project: Project) -> None:
     """People held out now would have been trained on."""
     shutil.copytree(project.folder / "models", project.folder / "weights/others")
