@@ -91,8 +91,14 @@ def test_a_fold_that_fails_stops_no_other_and_the_next_run_mends_it(project: Pro
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_trainings_are_told_to_end_and_waited_for(project: Project, number: signal.Signals) -> None:
     note(project, "hold").touch()
-    command = ["bash", "-c", "exec handbone folds --jobs 2"]
-    process = subprocess.Popen(command, cwd=project.folder, env=project.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        ["bash", "-c", "exec handbone folds --jobs 2"],
+        cwd=project.folder,
+        env=project.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # of a test run in the background a shell lets SIGINT be ignored
+    )
     deadline = time.monotonic() + 120
     while not all(note(project, f"begun_{fold}").exists() for fold in (0, 1)):
         assert process.poll() is None and time.monotonic() < deadline

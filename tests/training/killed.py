@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import torch
+import torch._dynamo  # two seconds, which the first optimiser would take in each child
 from safetensors.torch import load_file, save_file
 
 from handbone.training.resume import Checkpoint
