@@ -198,12 +198,14 @@ def test_weights_of_other_folds_are_refused(project: Project) -> None:
     project.reset()
 
 
-def test_told_to_end_a_training_saves_and_goes_on(project: Project) -> None:
+def test_told_to_end_a_training_saves_and_goes_on(project: Project, tmp_path: Path) -> None:
     """SIGTERM to the stage, as schedulers send it, in the middle of its one epoch."""
-    project.change({"train": {"epochs": 1, "batch_size": 1, "oversample": {"Pisiform": 40.0}}})
+    shutil.copytree(project.folder, tmp_path / "copy", symlinks=True)
+    copy = Project(tmp_path / "copy")
+    copy.change({"train": {"epochs": 1, "batch_size": 1, "oversample": {"Pisiform": 40.0}}})
     command = [sys.executable, "-m", "stages.train", "0"]
     process = subprocess.Popen(
-        command, cwd=project.folder, env=project.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, cwd=copy.folder, env=copy.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert process.stdout is not None
     lines = []
@@ -216,8 +218,7 @@ def test_told_to_end_a_training_saves_and_goes_on(project: Project) -> None:
     rest = process.stdout.read()
     assert process.wait() == 143, "".join(lines) + rest
     assert "told to end; saved at epoch 1, batch" in rest and "Traceback" not in rest
-    assert "going on after epoch 0 of 1 and" in project.sh("python -m stages.train 0")
-    project.reset()
+    assert "going on after epoch 0 of 1 and" in copy.sh("python -m stages.train 0")
 
 
 def test_a_subset_of_folds_ensembles_no_stale_one(project: Project) -> None:
