@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from handbone.data.layout import Sample
-from handbone.data.presets import Transform
+from handbone.dataset.layout import Sample
+from handbone.training.data.augment_presets import Transform
 
 Bytes = NDArray[np.uint8]
 EPS = 1e-4
 
 
-def paint(annotation: Path, classes: Sequence[str], shape: tuple[int, int]) -> Bytes:
+def rasterize(annotation: Path, classes: Sequence[str], shape: tuple[int, int]) -> Bytes:
     """Annotation -> (H, W, C) uint8."""
     label = np.zeros((*shape, len(classes)), np.uint8)
     for own in json.loads(annotation.read_text())["annotations"]:
@@ -37,7 +37,7 @@ def preprocess(sample: Sample, classes: Sequence[str], path: Path, with_image: b
     """The image (H, W, 3) and the masks (H, W, C) -> a compressed npz."""
     image = cv2.imread(str(sample.image))
     assert sample.annotation is not None
-    mask = paint(sample.annotation, classes, image.shape[:2])
+    mask = rasterize(sample.annotation, classes, image.shape[:2])
     arrays: dict[str, Any] = {"image": image, "mask": mask} if with_image else {"mask": mask}
     np.savez_compressed(path, **arrays)
 
@@ -57,7 +57,7 @@ class TrainingSet(Dataset[tuple[Tensor, Tensor]]):
         sample = self._samples[index]
         image = cv2.imread(str(sample.image)).astype(np.float32) / 255.0
         assert sample.annotation is not None
-        mask = paint(sample.annotation, self._classes, image.shape[:2])
+        mask = rasterize(sample.annotation, self._classes, image.shape[:2])
         result = self._transform(image=image, mask=mask)
         image, mask = result["image"].transpose(2, 0, 1), result["mask"].transpose(2, 0, 1)
         return torch.from_numpy(np.ascontiguousarray(image)).float(), torch.from_numpy(np.ascontiguousarray(mask)).float()

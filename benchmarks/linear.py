@@ -12,16 +12,16 @@ from torch.nn.functional import avg_pool2d
 from benchmarks.scene import SIDE, Scene
 from benchmarks.table import Row
 from benchmarks.timing import Work, alone, elapsed_ms, peak_mb
-from handbone.data.cache import read_sample
-from handbone.data.resize import resized
-from handbone.inference.predict import Feed, Predictor, predict
-from handbone.inference.probabilities import Probabilities
+from handbone.cache.resize import resized
+from handbone.cache.sample import read_sample
+from handbone.config.params import PredictParams
+from handbone.inference.predictor import InputSpec, Predictor, predict
 from handbone.inference.tta import ensemble
-from handbone.inference.upsample import full_masks
-from handbone.params import PredictParams
-from handbone.submission.rle import encode_runs
-from handbone.submission.table import Row as Line
-from handbone.submission.table import image_rows, write_submission
+from handbone.masks.cropped_maps import CroppedMaps
+from handbone.masks.rle import encode_runs
+from handbone.masks.upsample import full_masks
+from handbone.submission.csv import Row as Line
+from handbone.submission.csv import image_rows, write_submission
 
 SIZE, BATCH, KNOWN, STRIDE = 256, 2, 2, 16
 Views = tuple[int, bool]  # models, mirror image
@@ -87,9 +87,9 @@ def _settings(hflip: bool) -> PredictParams:
 def _submit(predictor: Predictor, files: list[Path], scene: Scene) -> None:
     """What the stage `infer` does, but for keeping the rows: they go straight to the file."""
 
-    def finish(index: int, probabilities: Probabilities) -> list[Line]:
+    def finish(index: int, probabilities: CroppedMaps) -> list[Line]:
         probabilities.save(scene.folder / "linear" / f"{index}.npz")
         return image_rows(f"image{index}.png", scene.classes, encode_runs(full_masks(probabilities, (SIDE, SIDE), 0.5)))
 
-    found = predict(predictor, files, Feed(SIZE, 1, BATCH, torch.device("cpu")), finish)
+    found = predict(predictor, files, InputSpec(SIZE, 1, BATCH, torch.device("cpu")), finish)
     write_submission((row for rows in found for row in rows), scene.folder / "linear.csv")

@@ -15,12 +15,12 @@ from benchmarks import baseline, plain
 from benchmarks.scene import SIDE, Scene
 from benchmarks.table import Row, check
 from benchmarks.timing import peak_mb
-from handbone.data.augment import Augmenter
-from handbone.data.coverage import Motion, raster
-from handbone.data.dataset import Batch, Pixels, Recipe, TrainingSet, collate
-from handbone.data.presets import transforms
-from handbone.data.sampling import EpochBatches
-from handbone.training.targets import TargetBuffer
+from handbone.masks.coverage import Motion, raster
+from handbone.training.data.augment import Augmenter
+from handbone.training.data.augment_presets import transforms
+from handbone.training.data.dataset import Batch, Pixels, TrainingSet, TrainSampleSpec, collate
+from handbone.training.data.sampling import ResumableBatchSampler
+from handbone.training.target_buffer import TargetBuffer
 
 WORKERS = 2
 BATCH = {512: 8, 1024: 4}  # a quarter where it must be quick; four of the baseline's batches of 8 would fill 4 GB of shared memory at 1024
@@ -62,7 +62,7 @@ def _ours(scene: Scene, size: int, length: int, augmenter: Augmenter | None = No
     """The training set, in memory; its images again and again, as in many epochs."""
     augmenter = augmenter or Augmenter(scene.params.train.augment, 1)
     files = [scene.files[index % len(scene.files)] for index in range(length)]
-    samples = TrainingSet(files, Recipe(1, size, (size, size), 21), augmenter)
+    samples = TrainingSet(files, TrainSampleSpec(1, size, (size, size), 21), augmenter)
     kept = [samples.load(index) for index in range(len(scene.files))]
     samples.keep([kept[index % len(kept)] for index in range(length)])
     return samples
@@ -87,7 +87,7 @@ def _baseline_ms(scene: Scene, size: int, batch: int, count: int) -> float:
 
 
 def _ours_ms(samples: TrainingSet, batch: int, count: int) -> float:
-    batches = EpochBatches([1.0] * len(samples), batch, 21)
+    batches = ResumableBatchSampler([1.0] * len(samples), batch, 21)
     loader = DataLoader(samples, batch_sampler=batches, collate_fn=collate, num_workers=WORKERS, multiprocessing_context="fork")
     return _steady_ms(iter(loader), _ready(TargetBuffer(CPU)), count, batch)
 

@@ -13,12 +13,12 @@ from benchmarks import baseline, plain
 from benchmarks.scene import SIDE, Scene
 from benchmarks.table import Row, check
 from benchmarks.timing import Work, interleaved, peak_mb
-from handbone.data.packed import PackedMasks
-from handbone.data.runs import Runs
-from handbone.inference.probabilities import Probabilities
-from handbone.inference.upsample import full_masks
-from handbone.scoring.dice import count, dice
-from handbone.submission.rle import encode_runs
+from handbone.evaluation.dice import count, dice
+from handbone.masks.cropped_maps import CroppedMaps
+from handbone.masks.packed import PackedMasks
+from handbone.masks.rle import encode_runs
+from handbone.masks.runs import RunLengthMasks
+from handbone.masks.upsample import full_masks
 
 
 def plain_maps(logits: Tensor) -> NDArray[np.uint8]:
@@ -27,12 +27,12 @@ def plain_maps(logits: Tensor) -> NDArray[np.uint8]:
     return maps
 
 
-def _masks(logits: Tensor) -> Runs:
-    return full_masks(Probabilities.from_maps(logits.numpy()), (SIDE, SIDE), 0.5)
+def _masks(logits: Tensor) -> RunLengthMasks:
+    return full_masks(CroppedMaps.from_maps(logits.numpy()), (SIDE, SIDE), 0.5)
 
 
 def _counts(logits: Tensor, truth: PackedMasks) -> NDArray[np.int64]:
-    return count(_masks(logits), Runs.from_packed(truth))
+    return count(_masks(logits), RunLengthMasks.from_packed(truth))
 
 
 def _scene(scene: Scene) -> tuple[Tensor, PackedMasks, NDArray[np.bool_]]:
@@ -57,14 +57,14 @@ def score_512(scene: Scene) -> list[Row]:
 def _steps(logits: Tensor, truth: PackedMasks, rounds: int) -> str:
     """What each part of ours takes."""
     maps = plain_maps(logits)
-    kept = Probabilities.from_maps(logits.numpy())
-    masks, runs = full_masks(kept, (SIDE, SIDE), 0.5), Runs.from_packed(truth)
+    kept = CroppedMaps.from_maps(logits.numpy())
+    masks, runs = full_masks(kept, (SIDE, SIDE), 0.5), RunLengthMasks.from_packed(truth)
     works: dict[str, Work] = {
         "plain sigmoid and to uint8 (not in use)": partial(plain_maps, logits),
-        "logits to cropped uint8": partial(Probabilities.from_maps, logits.numpy()),
-        "crop of uint8, as from a GPU (not in use)": partial(Probabilities.from_maps, maps),
+        "logits to cropped uint8": partial(CroppedMaps.from_maps, logits.numpy()),
+        "crop of uint8, as from a GPU (not in use)": partial(CroppedMaps.from_maps, maps),
         "upsample": lambda: full_masks(kept, (SIDE, SIDE), 0.5),
-        "truth": partial(Runs.from_packed, truth),
+        "truth": partial(RunLengthMasks.from_packed, truth),
         "count": lambda: dice(count(masks, runs)),
         "encode": partial(encode_runs, masks),
     }

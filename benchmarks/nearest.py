@@ -9,17 +9,17 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from handbone.data import coverage, dataset
+from handbone.evaluation.heldout import heldout_counts
 
 from benchmarks.scene import Scene, scene
-from handbone.data import coverage, dataset
-from handbone.data.coverage import Coverage, Motion, hardened
-from handbone.data.packed import PackedMasks
-from handbone.inference.probabilities import Probabilities
-from handbone.scoring.dice import dice
-from handbone.scoring.heldout import heldout_counts
+from handbone.evaluation.dice import dice
+from handbone.masks.coverage import Motion, hardened
+from handbone.masks.cropped_maps import CroppedMaps
+from handbone.masks.packed import PackedMasks
 
 SIZES = (256, 512, 1024)
-Target = Callable[[PackedMasks, tuple[int, int]], Coverage]
+Target = Callable[[PackedMasks, tuple[int, int]], CroppedMaps]
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def _print(name: str, made: Scene, target: Target) -> None:
 
 def _perfect(made: Scene, index: int, size: int, target: Target) -> float:
     found = target(made.masks(index), (size, size))
-    return float(dice(heldout_counts(made.files[index], Probabilities((size, size), found.boxes, found.values), 0.5)).mean())
+    return float(dice(heldout_counts(made.files[index], CroppedMaps((size, size), found.boxes, found.values), 0.5)).mean())
 
 
 def use(target: str) -> Target:
@@ -51,7 +51,7 @@ def use(target: str) -> Target:
     replaced: Any = coverage
     replaced.raster = lambda full, small: 1
 
-    def nearest(masks: PackedMasks, shape: tuple[int, int], motion: Motion = coverage.IDENTITY) -> Coverage:
+    def nearest(masks: PackedMasks, shape: tuple[int, int], motion: Motion = coverage.IDENTITY) -> CroppedMaps:
         return of_area(masks, shape, motion + _shift(masks.shape, shape, motion) if target == "corner" else motion)
 
     replaced = dataset

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from handbone.data.coverage import Motion
-from handbone.data.masks import Mask
+from handbone.masks.boxed import Mask
+from handbone.masks.coverage import Motion
 
 
 def coverage(masks: Mask, motion: Motion, side: int, points: int) -> NDArray[np.uint8]:

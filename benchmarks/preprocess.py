@@ -8,8 +8,8 @@ from benchmarks import baseline
 from benchmarks.scene import SIDE, Scene
 from benchmarks.table import Row, check
 from benchmarks.timing import interleaved, peak_mb
-from handbone.data.cache import CachedSample, read_sample, write_sample
-from handbone.data.prepare import prepare
+from handbone.cache.sample import CachedSample, read_sample, write_sample
+from handbone.dataset.preprocess import prepare
 
 
 def preprocess(scene: Scene) -> list[Row]:

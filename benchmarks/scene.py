@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from handbone.data.cache import read_masks, write_sample
-from handbone.data.layout import Sample, find_samples
-from handbone.data.masks import Mask
-from handbone.data.packed import PackedMasks
-from handbone.data.phantom.dataset import write_phantom
-from handbone.data.prepare import Recipe, prepare
-from handbone.params import Params, PhantomParams, load_params
+from handbone.cache.sample import read_masks, write_sample
+from handbone.config.params import Params, PhantomParams, load_params
+from handbone.dataset.layout import Sample, find_samples
+from handbone.dataset.preprocess import TrainSampleSpec, prepare
+from handbone.masks.boxed import Mask
+from handbone.masks.packed import PackedMasks
+from handbone.phantom.dataset import write_phantom
 
 SIDE, SIZE = 2048, 512
 HANDS = PhantomParams(size=SIDE, train_people=3, test_people=1, bent_train=0.12, bent_test=0.58, seed=7)
@@ -45,9 +45,9 @@ class Scene:
         return self.params.data.classes
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> TrainSampleSpec:
         """Native size, grey."""
-        return Recipe(self.classes, False, 0, 1)
+        return TrainSampleSpec(self.classes, False, 0, 1)
 
     def rounds(self, full: int) -> int:
         """How often to run: once where it must be quick."""

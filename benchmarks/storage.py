@@ -11,7 +11,7 @@ from benchmarks.scene import SIZE, Scene
 from benchmarks.submission import TEST_IMAGES
 from benchmarks.table import Row, check
 from benchmarks.timing import interleaved, peak_mb
-from handbone.inference.probabilities import Probabilities
+from handbone.masks.cropped_maps import CroppedMaps
 
 
 def probabilities(scene: Scene) -> list[Row]:
@@ -19,12 +19,12 @@ def probabilities(scene: Scene) -> list[Row]:
     maps = [plain_maps(own) for own in scene.logits]
     paths = [scene.folder / "probabilities" / f"{index}.npz" for index in range(len(maps))]
     for own, path in zip(maps, paths, strict=True):
-        Probabilities.from_dense(own).save(path)
-        check(np.array_equal(Probabilities.load(path).dense(), own), "probabilities: what was saved")
+        CroppedMaps.from_dense(own).save(path)
+        check(np.array_equal(CroppedMaps.load(path).dense(), own), "probabilities: what was saved")
     plain, first, path = scene.logits[0].numpy(), maps[0], scene.folder / "ours_probabilities.npz"
 
     def ours() -> None:
-        Probabilities.from_dense(first).save(path)
+        CroppedMaps.from_dense(first).save(path)
 
     slow, fast = interleaved([lambda: np.save(scene.folder / "plain.npy", plain), ours], scene.rounds(9), (1, 3))
     size = fmean(own.stat().st_size for own in paths) * TEST_IMAGES / 1e6

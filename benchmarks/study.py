@@ -27,8 +27,8 @@ from typing import Any
 import yaml
 from tqdm import tqdm
 
-from handbone.errors import UserError, run
-from handbone.params import Params, load_params
+from handbone.config.params import Params, load_params
+from handbone.utils.errors import UserError, run
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/training.md"
@@ -125,7 +125,7 @@ def prepare(folder: Path, params: Params) -> None:
 
 def trained(folder: Path, variant: Variant, params: Params, views: Mapping[str, Changes]) -> dict[str, float]:
     """Train the first fold -> the full-resolution Dice of its held-out images by each of the `views` (name -> changes of predict)."""
-    from handbone.models.weights import read_weights  # this and the like import much, which only the process that trains needs
+    from handbone.models.pretrained import read_weights  # this and the like import much, which only the process that trains needs
 
     if variant.target:
         from benchmarks.nearest import use
@@ -146,8 +146,8 @@ def grown(folder: Path, params: Params, trainings: Sequence[Changes], target: st
     """The models' folder of the last of the trainings; each goes on from the one before it, and one that variants share is run once."""
     from stages.train import train_fold, write
 
-    from handbone.training.loop import make_accelerator
-    from handbone.training.resume import Checkpoint
+    from handbone.training.checkpoint import Checkpoint
+    from handbone.training.trainer import make_accelerator
 
     *before, last = trainings
     own = changed(params, last)
@@ -169,18 +169,18 @@ def scored(weights: Mapping[str, Any], params: Params) -> float:
     """The mean Dice of the fold's held-out images, predicted as `params.predict` says."""
     import numpy as np
     import torch
+    from handbone.evaluation.heldout import heldout_counts
     from stages.train import THRESHOLD, make_model
 
-    from handbone.data.fold import fold_samples
-    from handbone.inference.predict import Feed, predict
+    from handbone.evaluation.dice import dice
+    from handbone.inference.predictor import InputSpec, predict
     from handbone.inference.tta import ensemble
-    from handbone.scoring.dice import dice
-    from handbone.scoring.heldout import heldout_counts
+    from handbone.training.data.fold import fold_samples
 
     model = make_model(params, FOLD).eval()
     model.load_state_dict(weights)
     files = fold_samples(FOLD, params).held["file"].tolist()
-    feed = Feed(params.train.size, params.model.in_channels, params.predict.batch_size, torch.device("cpu"))
+    feed = InputSpec(params.train.size, params.model.in_channels, params.predict.batch_size, torch.device("cpu"))
     counts = predict(ensemble([model], params.predict), files, feed, lambda index, found: heldout_counts(files[index], found, THRESHOLD))
     return float(dice(np.stack(list(counts))).mean())
 

@@ -13,10 +13,10 @@ from benchmarks import baseline
 from benchmarks.scene import SIDE, Scene
 from benchmarks.table import Row, check
 from benchmarks.timing import interleaved, peak_mb
-from handbone.data.masks import BoxedMasks, Mask
-from handbone.submission.rle import decode_runs, encode
-from handbone.submission.table import COLUMNS, image_rows, read_submission, write_submission
-from handbone.submission.table import Row as Line
+from handbone.masks.boxed import BoxedMasks, Mask
+from handbone.masks.rle import decode_runs, encode
+from handbone.submission.csv import COLUMNS, image_rows, read_submission, write_submission
+from handbone.submission.csv import Row as Line
 
 TEST_IMAGES = 288
 

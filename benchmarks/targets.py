@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from benchmarks.scene import SIDE, Scene, scene
 from benchmarks.timing import elapsed_ms
-from handbone.data.annotation import Polygon, read_polygons
-from handbone.data.augment import Augmenter
-from handbone.data.coverage import Coverage, Motion, coverage
-from handbone.data.masks import BoxedMasks, Mask
-from handbone.data.packed import PackedMasks
+from handbone.dataset.annotation import Polygon, read_polygons
+from handbone.masks.boxed import BoxedMasks, Mask
+from handbone.masks.coverage import Motion, coverage
+from handbone.masks.cropped_maps import CroppedMaps
+from handbone.masks.packed import PackedMasks
+from handbone.training.data.augment import Augmenter
 
 DRAWS, SIZES, FINE = 8, (512, 1024), 16
 INVERSE = cv2.WARP_INVERSE_MAP
@@ -69,7 +70,7 @@ def _compare(made: Scene, size: int) -> dict[str, list[Figures]]:
     for draw in range(DRAWS):
         index = draw % len(made.files)
         _, motion = augmenter(blank, draw)
-        with mock.patch("handbone.data.coverage.raster", return_value=FINE):
+        with mock.patch("handbone.masks.coverage.raster", return_value=FINE):
             reference = _dense(coverage(made.masks(index), (size, size), motion), size)
         for way in _ways(made, index, size):
             figures.setdefault(way.name, []).append(_figures(way, motion, reference))
@@ -110,11 +111,11 @@ def _medians(figures: Sequence[Figures]) -> str:
     return f"{host:.1f} | {device:.1f} | {sent / 1e3:.0f} | {error:.4f} | {worst:.4f}"
 
 
-def _ours(masks: PackedMasks, size: int, motion: Matrix) -> Coverage:
+def _ours(masks: PackedMasks, size: int, motion: Matrix) -> CroppedMaps:
     return coverage(masks, (size, size), motion)
 
 
-def _dense(found: Coverage, size: int) -> Planes:
+def _dense(found: CroppedMaps, size: int) -> Planes:
     """Boxed coverage -> (C, size, size)."""
     planes, at = np.zeros((len(found.boxes), size, size), np.float32), 0
     for plane, (y0, x0, y1, x1) in zip(planes, found.boxes.tolist(), strict=True):
@@ -124,7 +125,7 @@ def _dense(found: Coverage, size: int) -> Planes:
     return planes
 
 
-def _sent(found: Coverage) -> int:
+def _sent(found: CroppedMaps) -> int:
     return int(found.values.nbytes + found.boxes.nbytes)
 
 
@@ -183,11 +184,11 @@ def _bounds(points: NDArray[np.float64], size: int) -> tuple[int, int, int, int]
     return y0, x0, max(y0, y1), max(x0, x1)
 
 
-def _joined(boxes: Sequence[tuple[int, int, int, int]], crops: Sequence[NDArray[np.uint8]]) -> Coverage:
-    return Coverage(np.array(boxes, np.int32), np.concatenate([crop.ravel() for crop in crops]))
+def _joined(boxes: Sequence[tuple[int, int, int, int]], crops: Sequence[NDArray[np.uint8]]) -> CroppedMaps:
+    return CroppedMaps(np.array(boxes, np.int32), np.concatenate([crop.ravel() for crop in crops]))
 
 
-def _warp(boxes: NDArray[np.int64], crops: Sequence[NDArray[np.uint8]], size: int, motion: Matrix) -> Coverage:
+def _warp(boxes: NDArray[np.int64], crops: Sequence[NDArray[np.uint8]], size: int, motion: Matrix) -> CroppedMaps:
     """Each class's crop, warped into the box that its corners move to."""
     forward, found, moved = _forward(motion), [], []
     for (y0, x0, y1, x1), crop in zip(boxes.tolist(), crops, strict=True):
@@ -202,7 +203,7 @@ def _warp(boxes: NDArray[np.int64], crops: Sequence[NDArray[np.uint8]], size: in
     return _joined(found, moved)
 
 
-def _paint(polygons: Sequence[Sequence[Polygon]], size: int, motion: Matrix) -> Coverage:
+def _paint(polygons: Sequence[Sequence[Polygon]], size: int, motion: Matrix) -> CroppedMaps:
     """Each class's polygons, moved as points, painted four times as large and averaged."""
     forward, ratio, found, painted = _forward(motion), SIDE / size, [], []
     for own in polygons:

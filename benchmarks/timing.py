@@ -56,7 +56,7 @@ def peak_mb(work: Work) -> float:
     which sees what NumPy, torch, OpenCV and numba take. Before the fork freed memory goes back to the system, or the child would take
     from it unseen; in the child it goes back at once, or threads that free it in another order each time would seem to need more and more.
     """
-    gc.collect()
+    gc.with_growing_buffer()
     if hasattr(LIBC, "malloc_trim"):
         LIBC.malloc_trim(0)
     return alone(_peak, work)

@@ -25,10 +25,10 @@ import yaml
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from handbone.errors import UserError, run
+from handbone.config.params import Params, load_params
 from handbone.models import build_model
 from handbone.models.registry import ENTRIES, canonical
-from handbone.params import Params, load_params
+from handbone.utils.errors import UserError, run
 
 FOLDER = Path(__file__).parent
 RESULTS, FACTS, PAGE = FOLDER / "zoo.json", FOLDER / "zoo.yaml", FOLDER.parent / "docs/models.md"
@@ -77,8 +77,8 @@ def trained(name: str, params: Params) -> dict[str, Any]:
     """The Dice on the first fold's held-out people after the short training, and the seconds that it took."""
     from stages.train import train_fold
 
-    from handbone.training.loop import make_accelerator  # all these import much, which only the process that trains needs
-    from handbone.training.resume import Checkpoint
+    from handbone.training.checkpoint import Checkpoint
+    from handbone.training.trainer import make_accelerator  # all these import much, which only the process that trains needs
 
     start = perf_counter()
     model = params.model.model_copy(update={"arch": name, "encoder": encoder(name), "weights": "none", "options": {name: at_once(name)}})

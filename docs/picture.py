@@ -12,18 +12,18 @@ import cv2
 import matplotlib
 import numpy as np
 
-from handbone import paths
-from handbone.data.annotation import read_polygons
-from handbone.data.cache import read_sample
-from handbone.data.layout import truth_file
-from handbone.data.masks import BoxedMasks
-from handbone.data.raster import paint
-from handbone.inference.probabilities import Probabilities
-from handbone.inference.upsample import full_masks
-from handbone.params import load_params
+from handbone.cache.sample import read_sample
+from handbone.config import paths
+from handbone.config.params import load_params
+from handbone.dataset.annotation import read_polygons
+from handbone.dataset.layout import truth_file
+from handbone.evaluation.dice import mean_dice, with_dice
+from handbone.masks.boxed import BoxedMasks
+from handbone.masks.cropped_maps import CroppedMaps
+from handbone.masks.rasterize import rasterize
+from handbone.masks.upsample import full_masks
 from handbone.report.figures import overlay
-from handbone.scoring.dice import mean_dice, with_dice
-from handbone.tables import read_table
+from handbone.utils.io import read_table
 
 SIDE = 640  # pixels of each of the three panels
 
@@ -46,8 +46,8 @@ def main() -> None:
     key = str(ranked.index[len(ranked) // 2])
     sample = read_sample(paths.cached_sample("test", key))
     polygons, _ = read_polygons(truth_file(Path(params.data.root), key), params.data.classes, sample.shape, params.data.allow_missing)
-    truth = paint(polygons, sample.shape)
-    probabilities = Probabilities.load(paths.probabilities(paths.TEST_PROBABILITIES, key))
+    truth = rasterize(polygons, sample.shape)
+    probabilities = CroppedMaps.load(paths.probabilities(paths.TEST_PROBABILITIES, key))
     predicted = full_masks(probabilities, sample.shape, params.predict.threshold).boxed()
     image = cv2.resize(sample.image, sample.shape[::-1])
     panels = [np.repeat(image[..., None], 3, 2), coloured(image, truth), overlay(image, truth, predicted, params.data.classes, SIDE)]

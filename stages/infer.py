@@ -1,84 +1,67 @@
-"""The folds' ensemble on the test set -> probabilities, submissions/submission.csv, its lineage, and the metrics."""
+"""Run the networks: `python -m stages.infer oof|test` -> data/predictions/<subset>: probabilities as cropped uint8, and which models gave them.
+
+oof: each fold's model on the people that it has not seen; test: the mean of all folds' models on the test set.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
 
-import pandas as pd
 import torch
 
-from handbone import paths
-from handbone.data.layout import has_truth
-from handbone.errors import UserError, run
-from handbone.inference.predict import Feed, predict
-from handbone.inference.probabilities import Probabilities
+from handbone.config import paths
+from handbone.config.params import Params, load_params
+from handbone.inference.predictor import InputSpec, predict
 from handbone.inference.tta import ensemble
-from handbone.inference.upsample import full_masks
-from handbone.models.storage import Settings, load_model, weights_hash
-from handbone.params import Params, load_params
-from handbone.scoring.dice import COUNTS
-from handbone.scoring.metrics import summarise
-from handbone.submission.lineage import lineage
-from handbone.submission.rle import encode_runs
-from handbone.submission.score import score_submission
-from handbone.submission.table import Row, TestImage, image_rows, test_images, write_submission
-from handbone.tables import read_table, write_table
+from handbone.masks.cropped_maps import CroppedMaps
+from handbone.models.saved import TrainedModelInfo, load_folds, weights_hash
+from handbone.models.wrapper import SegmentationModel
+from handbone.utils.errors import Problem, UserError, run_cli
+from handbone.utils.io import read_table, write_json
+from handbone.utils.parallel import prefetch_map
+
+Job = tuple[str, list[SegmentationModel], dict[str, str]]  # what the progress bar says, the models, the samples' keys with their subset
 
 
-def load_ensemble(folds: list[int], device: torch.device) -> tuple[list[torch.nn.Module], list[Settings]]:
-    """The models of exactly these folds; they must agree on size, channels and classes."""
-    loaded = [load_model(paths.fold_model(fold)) for fold in folds]
-    settings = [own for _, own in loaded]
-    if len({(own.size, own.in_channels, tuple(own.classes)) for own in settings}) != 1:
-        raise UserError(f"{paths.MODELS}: expected folds trained alike; found sizes {[own.size for own in settings]}; run dvc repro")
-    return [model.to(device) for model, _ in loaded], settings
+def jobs(subset: str, params: Params, models: dict[int, SegmentationModel]) -> Iterator[Job]:
+    """Which models see which samples: their own held-out people, one fold after the other, or all of them the test set."""
+    if subset == "test":
+        yield "infer test", list(models.values()), dict.fromkeys(read_table(paths.TEST_INDEX)["key"].astype(str), "test")
+        return
+    folds = read_table(paths.FOLDS)
+    for fold in params.folds:
+        yield f"infer fold {fold}", [models[fold]], dict.fromkeys(folds.loc[folds["fold"] == fold, "key"].astype(str), "train")
 
 
-def infer(images: Mapping[str, TestImage], params: Params) -> list[Settings]:
-    """Write the probabilities and the submission of the test images -> the models' settings."""
+def infer(subset: str, params: Params) -> list[TrainedModelInfo]:
+    """Save the probabilities of every sample of the subset -> what is known of the models."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    models, settings = load_ensemble(params.folds, device)
-    files = [paths.cached_sample("test", key) for key in images]
-    keys, sizes = list(images), list(images.values())
+    models, infos = load_folds({fold: paths.fold_model(fold) for fold in params.folds}, params.data.classes)
+    spec = InputSpec(infos[0].size, params.model.in_channels, params.infer.batch_size, device, params.train.precision)
 
-    def finish(index: int, probabilities: Probabilities) -> list[Row]:
-        probabilities.save(paths.probabilities(paths.TEST_PROBABILITIES, keys[index]))
-        name, height, width = sizes[index]
-        masks = full_masks(probabilities, (height, width), params.predict.threshold)
-        return image_rows(name, settings[0].classes, encode_runs(masks))
+    def save(found: tuple[str, CroppedMaps]) -> None:
+        found[1].save(paths.prediction(subset, found[0]))
 
-    feed = Feed(settings[0].size, settings[0].in_channels, params.predict.batch_size, device)
-    found = predict(ensemble(models, params.predict), files, feed, finish, "infer")
-    write_submission((row for rows in found for row in rows), paths.SUBMISSION)
-    return settings
-
-
-def score(images: Mapping[str, TestImage], params: Params) -> pd.DataFrame:
-    """The counts of the submission where the truth is known; no row where it is not."""
-    root = Path(params.data.root)
-    if not has_truth(root):
-        return pd.DataFrame(columns=["key", "class", *COUNTS])
-    return score_submission(paths.SUBMISSION, root, images, params.data.classes, params.data.allow_missing)
+    for desc, group, keys in jobs(subset, params, models):
+        files = {key: paths.cached_sample(source, key) for key, source in keys.items()}
+        predictor = ensemble([model.to(device) for model in group], params.infer)
+        for _ in prefetch_map(save, predict(predictor, files, spec, desc)):
+            pass
+    return infos
 
 
 def main() -> None:
     """Run the stage."""
-    params = load_params()
-    images = test_images(paths.TEST_INDEX)
-    settings = infer(images, params)
-    models = {own.fold: {"sha256": weights_hash(paths.fold_model(own.fold))} | vars(own) for own in settings}
-    parameters = params.model_dump(exclude={"machine", "report", "phantom"})
-    data = {"train": paths.TRAIN_INDEX, "test": paths.TEST_INDEX}
-    record = lineage(parameters, data, paths.FOLDS, models, paths.SUBMISSION)
-    paths.LINEAGE.write_text(json.dumps(record, indent=1) + "\n")
-    test = score(images, params)
-    write_table(test, paths.TEST_COUNTS)
-    metrics = summarise(read_table(paths.VALIDATION_COUNTS), test)
-    paths.METRICS.write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n")
-    print(f"{len(images)} images in {paths.SUBMISSION}" + (f", test Dice {metrics['test']['dice']['mean']:.4f}" if len(test) else ""))
+    if sys.argv[1:] not in (["oof"], ["test"]):
+        found = " ".join(sys.argv[1:]) or "nothing"
+        raise UserError(Problem("stage.argument", "python -m stages.infer", "oof or test", found, "name one of them"))
+    subset, params = sys.argv[1], load_params()
+    infos = infer(subset, params)
+    models = {str(info.fold): {"sha256": weights_hash(paths.fold_model(info.fold))} | asdict(info) for info in infos}
+    write_json(paths.prediction_record(subset), {"models": models})
 
 
 if __name__ == "__main__":
-    run(main)
+    run_cli(main)

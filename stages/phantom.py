@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from handbone import paths
-from handbone.data.phantom.anatomy import BONES
-from handbone.data.phantom.dataset import write_phantom
-from handbone.errors import UserError, run
-from handbone.params import DataParams, load_params
+from handbone.config import paths
+from handbone.config.params import DataParams, load_params
+from handbone.phantom.anatomy import BONES
+from handbone.phantom.dataset import write_phantom
+from handbone.utils.errors import UserError, run_cli
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     params = load_params()
     if Path(params.data.root) == paths.PHANTOM:
         check_classes(params.data)
-        write_phantom(params.phantom, paths.PHANTOM, params.machine.workers)
+        write_phantom(params.phantom, paths.PHANTOM, params.machine.preprocess_workers)
     else:
         paths.PHANTOM.mkdir(parents=True, exist_ok=True)
         note = f"The data root is elsewhere ({params.data.root}), so no phantom was made.\n"
@@ -35,4 +35,4 @@ def check_classes(data: DataParams) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_cli(main)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from functools import partial
 from pathlib import Path
@@ -10,21 +9,21 @@ from typing import Any
 
 import pandas as pd
 
-from handbone import paths
-from handbone.data.cache import write_sample
-from handbone.data.layout import People, Sample, find_samples, read_people
-from handbone.data.prepare import Recipe, prepare
-from handbone.data.raster import PAINTER
-from handbone.errors import Problem, raise_if_any, run
-from handbone.hashing import file_hash
-from handbone.parallel import map_samples
-from handbone.params import load_params
-from handbone.tables import ATTRIBUTE, write_table
+from handbone.cache.sample import write_sample
+from handbone.config import paths
+from handbone.config.params import load_params
+from handbone.dataset.layout import People, Sample, find_samples, read_people
+from handbone.dataset.preprocess import PreprocessSpec, prepare
+from handbone.masks.rasterize import PAINTER
+from handbone.utils.errors import Problem, raise_if_any, run_cli
+from handbone.utils.hashing import file_hash
+from handbone.utils.io import ATTRIBUTE, write_json, write_table
+from handbone.utils.parallel import map_samples
 
 Row = dict[str, Any]
 
 
-def build(sample: Sample, recipe: Recipe) -> tuple[Row, list[Problem]]:
+def build(sample: Sample, recipe: PreprocessSpec) -> tuple[Row, list[Problem]]:
     """Write the sample's npz -> its row of the index (with the areas of its C masks), or what is wrong with it."""
     prepared = prepare(sample, recipe)
     if isinstance(prepared, list):
@@ -62,9 +61,9 @@ def main() -> None:
     data = params.data
     samples = find_samples(Path(data.root), data.exclude)
     people = read_people(Path(data.root))
-    recipe = Recipe(data.classes, data.allow_missing, params.preprocess.size, params.model.in_channels, params.preprocess.clahe)
+    recipe = PreprocessSpec(data.classes, data.allow_missing, params.preprocess.size, params.model.in_channels, params.preprocess.clahe)
     shutil.rmtree(paths.CACHE, ignore_errors=True)
-    results = map_samples(partial(build, recipe=recipe), samples, params.machine.workers, "preprocess")
+    results = map_samples(partial(build, recipe=recipe), samples, params.machine.preprocess_workers, "preprocess")
     problems = [problem for _, found in results for problem in found]
     if problems:  # half a cache would look like a whole one
         shutil.rmtree(paths.CACHE, ignore_errors=True)
@@ -76,12 +75,11 @@ def main() -> None:
     )
     index = with_attributes(pd.DataFrame(rows).drop(columns="areas"), people)
     for subset, path in (("train", paths.TRAIN_INDEX), ("test", paths.TEST_INDEX)):
-        write_table(index[index["subset"] == subset].drop(columns="subset"), path)
-    write_table(areas, paths.AREAS)
-    paths.DATA_REPORT.parent.mkdir(parents=True, exist_ok=True)
-    paths.DATA_REPORT.write_text(json.dumps(report(index, areas, data.exclude), indent=1) + "\n")
+        write_table(path, index[index["subset"] == subset].drop(columns="subset"))
+    write_table(paths.AREAS, areas)
+    write_json(paths.DATA_REPORT, report(index, areas, data.exclude))
     print(f"{len(samples)} images of {index['person'].nunique()} people in {paths.CACHE}")
 
 
 if __name__ == "__main__":
-    run(main)
+    run_cli(main)

@@ -9,26 +9,25 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from handbone import paths
-from handbone.data.cache import CachedSample, read_sample, write_sample
-from handbone.data.packed import PackedMasks
-from handbone.data.runs import Runs
-from handbone.errors import run
-from handbone.hashing import file_hash
-from handbone.params import Params, load_params
-from handbone.scoring.dice import count, dice
-from handbone.submission.rle import decode_runs
-from handbone.submission.table import TestImage, encodings, test_images
-from handbone.tables import write_table
+from handbone.cache.sample import CachedSample, read_sample, write_sample
+from handbone.config import paths
+from handbone.config.params import Params, load_params
+from handbone.evaluation.dice import count, dice
+from handbone.masks.packed import PackedMasks
+from handbone.masks.rle import decode_runs
+from handbone.masks.runs import RunLengthMasks
+from handbone.submission.csv import TestImage, encodings, test_images
+from handbone.utils.errors import run_cli
+from handbone.utils.hashing import file_hash
+from handbone.utils.io import write_table
 
-NONE, UNCHECKED = "none", "unchecked"
 COLUMNS = ["key", "person", "height", "width", "agreement", "weight", "sha256"]
 
 
 def labelled(images: Mapping[str, TestImage], params: Params) -> pd.DataFrame:
     """Write the images on which the submissions agree -> their rows."""
     classes, section = params.data.classes, params.pseudo
-    names = [name for name in (section.labels, section.check) if name != UNCHECKED]
+    names = [name for name in (section.labels, section.check) if name is not None]
     wanted = [(name, label) for name, _, _ in images.values() for label in classes]
     opinions = [encodings(paths.PSEUDO_SOURCES / name, wanted) for name in names]
     rows = []
@@ -43,7 +42,7 @@ def labelled(images: Mapping[str, TestImage], params: Params) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def agreed(masks: Runs, others: Runs) -> float:
+def agreed(masks: RunLengthMasks, others: RunLengthMasks) -> float:
     """The mean Dice over the classes."""
     return float(np.mean(dice(count(masks, others))))
 
@@ -52,12 +51,12 @@ def main() -> None:
     """Run the stage."""
     params = load_params()
     shutil.rmtree(paths.PSEUDO, ignore_errors=True)
-    images = test_images(paths.TEST_INDEX) if params.pseudo.labels != NONE else {}
+    images = test_images(paths.TEST_INDEX) if params.pseudo.labels is not None else {}
     table = labelled(images, params) if images else pd.DataFrame(columns=COLUMNS)
     paths.PSEUDO.mkdir(parents=True, exist_ok=True)
-    write_table(table, paths.PSEUDO_INDEX)
+    write_table(paths.PSEUDO_INDEX, table)
     print(f"{len(table)} of {len(images)} test images join the training" if images else "no pseudo-labels")
 
 
 if __name__ == "__main__":
-    run(main)
+    run_cli(main)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pandas as pd
+from handbone.dataset.splits import assign_folds
 
-from handbone import paths
-from handbone.data.folds import deal
-from handbone.errors import run
-from handbone.params import load_params
-from handbone.tables import read_table, write_table
+from handbone.config import paths
+from handbone.config.params import load_params
+from handbone.utils.errors import run_cli
+from handbone.utils.io import read_table, write_json, write_table
 
 
 def report(folds: pd.DataFrame, areas: pd.DataFrame) -> dict[str, Any]:
@@ -32,18 +31,17 @@ def main() -> None:
     params = load_params()
     train = read_table(paths.TRAIN_INDEX)[["key", "person"]]
     images = {str(person): len(rows) for person, rows in train.groupby("person")}
-    dealt = deal(images, params.split.n_folds, params.split.seed)
+    dealt = assign_folds(images, params.split.n_folds, params.split.seed)
     folds = train.assign(fold=train["person"].map(dealt))
     summary = report(folds, read_table(paths.AREAS))
     if summary["folds_of_a_person_at_most"] != 1:
         raise AssertionError("a person lies in two folds")
-    write_table(folds, paths.FOLDS)
-    paths.SPLIT_REPORT.parent.mkdir(parents=True, exist_ok=True)
-    paths.SPLIT_REPORT.write_text(json.dumps(summary, indent=1) + "\n")
+    write_table(paths.FOLDS, folds)
+    write_json(paths.SPLIT_REPORT, summary)
     for fold, row in summary["folds"].items():
         print(f"fold {fold}: {row['people']} people, {row['images']} images")
     print("no person lies in two folds")
 
 
 if __name__ == "__main__":
-    run(main)
+    run_cli(main)

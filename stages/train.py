@@ -5,49 +5,39 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from torch import nn
 
 import handbone
-from handbone import paths
-from handbone.data.fold import FoldSamples, fold_samples
-from handbone.errors import UserError, made, run
-from handbone.hashing import file_hash
-from handbone.inference.predict import Feed, predict, single
-from handbone.inference.windows import windowed
-from handbone.models import build_model
-from handbone.models.registry import canonical, find
-from handbone.models.storage import WEIGHTS, Settings, read_settings, save_model
-from handbone.models.uniform import UniformModel
-from handbone.models.weights import IMAGENET, NONE, load_into, read_weights
-from handbone.params import Params, load_params
-from handbone.scoring.dice import dice
-from handbone.scoring.heldout import heldout_counts
-from handbone.tables import write_table
-from handbone.training.batches import make_loader
-from handbone.training.cost import memory_advice
-from handbone.training.interruption import STOPPED, StoppedError
-from handbone.training.loop import Evaluate, Progress, Training, make_accelerator
-from handbone.training.resume import Checkpoint, content_key, resume_folder
+from handbone.config import paths
+from handbone.config.params import Params, load_params
+from handbone.evaluation.decision import Decision
+from handbone.evaluation.model_dice import model_dice
+from handbone.inference.predictor import InputSpec
+from handbone.models.pretrained import IMAGENET, load_into, read_weights
+from handbone.models.registry import build_model, canonical, spec_from_params
+from handbone.models.saved import WEIGHTS, TrainedModelInfo, read_info, save_model
+from handbone.models.wrapper import SegmentationModel
+from handbone.training.checkpoint import Checkpoint, content_key, resume_folder
+from handbone.training.data.fold import FoldSamples, fold_samples
+from handbone.training.data.loader import make_loader
+from handbone.training.estimate import memory_advice
+from handbone.training.preemption import STOPPED, StoppedError
+from handbone.training.trainer import Evaluate, Progress, Training, make_accelerator
+from handbone.utils.errors import Problem, UserError, require_file, run_cli
+from handbone.utils.hashing import file_hash
+from handbone.utils.io import write_table
 
-THRESHOLD = 0.5  # of the score that picks the best epoch; predict.threshold is tuned without training anew
+THRESHOLD = 0.5  # of the score that picks the best epoch; decide.threshold is tuned without training again
 
 
 def fold_seed(params: Params, fold: int) -> int:
     """A seed of its own for each fold."""
     return int(np.random.SeedSequence([params.seed, fold]).generate_state(1)[0])
-
-
-def options(params: Params) -> dict[str, Any]:
-    """The constructor arguments that params.yaml holds for the chosen architecture."""
-    chosen = canonical(params.model.arch)
-    return next((own for name, own in params.model.options.items() if canonical(name) == chosen), {})
 
 
 def started_from(params: Params, fold: int) -> Path:
@@ -56,42 +46,37 @@ def started_from(params: Params, fold: int) -> Path:
     Such a folder is an earlier experiment's `models/`. Its weights must come from the same folds, or held-out people would have been
     trained on: a `UserError` otherwise, and where there are none.
     """
-    source = paths.pretrained(params.model.weights)
+    source = paths.init_weights(params.model.weights)
     if not source.exists():
-        raise UserError(f"{source}: expected the weights that model.weights names; found none; put them there, or name others")
+        raise UserError(
+            Problem("weights.missing", str(source), "the weights that model.weights names", "none", "put them there, or name others")
+        )
     if not source.is_dir():
         return source
     own = source / paths.fold_model(fold).name
-    if read_settings(own).folds_sha256 != file_hash(paths.FOLDS):
-        raise UserError(
-            f"{own}: expected weights that were trained on the folds of {paths.FOLDS}; found others, so that people held out now may have "
-            "been trained on; set split as it was then, or start from other weights"
-        )
+    if read_info(own).folds_sha256 != file_hash(paths.FOLDS):
+        expected = f"weights that were trained on the folds of {paths.FOLDS}"
+        found = "others, so that people held out now may have been trained on"
+        raise UserError(Problem("weights.other_folds", str(own), expected, found, "set split as it was then, or start from other weights"))
     return own / WEIGHTS
 
 
-def make_model(params: Params, fold: int) -> UniformModel:
+def make_model(params: Params, fold: int) -> SegmentationModel:
     """The network that the parameters name, with the weights that it is to start from: of its pretrained part, or of an experiment."""
     network, source = params.model, started_from(params, fold)
-    experiment = source != paths.pretrained(network.weights)
-    start = network.weights if network.weights in (NONE, IMAGENET) else None if experiment else str(source)
-    model = build_model(network.arch, encoder(params), start, network.in_channels, len(params.data.classes), **options(params))
+    experiment = source != paths.init_weights(network.weights)
+    start = network.weights if network.weights in (None, IMAGENET) else None if experiment else str(source)
+    model = build_model(spec_from_params(network, params.data.classes), start)
     if experiment:
         load_into(model, read_weights(source), str(source))
     return model
 
 
-def make_evaluate(files: list[Path], params: Params, accelerator: Accelerator) -> Evaluate:
+def make_evaluate(keys: list[str], params: Params, accelerator: Accelerator) -> Evaluate:
     """The mean full-resolution Dice of a model on the held-out images, of which each process takes its share."""
-    feed = Feed(params.train.size, params.model.in_channels, params.train.batch_size, accelerator.device)
-    own, crop = files[accelerator.process_index :: accelerator.num_processes], params.train.crop
-
-    def evaluate(model: nn.Module) -> float:
-        predictor = single(windowed(model, crop, crop // 2) if crop else model)
-        counts = predict(predictor, own, feed, lambda index, found: heldout_counts(own[index], found, THRESHOLD)) if own else ()
-        return float(dice(np.stack(gather_object(list(counts)))).mean())
-
-    return evaluate
+    inputs = InputSpec(params.train.size, params.model.in_channels, params.train.batch_size, accelerator.device, params.train.precision)
+    share = {key: paths.cached_sample("train", key) for key in keys[accelerator.process_index :: accelerator.num_processes]}
+    return lambda model: model_dice(model, share, inputs, params.train.crop, Decision(THRESHOLD))
 
 
 def checkpoint_key(params: Params, fold: int) -> str:
@@ -99,7 +84,7 @@ def checkpoint_key(params: Params, fold: int) -> str:
     sections = params.model_dump(include={"seed", "model", "train"})
     decisive = sections | {"classes": params.data.classes, "fold": fold, "torch": torch.__version__, "cuda": torch.cuda.is_available()}
     code = list(Path(handbone.__file__).parent.rglob("*.py"))
-    tables = [made(path) for path in (paths.TRAIN_INDEX, paths.FOLDS, paths.PSEUDO_INDEX)]
+    tables = [require_file(path) for path in (paths.TRAIN_INDEX, paths.FOLDS, paths.PSEUDO_INDEX)]
     return content_key(decisive, [*tables, started_from(params, fold), Path(__file__), *code])
 
 
@@ -113,12 +98,8 @@ def announce(model: nn.Module, samples: FoldSamples, steps: int, params: Params)
 
 def write(fold: int, progress: Progress, params: Params) -> None:
     """The best epoch's weights, what builds their network, and the curve."""
-    settings = Settings(
-        arch=canonical(params.model.arch),
-        encoder=encoder(params),
-        in_channels=params.model.in_channels,
-        classes=params.data.classes,
-        options=options(params),
+    info = TrainedModelInfo(
+        spec=spec_from_params(params.model, params.data.classes),
         weights=params.model.weights,
         weights_sha256=file_hash(started_from(params, fold)),
         folds_sha256=file_hash(paths.FOLDS),
@@ -127,13 +108,8 @@ def write(fold: int, progress: Progress, params: Params) -> None:
         epoch=progress.best_epoch,
         dice=progress.best_dice,
     )
-    save_model(paths.fold_model(fold), progress.best_weights, settings)
-    write_table(pd.DataFrame(progress.rows, columns=["epoch", "lr", "loss", "dice"]), paths.fold_curve(fold))
-
-
-def encoder(params: Params) -> str | None:
-    """The encoder, where the architecture leaves it to choose."""
-    return params.model.encoder if find(params.model.arch).encoder else None
+    save_model(paths.fold_model(fold), progress.best_weights, info)
+    write_table(paths.fold_curve(fold), pd.DataFrame(progress.rows, columns=["epoch", "lr", "loss", "dice"]))
 
 
 def train_fold(fold: int, params: Params, accelerator: Accelerator, checkpoint: Checkpoint) -> Progress:
@@ -146,7 +122,7 @@ def train_fold(fold: int, params: Params, accelerator: Accelerator, checkpoint: 
     class_weights = [params.train.class_weights.get(name, 1.0) for name in params.data.classes]
     with memory_advice():
         training = Training(model, loader, batches, params.train, class_weights, seed, accelerator)
-        return training.run(make_evaluate(samples.held["file"].tolist(), params, accelerator), checkpoint, f"fold {fold}")
+        return training.run(make_evaluate(samples.held["key"].tolist(), params, accelerator), checkpoint, f"fold {fold}")
 
 
 def share(fold: int, processes: int) -> None:
@@ -176,11 +152,11 @@ def main() -> None:
     """Run the stage."""
     if len(sys.argv) != 2 or not sys.argv[1].isdecimal():
         found = " ".join(sys.argv[1:]) or "nothing"
-        raise UserError(f"python -m stages.train: expected the number of a fold; found {found}; name one, e.g. 0")
+        raise UserError(Problem("stage.argument", "python -m stages.train", "the number of a fold", found, "name one, e.g. 0"))
     fold = int(sys.argv[1])
     params = load_params()
-    if params.machine.processes > 1 and "WORLD_SIZE" not in os.environ:
-        share(fold, params.machine.processes)
+    if params.machine.gpus_per_fold > 1 and "WORLD_SIZE" not in os.environ:
+        share(fold, params.machine.gpus_per_fold)
         return
     set_determinism(params.train.deterministic)
     accelerator = make_accelerator(params.train.precision)
@@ -198,4 +174,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_cli(main)

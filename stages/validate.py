@@ -1,49 +1,45 @@
-"""Every fold's model on its own held-out people, at full resolution -> probabilities, counts, Dice per class."""
+"""Out-of-fold probabilities -> the decision, and the counts and Dice of the held-out people under it. No network runs."""
 
 from __future__ import annotations
 
-import numpy as np
+from functools import partial
+
 import pandas as pd
-import torch
 
-from handbone import paths
-from handbone.errors import run
-from handbone.inference.predict import Feed, predict
-from handbone.inference.probabilities import Probabilities
-from handbone.inference.tta import ensemble
-from handbone.models.storage import load_model
-from handbone.params import Params, load_params
-from handbone.scoring.dice import counts_table, mean_dice, per_class
-from handbone.scoring.heldout import heldout_counts
-from handbone.tables import read_table, write_table
+from handbone.cache.sample import read_masks
+from handbone.config import paths
+from handbone.config.params import load_params
+from handbone.evaluation.decision import Decision, decided_counts
+from handbone.evaluation.dice import counts_table, mean_dice, per_class
+from handbone.masks.cropped_maps import CroppedMaps
+from handbone.utils.errors import run_cli
+from handbone.utils.io import read_table, write_table
+from handbone.utils.parallel import prefetch_map
 
 
-def validate_fold(fold: int, keys: list[str], params: Params, device: torch.device) -> pd.DataFrame:
-    """Save the probabilities of the fold's held-out images -> rows of key, class, tp, fp, fn, fold."""
-    model, settings = load_model(paths.fold_model(fold))
-    files = [paths.cached_sample("train", key) for key in keys]
-
-    def finish(index: int, probabilities: Probabilities) -> pd.DataFrame:
-        probabilities.save(paths.probabilities(paths.OOF, keys[index]))
-        counts = heldout_counts(files[index], probabilities, params.predict.threshold)
-        return counts_table(keys[index], settings.classes, counts)
-
-    feed = Feed(settings.size, settings.in_channels, params.predict.batch_size, device)
-    tables = predict(ensemble([model.to(device)], params.predict), files, feed, finish, f"validate fold {fold}")
-    return pd.concat(tables).assign(fold=fold)
+def image_counts(key: str, classes: list[str], decision: Decision) -> pd.DataFrame:
+    """Rows of key, class, tp, fp, fn of one held-out image."""
+    maps = CroppedMaps.load(paths.prediction("oof", key))
+    truth = read_masks(paths.cached_sample("train", key))
+    return counts_table(key, classes, decided_counts(maps, truth, decision))
 
 
 def main() -> None:
     """Run the stage."""
     params = load_params()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    decision = Decision(params.decide.threshold)
     folds = read_table(paths.FOLDS)
-    tables = [validate_fold(fold, folds.loc[folds["fold"] == fold, "key"].tolist(), params, device) for fold in params.folds]
+    tables = []
+    for fold in params.folds:
+        keys = folds.loc[folds["fold"] == fold, "key"].astype(str)
+        rows = prefetch_map(partial(image_counts, classes=params.data.classes, decision=decision), keys)
+        tables.append(pd.concat(rows).assign(fold=fold))
     table = pd.concat(tables, ignore_index=True)
-    write_table(table, paths.VALIDATION_COUNTS)
-    write_table(per_class(table).reset_index(), paths.DICE_PER_CLASS)
-    print(f"held-out Dice {mean_dice(table):.4f} over {table['key'].nunique()} images and {len(np.unique(table['class']))} classes")
+    decision.save(paths.DECISION)
+    write_table(paths.VALIDATION_COUNTS, table)
+    write_table(paths.DICE_PER_CLASS, per_class(table).reset_index())
+    print(f"held-out Dice {mean_dice(table):.4f} over {table['key'].nunique()} images and {len(params.data.classes)} classes")
 
 
 if __name__ == "__main__":
-    run(main)
+    run_cli(main)

@@ -34,7 +34,7 @@ def _imported(file: Path) -> Iterator[str]:
 
 
 def _files(name: str) -> Iterator[Path]:
-    """`handbone.data.cache.read_sample` -> the files of handbone, handbone.data and handbone.data.cache."""
+    """`handbone.cache.sample.read_sample` -> the files of handbone, handbone.data and handbone.cache.sample."""
     parts = name.split(".")
     for length in range(1, len(parts) + 1):
         base = SOURCE.joinpath(*parts[:length])

@@ -8,14 +8,14 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from handbone.data.augment import Augmenter
-from handbone.data.cache import CachedSample, write_sample
-from handbone.data.dataset import Recipe, TrainingSet, collate
-from handbone.data.masks import BoxedMasks
-from handbone.data.packed import PackedMasks
-from handbone.data.sampling import EpochBatches
-from handbone.params import TrainParams
-from handbone.training.loop import Training, make_accelerator
+from handbone.cache.sample import CachedSample, write_sample
+from handbone.config.params import TrainParams
+from handbone.masks.boxed import BoxedMasks
+from handbone.masks.packed import PackedMasks
+from handbone.training.data.augment import Augmenter
+from handbone.training.data.dataset import Recipe, TrainingSet, collate
+from handbone.training.data.sampling import ResumableBatchSampler
+from handbone.training.trainer import Training, make_accelerator
 
 
 def make_files(folder: Path) -> list[Path]:
@@ -38,7 +38,7 @@ class Small:
         accelerator = make_accelerator("no")
         samples = TrainingSet(files, Recipe(1, 32, (32, 32), 3), Augmenter([{"HorizontalFlip": {"p": 0.5}}], 1))
         rank, world = accelerator.process_index, accelerator.num_processes
-        self.batches = EpochBatches([1.0] * len(files), params.batch_size, 3, rank, world)
+        self.batches = ResumableBatchSampler([1.0] * len(files), params.batch_size, 3, rank, world)
         loader: DataLoader[Any] = DataLoader(samples, batch_sampler=self.batches, collate_fn=collate)
         norm = [] if plain else [nn.BatchNorm2d(8)]
         noise = [] if plain else [nn.Dropout(0.2)]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from handbone import paths
-from handbone.params import parameter_names
+from handbone.config import paths
+from handbone.config.params import parameter_names
 from imports import ROOT, closure
 
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -23,7 +23,7 @@ def entries(stage: str, *kinds: str) -> set[str]:
 
 
 def constants_used(file: Path) -> set[str]:
-    """The names of handbone.paths that a file uses."""
+    """The names of handbone.config.paths that a file uses."""
     nodes = ast.walk(ast.parse(file.read_text()))
     return {
         node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "paths"

@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from handbone.data.annotation import read_polygons
-from handbone.data.raster import paint
-from handbone.params import load_params
-from handbone.scoring.dice import dice
-from handbone.submission.rle import decode
+from handbone.config.params import load_params
+from handbone.dataset.annotation import read_polygons
+from handbone.evaluation.dice import dice
+from handbone.masks.rasterize import rasterize
+from handbone.masks.rle import decode
 from project import SMALL, Project, ran
 
 LATER = {"validate", "infer", "report"}
@@ -69,7 +69,7 @@ def test_the_submission_has_the_format_and_decodes_to_the_score(project: Project
     scores = []
     for number, image in enumerate(images):
         polygons, _ = read_polygons(root / "test_truth/outputs_json" / image.replace(".png", ".json"), classes, size, allow_missing=False)
-        truth = paint(polygons, size).dense()
+        truth = rasterize(polygons, size).dense()
         predicted = np.stack([decode(text, *size) for text in table["rle"][29 * number : 29 * (number + 1)]])
         both = (truth & predicted).sum((1, 2))
         scores.append(dice(np.stack([both, predicted.sum((1, 2)) - both, truth.sum((1, 2)) - both], 1)))

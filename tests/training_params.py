@@ -1,6 +1,6 @@
 """The parameters of a training that takes no time."""
 
-from handbone.params import TrainParams
+from handbone.config.params import TrainParams
 
 PARAMS = TrainParams(
     size=32, crop=0, target="coverage", epochs=5, batch_size=2, accumulate=1, optimizer="adamw", lr=0.01, encoder_lr=1.0, layer_decay=1.0,

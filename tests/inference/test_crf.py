@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from handbone.config.params import CrfParams
 from handbone.inference.crf import mean_field
-from handbone.params import CrfParams
 
 EXACT = CrfParams(  # crf_reference.py's
     iterations=5,

@@ -2,7 +2,7 @@
 
 import torch
 
-from handbone.inference.quantise import compact, quantise
+from handbone.inference.quantise import quantise, to_uint8
 
 
 def test_probabilities_are_rounded() -> None:
@@ -12,6 +12,6 @@ def test_probabilities_are_rounded() -> None:
 
 def test_on_a_cpu_logits_stay_what_they_are() -> None:
     logits = torch.randn(2, 5, 17, 23)
-    assert torch.equal(compact(logits), logits)
-    half = compact(logits.bfloat16())
+    assert torch.equal(to_uint8(logits), logits)
+    half = to_uint8(logits.bfloat16())
     assert half.dtype == torch.float32 and torch.equal(half, logits.bfloat16().float())

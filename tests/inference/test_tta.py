@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from handbone.inference.predict import single
+from handbone.config.params import CrfParams, PredictParams
+from handbone.inference.predictor import from_model
 from handbone.inference.quantise import quantise
+from handbone.inference.sliding_window import windowed
 from handbone.inference.tta import ensemble
-from handbone.inference.windows import windowed
-from handbone.params import CrfParams, PredictParams
 
 PLAIN = PredictParams(window=0, stride=0, hflip=False, vflip=False, scales=[1.0], crf=None, threshold=0.5, batch_size=4)
 FLIPS = [{"hflip": True}, {"vflip": True}, {"hflip": True, "vflip": True}]
@@ -134,7 +134,7 @@ def test_shrunk_images_are_antialiased() -> None:
 def test_windows_are_those_of_the_parameters() -> None:
     images, model = noise(20, 30), Places(0.3, 0.1)
     found = ensemble([model], settings(window=12, stride=7))(images)
-    assert torch.equal(found, single(windowed(Places(0.3, 0.1), 12, 7, 4))(images))
+    assert torch.equal(found, from_model(windowed(Places(0.3, 0.1), 12, 7, 4))(images))
     assert model.shapes == [(4, 1, 12, 12)] * 6  # 3 by 4 windows of two images, four at a time
 
 

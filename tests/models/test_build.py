@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from handbone.errors import UserError
 from handbone.models import build_model
-from handbone.models.storage import Settings, load_model, save_model
+from handbone.models.saved import Settings, load_model, save_model
+from handbone.utils.errors import UserError
 
 
 def test_weights_survive_the_disk(tmp_path: Path) -> None:

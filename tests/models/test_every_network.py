@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from handbone.models import attention_unet, build_model, deconvnet, deeplab, dilatednet, fcdensenet, fcn, segnet, unet3plus, unet2015, vgg
-from handbone.models.parts import Outputs
+from handbone.models.outputs import Outputs
 from handbone.models.registry import ENTRIES
-from handbone.models.storage import Settings, load_model, save_model
+from handbone.models.saved import Settings, load_model, save_model
+from handbone.training.deep_supervision import supervised
 from handbone.training.losses import combined
-from handbone.training.supervise import supervised
 
 COUNTS = {  # of 29 classes and 3 channels, on ResNet-34 where an encoder is to be chosen
     "Unet": 24_440_429, "UnetPlusPlus": 26_082_669, "MAnet": 31_787_693, "Linknet": 21_772_861, "FPN": 23_159_005,

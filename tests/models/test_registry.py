@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 import handbone.models
-from handbone.errors import UserError
 from handbone.models import build_model, registry, smp
-from handbone.models.parts import Parts
+from handbone.models.outputs import Parts
 from handbone.models.registry import ENTRIES, canonical
+from handbone.utils.errors import UserError
 
 MINE = '''
 """A network of one's own."""

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from handbone.errors import UserError
 from handbone.models import build_model, packaged
 from handbone.models import smp as library
+from handbone.models.outputs import IMAGENET_MEAN, IMAGENET_STD
 from handbone.models.packaged import PACKAGES
-from handbone.models.parts import IMAGENET_MEAN, IMAGENET_STD
+from handbone.utils.errors import UserError
 
 torch.set_num_threads(1)
 SMALL, RENAMED, LITE = "mobilenetv3_small_050", "convnext_atto", "tf_efficientnet_lite0"

@@ -8,10 +8,10 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from handbone.errors import UserError
 from handbone.models import build_model
 from handbone.models import torchvision as networks
-from handbone.models.parts import Outputs
+from handbone.models.outputs import Outputs
+from handbone.utils.errors import UserError
 
 torch.set_num_threads(1)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from handbone.data.masks import BoxedMasks
+from handbone.masks.boxed import BoxedMasks
 from handbone.report.figures import PREDICTED_RGB, TRUTH_RGB, class_bars_svg, curves_svg, jpeg_data_uri, overlay, png_data_uri
 
 NAMES = ["Radius", "Ulna"]

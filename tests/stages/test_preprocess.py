@@ -11,9 +11,9 @@ import pytest
 import yaml
 from stages.preprocess import main
 
-from handbone.data.cache import read_masks, read_sample
-from handbone.errors import UserError, run
-from handbone.tables import read_table
+from handbone.cache.sample import read_masks, read_sample
+from handbone.utils.errors import UserError, run
+from handbone.utils.io import read_table
 from imports import ROOT
 
 CLASSES = ["left", "right"]

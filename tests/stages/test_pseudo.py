@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from handbone import paths
-from handbone.data.cache import CachedSample, read_sample, write_sample
-from handbone.data.runs import Runs
-from handbone.errors import UserError
-from handbone.params import load_params
-from handbone.submission.rle import encode_runs
-from handbone.submission.table import image_rows, write_submission
-from handbone.tables import read_table, write_table
+from handbone.cache.sample import CachedSample, read_sample, write_sample
+from handbone.config import paths
+from handbone.config.params import load_params
+from handbone.masks.rle import encode_runs
+from handbone.masks.runs import RunLengthMasks
+from handbone.submission.csv import image_rows, write_submission
+from handbone.utils.errors import UserError
+from handbone.utils.io import read_table, write_table
 from imports import ROOT
 from stages import pseudo
 
@@ -30,12 +30,12 @@ def masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarr
     for key, (name, height, width) in IMAGES.items():
         write_sample(paths.cached_sample("test", key), CachedSample(rng.integers(0, 255, (20, 15), np.uint8), (height, width), None))
         rows.append((key, key.split("/")[0], name, height, width))
-    write_table(pd.DataFrame(rows, columns=["key", "person", "image_name", "height", "width"]), paths.TEST_INDEX)
+    write_table(paths.TEST_INDEX, pd.DataFrame(rows, columns=["key", "person", "image_name", "height", "width"]))
     return {key: rng.random((2, 40, 30)) < 0.5 for key in IMAGES}
 
 
 def submit(masks: dict[str, np.ndarray], name: str) -> None:
-    rows = [row for key, own in masks.items() for row in image_rows(IMAGES[key][0], CLASSES, encode_runs(Runs.from_dense(own)))]
+    rows = [row for key, own in masks.items() for row in image_rows(IMAGES[key][0], CLASSES, encode_runs(RunLengthMasks.from_dense(own)))]
     write_submission(rows, paths.PSEUDO_SOURCES / name)
 
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from stages.split import main
 
-from handbone.tables import read_table, write_table
+from handbone.utils.io import read_table, write_table
 from imports import ROOT
 
 
@@ -21,11 +21,11 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     Path("params.yaml").write_text(yaml.safe_dump(params))
     keys = [f"{person:03d}/image_{number}" for person in range(9) for number in range(1 + person % 3)]
     index = pd.DataFrame({"key": keys, "person": [key[:3] for key in keys]})
-    write_table(index, Path("data/cache/train/index.csv"))
+    write_table(Path("data/cache/train/index.csv"), index)
     areas = pd.DataFrame(
         [(key, name, 100 * (place + 1)) for key in keys for place, name in enumerate("ab")], columns=["key", "class", "pixels"]
     )
-    write_table(areas, Path("data/cache/train/areas.csv"))
+    write_table(Path("data/cache/train/areas.csv"), areas)
     return index
 
 

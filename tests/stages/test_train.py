@@ -8,12 +8,12 @@ import pytest
 import torch
 from stages.train import main, make_model, started_from
 
-from handbone import paths
-from handbone.errors import UserError
-from handbone.hashing import file_hash
+from handbone.config import paths
+from handbone.config.params import Params, load_params
 from handbone.models import build_model
-from handbone.models.storage import SETTINGS, WEIGHTS, Settings, save_model
-from handbone.params import Params, load_params
+from handbone.models.saved import SETTINGS, WEIGHTS, Settings, save_model
+from handbone.utils.errors import UserError
+from handbone.utils.hashing import file_hash
 from imports import ROOT
 
 

@@ -11,7 +11,7 @@ import torch
 import torch._dynamo  # two seconds, which the first optimiser would take in each child
 from safetensors.torch import load_file, save_file
 
-from handbone.training.resume import Checkpoint
+from handbone.training.checkpoint import Checkpoint
 from small_training import Small, make_files
 from training_params import PARAMS
 

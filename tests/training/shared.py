@@ -7,8 +7,8 @@ import torch
 from accelerate.utils import gather_object
 from safetensors.torch import save_file
 
-from handbone.training.resume import Checkpoint
-from handbone.training.shards import any_of
+from handbone.training.checkpoint import Checkpoint
+from handbone.training.distributed import any_of
 from small_training import Small
 from training_params import PARAMS
 

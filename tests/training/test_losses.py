@@ -13,9 +13,9 @@ from segmentation_models_pytorch.losses.lovasz import _lovasz_grad, _lovasz_soft
 from torch import Tensor
 from torch.nn import functional
 
-from handbone.errors import UserError
 from handbone.training import losses
 from handbone.training.losses import LOSSES, Maps, combined
+from handbone.utils.errors import UserError
 
 SOFT = [name for name in LOSSES if name != "boundary"]  # which is linear in p, so that its optimum is p in {0, 1}
 BY_COUNTS = {

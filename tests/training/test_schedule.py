@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from handbone.params import TrainParams
+from handbone.config.params import TrainParams
 from handbone.training.schedule import SWA_FACTOR, Schedule, halvings, stalled
 from training_params import PARAMS
 

@@ -1,1 +1,1 @@
-"""From images to probabilities to masks at full resolution."""
+"""From images to probabilities at the network's resolution."""

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from handbone.params import CrfParams
+from handbone.config.params import CrfParams
 
 _TILE = 8  # cells on a side: of a tile's patch of (8 + 2·reach)² cells, all but few are within reach of each of its cells
 _FLOOR = -60.0  # of exponents: exp(-60) counts for nothing, but below -87 come numbers with which a CPU computes a hundred times slower

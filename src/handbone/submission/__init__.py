@@ -1,1 +1,1 @@
-"""The CSV that is handed in: encoding, score, lineage."""
+"""The CSV that is handed in, its score and its lineage."""

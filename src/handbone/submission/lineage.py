@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from handbone.hashing import file_hash
+from handbone.utils.hashing import file_hash
 
 
 def git_revision() -> dict[str, Any]:
@@ -23,7 +23,12 @@ def git_revision() -> dict[str, Any]:
 
 
 def lineage(
-    parameters: Mapping[str, Any], data: Mapping[str, Path], folds: Path, models: Mapping[int, Mapping[str, Any]], submission: Path
+    parameters: Mapping[str, Any],
+    data: Mapping[str, Path],
+    folds: Path,
+    models: Mapping[str, Any],
+    decision: Mapping[str, Any],
+    submission: Path,
 ) -> dict[str, Any]:
     """The record that lies beside a submission.
 
@@ -34,6 +39,7 @@ def lineage(
         "git": git_revision(),
         "data_sha256": {subset: file_hash(index) for subset, index in data.items()},
         "folds_sha256": file_hash(folds),
-        "models": {str(fold): dict(model) for fold, model in models.items()},
+        "models": dict(models),
+        "decision": dict(decision),
         "parameters": dict(parameters),
     }

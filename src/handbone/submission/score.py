@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from handbone.data.annotation import read_polygons
-from handbone.data.layout import truth_file
-from handbone.data.raster import paint
-from handbone.data.runs import Runs
-from handbone.errors import raise_if_any
-from handbone.scoring.dice import count, counts_table
-from handbone.submission.rle import decode_runs
-from handbone.submission.table import TestImage, encodings
+from handbone.dataset.annotation import read_polygons
+from handbone.dataset.layout import truth_file
+from handbone.evaluation.dice import count, counts_table
+from handbone.masks.rasterize import rasterize
+from handbone.masks.rle import decode_runs
+from handbone.masks.runs import RunLengthMasks
+from handbone.submission.csv import TestImage, encodings
+from handbone.utils.errors import raise_if_any
 
 
 def score_submission(path: Path, root: Path, images: Mapping[str, TestImage], classes: Sequence[str], allow_missing: bool) -> pd.DataFrame:
@@ -30,7 +30,7 @@ def score_submission(path: Path, root: Path, images: Mapping[str, TestImage], cl
         problems += faults
         if not faults:
             predicted = decode_runs([encoded[name, label] for label in classes], height, width)
-            truth = Runs.from_boxed(paint(polygons, (height, width)))
+            truth = RunLengthMasks.from_boxed(rasterize(polygons, (height, width)))
             tables.append(counts_table(key, classes, count(predicted, truth)))
     raise_if_any(problems, f"the truth below {root} cannot be used")
     return pd.concat(tables, ignore_index=True)

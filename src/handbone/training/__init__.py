@@ -1,1 +1,1 @@
-"""Training of one fold."""
+"""Training of one fold; it knows nothing of inference."""

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from handbone.errors import Problem, nearest, raise_if_any
-from handbone.training.shards import weighted_mean, weighted_sum
+from handbone.training.distributed import weighted_mean, weighted_sum
+from handbone.utils.errors import Problem, nearest, raise_if_any
 
 Weight = float | list[list[float]]  # the same in all epochs, or rising [epoch, weight] pairs
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from handbone.params import TrainParams
+from handbone.config.params import TrainParams
 
 POWER = 0.9  # of poly (Liu et al., ParseNet, 2015; used by DeepLab)
 STALLED = 2  # scores without a new best after which plateau halves the rate
@@ -27,7 +27,7 @@ class Schedule:
 
     def __init__(self, params: TrainParams, steps_per_epoch: int) -> None:
         self._decay, self._by_score = DECAYS[params.schedule], params.schedule == "plateau"
-        self._falling = (params.epochs - params.swa_epochs) * steps_per_epoch
+        self._falling = (params.epochs - (params.swa_epochs or 0)) * steps_per_epoch
         self._rising = round(params.warmup * self._falling)
         self._floor = SWA_FACTOR if params.swa_epochs else 0.0
 

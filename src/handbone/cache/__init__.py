@@ -1,0 +1,1 @@
+"""What training and inference read: one npz per image."""

@@ -1,0 +1,77 @@
+"""Where each stage's outs lie, relative to the repository's root.
+
+Each path is written here and in dvc.yaml; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PHANTOM = Path("data/phantom")
+
+CACHE = Path("data/cache")
+TRAIN_INDEX, TEST_INDEX = CACHE / "train" / "index.csv", CACHE / "test" / "index.csv"  # apart: other test images retrain nothing
+AREAS = CACHE / "train" / "areas.csv"
+DATA_REPORT = Path("reports/data.json")
+
+FOLDS = Path("data/folds.csv")
+SPLIT_REPORT = Path("reports/split.json")
+
+PSEUDO = Path("data/pseudo")
+PSEUDO_INDEX = PSEUDO / "index.csv"
+PSEUDO_SOURCES = Path("pseudo")
+
+MODELS = Path("models")
+CURVES = Path("reports/train")
+
+PREDICTIONS = Path("data/predictions")
+
+DECISION = Path("reports/decision.json")
+VALIDATION_COUNTS = Path("reports/validation_counts.csv")
+DICE_PER_CLASS = Path("reports/dice_per_class.csv")
+
+TEST_COUNTS = Path("reports/test_counts.csv")
+METRICS = Path("reports/metrics.json")
+SUBMISSION = Path("submissions/submission.csv")
+LINEAGE = Path("submissions/submission.json")
+
+PAGE = Path("reports/index.html")
+
+WEIGHTS = Path("weights")
+
+
+def fold_model(fold: int) -> Path:
+    """The folder of one fold's weights and settings."""
+    return MODELS / f"fold_{fold}"
+
+
+def fold_curve(fold: int) -> Path:
+    """One fold's training curve (epoch, lr, loss, dice)."""
+    return CURVES / f"fold_{fold}.csv"
+
+
+def cached_sample(subset: str, key: str) -> Path:
+    """The npz of a sample: `train` or `test`, and a key such as `ID001/image1661130828152_R`."""
+    return CACHE / subset / f"{key}.npz"
+
+
+def pseudo_sample(key: str) -> Path:
+    """The npz of a test image with its pseudo-labels."""
+    return PSEUDO / f"{key}.npz"
+
+
+def prediction(subset: str, key: str) -> Path:
+    """The npz of a sample's probabilities; `oof` (training images, each by the model that has not seen its person) or `test`."""
+    return PREDICTIONS / subset / f"{key}.npz"
+
+
+def prediction_record(subset: str) -> Path:
+    """The JSON that says which models gave the probabilities of `oof` or `test`."""
+    return PREDICTIONS / subset / "models.json"
+
+
+def init_weights(weights: str | None) -> Path:
+    """The file or folder that `model.weights` names. `None` and `imagenet` are notes: the graph depends on `weights/${model.weights}`
+    whatever it is, and DVC writes a null parameter as None.
+    """
+    return WEIGHTS / str(weights)

@@ -1,1 +1,0 @@
-"""The data set: folders, polygons, masks, cache, folds, augmentation."""

@@ -1,0 +1,1 @@
+"""From probabilities to masks by one decision, to counts, to Dice."""

@@ -1,0 +1,165 @@
+"""Probabilities at the network's resolution -> masks at full resolution, straight to runs: no plane of either is ever unfolded.
+
+Bilinear and centre-aligned, as torch's interpolate(align_corners=False), in whole numbers: a full-resolution pixel lies at a multiple
+of 1 / (2·H) between two low-resolution rows, so its probability is a whole number of 1 / (4·H·W) of the steps of uint8, and is compared
+with the threshold without any rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handbone.masks.cropped_maps import CroppedMaps
+from handbone.masks.kernels import kernel
+from handbone.masks.runs import Intervals, RunLengthMasks, push_pixel, with_growing_buffer
+
+Ints = NDArray[np.int64]
+
+
+def full_masks(probabilities: CroppedMaps, shape: tuple[int, int], threshold: float) -> RunLengthMasks:
+    """C maps at (h, w) -> C masks at (H, W): where the upsampled probability is above `threshold` (0..1)."""
+    (small_h, small_w), (full_h, full_w) = probabilities.shape, shape
+    level = threshold * 255
+    # of a source, of two rows blended, of two of those: each in steps of its own, and above the level means above its floor
+    levels = (math.floor(level), math.floor(level * 2 * full_h), math.floor(level * 4 * full_h * full_w))
+    axes = _axis(small_h, full_h), _axis(small_w, full_w)
+    boxes = probabilities.boxes.astype(np.int64)
+    return RunLengthMasks(
+        shape, *with_growing_buffer(lambda intervals: _upsampled_runs(boxes, probabilities.values, *axes, levels, intervals))
+    )
+
+
+@lru_cache
+def _axis(small: int, full: int) -> tuple[Ints, Ints, Ints]:
+    """Along one axis: the first source of each of `full` pixels and the weight of the one behind it, in steps of 1 / (2·full);
+    and for each of `small` sources the first pixel that has it, or one behind it, as its first source (one entry more: `full`).
+    """
+    centres = np.clip((2 * np.arange(full) + 1) * small - full, 0, 2 * full * (small - 1))
+    first = centres // (2 * full)
+    return first, centres - first * 2 * full, np.searchsorted(first, np.arange(small + 1))
+
+
+@kernel
+def _upsampled_runs(
+    boxes: Ints,
+    values: NDArray[np.uint8],
+    rows: tuple[Ints, Ints, Ints],
+    columns: tuple[Ints, Ints, Ints],
+    levels: tuple[int, int, int],
+    intervals: Intervals,
+) -> tuple[Ints, int]:
+    indptr = np.zeros(len(boxes) + 1, np.int64)
+    cells = np.empty((len(columns[2]) + 1, 2), np.int64)
+    count, position = 0, 0
+    for index in range(len(boxes)):
+        y0, x0, y1, x1 = boxes[index]
+        crop = values[position : position + (y1 - y0) * (x1 - x0)].reshape((y1 - y0, x1 - x0))
+        position += crop.size
+        count = _class_runs(crop, y0, x0, rows, columns, levels, cells, intervals, count)
+        indptr[index + 1] = count
+    return indptr, count
+
+
+@kernel
+def _class_runs(
+    crop: NDArray[np.uint8],
+    y0: int,
+    x0: int,
+    rows: tuple[Ints, Ints, Ints],
+    columns: tuple[Ints, Ints, Ints],
+    levels: tuple[int, int, int],
+    cells: Ints,
+    intervals: Intervals,
+    count: int,
+) -> int:
+    """Append the runs of one class, whose map is `crop` at (y0, x0) and 0 around it."""
+    first = count
+    upper = np.zeros(crop.shape[1] + 2, np.int64)  # two low-resolution rows, with the 0 on either side of the crop
+    lower = np.zeros(crop.shape[1] + 2, np.int64)
+    for source in range(max(y0 - 1, 0), y0 + crop.shape[0]):  # the pixels between this low-resolution row and the next
+        _read_row(crop, source - y0, upper)
+        _read_row(crop, source - y0 + 1, lower)
+        found = _turning(upper, lower, max(x0 - 1, 0) - x0 + 1, levels[0], cells)
+        if found:
+            between = rows[2][source], rows[2][source + 1]
+            count = _row_runs(
+                upper, lower, cells[:found], x0 - 1, between, rows[1], columns[1], columns[2], levels, first, intervals, count
+            )
+    return count
+
+
+@kernel
+def _read_row(crop: NDArray[np.uint8], row: int, values: Ints) -> None:
+    """The crop's row, or 0 where there is none, into `values`, between their ends."""
+    if 0 <= row < len(crop):
+        values[1:-1] = crop[row]
+    else:
+        values[:] = 0
+
+
+@kernel
+def _turning(upper: Ints, lower: Ints, start: int, level: int, cells: Ints) -> int:
+    """Where a run can begin or end: the cells between two rows and two columns whose corners are not all on one side of the level,
+    and the first cell behind each of those, -> their number; cells: (M, 2), the column and how many corners are above, of 4.
+    """
+    count = 0
+    left = int(upper[start] > level) + int(lower[start] > level)
+    last = start - 1 if left else -2  # the cell before: at the image's border a run may begin in the first
+    for column in range(start, len(upper) - 1):
+        right = int(upper[column + 1] > level) + int(lower[column + 1] > level)
+        above = left + right
+        if 0 < above < 4 or last == column - 1:
+            cells[count, 0] = column
+            cells[count, 1] = above
+            count += 1
+        if 0 < above < 4:
+            last = column
+        left = right
+    return count
+
+
+@kernel
+def _row_runs(
+    upper: Ints,
+    lower: Ints,
+    cells: Ints,
+    offset: int,
+    rows: tuple[int, int],
+    below: Ints,
+    behind: Ints,
+    starts: Ints,
+    levels: tuple[int, int, int],
+    first: int,
+    intervals: Intervals,
+    count: int,
+) -> int:
+    """Append the runs of the full-resolution rows between two low-resolution ones, of which nothing is above the level at either end;
+    offset: the column of their first value; below, behind: weights of the lower row, and of the column behind.
+    """
+    width, down, across = len(behind), 2 * len(below), 2 * len(behind)
+    last = starts[min(offset + len(upper) - 1, len(starts) - 1)]
+    for row in range(rows[0], rows[1]):
+        weight, begin, run_start = below[row], row * width, -1
+        for cell in range(len(cells)):
+            column, above = cells[cell]
+            pixel, end = starts[offset + column], starts[offset + column + 1]
+            if above == 0 or above == 4:
+                run_start, count = push_pixel(above == 4, run_start, begin + pixel, first, intervals, count)
+                continue
+            one = upper[column] * (down - weight) + lower[column] * weight
+            other = upper[column + 1] * (down - weight) + lower[column + 1] * weight
+            inside, turn = one > levels[1], end  # the first pixel on the other side of the threshold
+            if inside != (other > levels[1]):
+                turn = pixel
+                while turn < end and (one * (across - behind[turn]) + other * behind[turn] > levels[2]) == inside:
+                    turn += 1
+            if turn > pixel:
+                run_start, count = push_pixel(inside, run_start, begin + pixel, first, intervals, count)
+            if turn < end:
+                run_start, count = push_pixel(not inside, run_start, begin + turn, first, intervals, count)
+        _, count = push_pixel(False, run_start, begin + last, first, intervals, count)
+    return count

@@ -1,0 +1,1 @@
+"""One file per paper: the networks that no library has."""

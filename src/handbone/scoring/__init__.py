@@ -1,1 +1,0 @@
-"""Dice, from counts to metrics."""

@@ -1,0 +1,1 @@
+"""From cached samples to augmented batches."""

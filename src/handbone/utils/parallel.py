@@ -1,0 +1,46 @@
+"""Work on many samples at once: in processes, or in threads that keep ahead of who takes the results."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from typing import TypeVar
+
+import cv2
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+THREADS = min(4, os.cpu_count() or 1)
+
+
+def map_samples(
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int | None, desc: str, unit: str = "image"
+) -> list[Result]:
+    """`[function(item) for item in items]`, in `workers` processes (null: one per core), in order, with a progress bar that counts `unit`s."""
+    processes = min(workers or os.cpu_count() or 1, len(items)) or 1
+    # spawn: a fork of a process that has started threads (torch, OpenCV) can hang
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        return list(tqdm(pool.map(function, items), total=len(items), desc=desc, unit=unit))
+
+
+def prefetch_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """`(function(item) for item in items)`, in order, a few items ahead of the caller, in threads; for work that frees Python's lock.
+
+    Items are drawn in the caller's thread; as many are under way as there are threads, and as many more wait, so memory is bounded.
+    """
+    pending: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(THREADS) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > 2 * THREADS:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:  # the caller may stop, or an item may fail
+            for future in pending:
+                future.cancel()

@@ -1,0 +1,46 @@
+"""No person in two folds, whatever the versions of the libraries."""
+
+import numpy as np
+import pytest
+from handbone.dataset.splits import assign_folds
+from sklearn.model_selection import GroupKFold
+
+from handbone.utils.errors import UserError
+
+PEOPLE = {f"ID{number:03d}": 1 + number * 7 % 5 for number in range(40)}
+
+
+def test_the_deal_is_pinned() -> None:
+    """These very folds, for ever: a submission's models must be reproducible on a machine with other versions."""
+    assert assign_folds({f"ID{n:03d}": 2 for n in range(8)}, 4, 1) == {
+        "ID000": 1,
+        "ID001": 3,
+        "ID002": 2,
+        "ID003": 2,
+        "ID004": 1,
+        "ID005": 3,
+        "ID006": 0,
+        "ID007": 0,
+    }
+
+
+def test_the_order_of_people_does_not_matter() -> None:
+    shuffled = dict(sorted(PEOPLE.items(), key=lambda item: hash(item[0])))
+    assert assign_folds(shuffled, 5, 0) == assign_folds(PEOPLE, 5, 0)
+
+
+def test_seeds_differ() -> None:
+    assert assign_folds(PEOPLE, 5, 0) != assign_folds(PEOPLE, 5, 1)
+
+
+def test_folds_are_as_even_as_scikit_learn_makes_them() -> None:
+    groups = np.repeat(list(PEOPLE), list(PEOPLE.values()))
+    theirs = sorted(len(test) for _, test in GroupKFold(5).split(groups, groups=groups))
+    folds = assign_folds(PEOPLE, 5, 3)
+    ours = sorted(sum(count for person, count in PEOPLE.items() if folds[person] == fold) for fold in range(5))
+    assert ours == theirs
+
+
+def test_fewer_people_than_folds_is_an_error() -> None:
+    with pytest.raises(UserError, match="at most 2"):
+        assign_folds({"a": 2, "b": 2}, 3, 0)

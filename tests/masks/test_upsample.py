@@ -1,0 +1,101 @@
+"""RunLengthMasks straight from low-resolution boxes are the masks of the whole map, upsampled."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from handbone.masks.cropped_maps import CroppedMaps
+from handbone.masks.upsample import full_masks
+
+
+def plain_masks(maps: np.ndarray, shape: tuple[int, int], threshold: float) -> np.ndarray:
+    """(C, h, w) uint8 -> (C, H, W): upsample everything, then compare."""
+    upsampled = functional.interpolate(torch.from_numpy(maps)[None].float(), size=shape, mode="bilinear", align_corners=False)[0]
+    return (upsampled > threshold * 255).numpy()
+
+
+def adversarial(height: int, width: int) -> np.ndarray:
+    """Empty, full, weak everywhere, stray pixels in corners and borders, ties at the threshold, smooth blobs, noise."""
+    rng = np.random.default_rng(0)
+    maps = np.zeros((9, height, width), np.uint8)
+    maps[1] = 255
+    maps[2] = 127
+    maps[3, 0, 0] = maps[3, -1, -1] = maps[3, height // 2, 0] = 255
+    maps[4] = rng.integers(127, 129, (height, width))
+    y, x = np.mgrid[:height, :width]
+    maps[5] = 255 * np.exp(-((y - height / 2) ** 2 + (x - width / 3) ** 2) / 30)
+    maps[6] = rng.integers(0, 256, (height, width))
+    maps[7, :, 3] = 200
+    maps[8, 2, :] = 130
+    return maps
+
+
+def exact_masks(maps: np.ndarray, shape: tuple[int, int], threshold: float) -> np.ndarray:
+    """The same in whole numbers, so without any rounding: weights in steps of 1 / (2·H) and 1 / (2·W)."""
+
+    def weights(small: int, full: int) -> np.ndarray:
+        matrix = np.zeros((full, small), np.int64)
+        for pixel in range(full):
+            centre = min(max((2 * pixel + 1) * small - full, 0), 2 * full * (small - 1))
+            first = centre // (2 * full)
+            matrix[pixel, first] += 2 * full - centre % (2 * full)
+            matrix[pixel, min(first + 1, small - 1)] += centre % (2 * full)
+        return matrix
+
+    rows, columns = weights(maps.shape[1], shape[0]), weights(maps.shape[2], shape[1])
+    return rows @ maps.astype(np.int64) @ columns.T > threshold * 255 * 4 * shape[0] * shape[1]
+
+
+def masks_of(maps: np.ndarray, shape: tuple[int, int], threshold: float) -> np.ndarray:
+    return full_masks(CroppedMaps.from_dense(maps), shape, threshold).boxed().dense()
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4, 8])
+@pytest.mark.parametrize("threshold", [0.5, 0.2, 100 / 255])
+def test_at_powers_of_two_every_pixel_is_that_of_torch(factor: int, threshold: float) -> None:
+    """The weights and products are exact in float32 there, so even ties agree."""
+    maps = adversarial(24, 18)
+    shape = (24 * factor, 18 * factor)
+    assert np.array_equal(masks_of(maps, shape, threshold), plain_masks(maps, shape, threshold))
+
+
+@pytest.mark.parametrize("shape", [(360, 480), (100, 77), (25, 18), (73, 55), (24, 18), (12, 9), (5, 31)])
+@pytest.mark.parametrize("threshold", [0.5, 0.2, 100 / 255, 0.999])
+def test_at_any_ratio_every_pixel_is_the_exact_one(shape: tuple[int, int], threshold: float) -> None:
+    maps = adversarial(24, 18)
+    assert np.array_equal(masks_of(maps, shape, threshold), exact_masks(maps, shape, threshold))
+
+
+@pytest.mark.parametrize("shape", [(360, 480), (100, 77), (25, 18), (73, 55)])
+def test_at_other_ratios_torch_differs_at_ties_alone(shape: tuple[int, int]) -> None:
+    """By what float32 rounds: within 1e-4 of a step of uint8 from the threshold."""
+    maps = adversarial(24, 18)
+    differing = masks_of(maps, shape, 0.5) != plain_masks(maps, shape, 0.5)
+    upsampled = functional.interpolate(torch.from_numpy(maps)[None].double(), size=shape, mode="bilinear", align_corners=False)[0].numpy()
+    assert np.abs(upsampled - 127.5)[differing].max(initial=0) < 1e-4
+
+
+def test_every_map_of_2_by_3_at_four_levels() -> None:
+    """Levels below, beside and above the threshold, and ties of their means with it."""
+    maps = np.array(list(itertools.product([0, 100, 155, 255], repeat=6)), np.uint8).reshape(-1, 2, 3)
+    for shape in [(2, 3), (4, 6), (5, 7), (16, 24), (3, 3)]:
+        assert np.array_equal(masks_of(maps, shape, 0.5), exact_masks(maps, shape, 0.5))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 1), (1, 9)])
+def test_a_map_of_one_pixel_fills_the_image(shape: tuple[int, int]) -> None:
+    assert masks_of(np.array([[[200]], [[20]]], np.uint8), shape, 0.5).tolist() == [
+        [[True] * shape[1]] * shape[0],
+        [[False] * shape[1]] * shape[0],
+    ]
+
+
+def test_large_smooth_maps() -> None:
+    rng = np.random.default_rng(2)
+    maps = np.rint(255 * torch.nn.functional.avg_pool2d(torch.from_numpy(rng.random((4, 1, 256, 256))), 31, 1, 15).numpy()[:, 0]).astype(
+        np.uint8
+    )
+    assert np.array_equal(masks_of(maps, (2048, 2048), 0.5), plain_masks(maps, (2048, 2048), 0.5))

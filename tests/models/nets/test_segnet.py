@@ -1,0 +1,60 @@
+"""SegNet."""
+
+import pytest
+import torch
+from torch import nn
+
+from handbone.models import segnet, vgg
+from handbone.models.nets.segnet import SegNet
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def _thin(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (vgg, segnet):
+        monkeypatch.setattr(module, "WIDTHS", (4, 4, 8, 8, 8))
+
+
+def test_parameter_counts() -> None:
+    with torch.device("meta"):
+        counts = [sum(parameter.numel() for parameter in SegNet(3, classes).parameters()) for classes in (21, 29)]
+    assert counts == [29_455_125, 29_459_741]
+
+
+@pytest.mark.usefixtures("_thin")
+def test_any_size_from_32_on() -> None:
+    network = SegNet(1, 5).eval()
+    with torch.no_grad():
+        for size in [(32, 32), (33, 47), (65, 127)]:
+            assert network(torch.rand(1, 1, *size)).shape == (1, 5, *size)
+
+
+def test_the_decoder_convolves_with_batch_norm_but_for_the_last_layer() -> None:
+    with torch.device("meta"):
+        network = SegNet(3, 21)
+    layers = [layer for stage in network.decoder for layer in stage]
+    assert not any(isinstance(module, nn.ConvTranspose2d | nn.Dropout) for module in network.modules())
+    assert all([type(part) for part in layer] == [vgg.Convolution, nn.BatchNorm2d, nn.ReLU] for layer in layers[:-1])
+    assert type(layers[-1]) is nn.Conv2d and layers[-1].weight.shape == (21, 64, 3, 3)
+    assert [layer[0].out_channels for layer in layers[:-1]] == [512] * 5 + [256] * 3 + [128] * 2 + [64] * 2
+
+
+@pytest.mark.usefixtures("_thin")
+def test_unpooling_uses_the_trunks_own_indices() -> None:
+    network, images = SegNet(1, 2).eval(), torch.rand(1, 1, 32, 32)
+    seen: list[torch.Tensor] = []
+    network.decoder[-1].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    network(images)
+    _, pooled = network.trunk.indexed(images)
+    filled = torch.zeros(1, 4, 32 * 32).scatter(2, pooled[0][0].flatten(2), 1.0).view(1, 4, 32, 32)
+    assert seen[0].any() and not seen[0][filled == 0].any()
+
+
+def test_the_trunk_is_filled_from_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[object, ...]] = []
+    monkeypatch.setattr(segnet, "load_vgg16", lambda *arguments: calls.append(arguments))
+    with torch.device("meta"):
+        SegNet(3, 21)
+        built = SegNet(3, 21, "vgg.pth")
+    assert calls == [("vgg.pth", built.trunk)] and built.trunk.norm

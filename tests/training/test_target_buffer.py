@@ -1,0 +1,46 @@
+"""Coverage in boxes -> the dense target, again and again in one buffer."""
+
+import numpy as np
+import torch
+
+from handbone.training.target_buffer import TargetBuffer
+
+SHAPE = (20, 30)
+
+
+def boxed(seed: int, samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Random boxes of 4 classes, some of them empty, their contents, and the dense maps that they stand for."""
+    rng = np.random.default_rng(seed)
+    boxes, values, dense = np.zeros((samples, 4, 4), np.int32), [], np.zeros((samples, 4, *SHAPE), np.float32)
+    for sample in range(samples):
+        for index in range(4):
+            y0, x0 = rng.integers(0, 20), rng.integers(0, 30)
+            y1, x1 = rng.integers(y0 + 1, 21), rng.integers(x0 + 1, 31)
+            if rng.random() < 0.3:
+                continue
+            content = rng.integers(0, 256, (y1 - y0, x1 - x0), np.uint8)
+            boxes[sample, index] = y0, x0, y1, x1
+            values.append(content.ravel())
+            dense[sample, index, y0:y1, x0:x1] = content.astype(np.float32) / 255
+    return boxes, np.concatenate([np.zeros(0, np.uint8), *values]), dense
+
+
+def test_each_batch_is_what_its_boxes_say_and_nothing_of_the_last() -> None:
+    """Batches of changing size, the first not the largest."""
+    buffer = TargetBuffer(torch.device("cpu"))
+    for seed, samples in enumerate([2, 3, 1, 3, 2]):
+        boxes, values, dense = boxed(seed, samples)
+        assert np.array_equal(buffer.fill(boxes, values, SHAPE).numpy(), dense)
+
+
+def test_nothing_but_empty_boxes() -> None:
+    found = TargetBuffer(torch.device("cpu")).fill(np.zeros((2, 3, 4), np.int32), np.zeros(0, np.uint8), SHAPE)
+    assert found.shape == (2, 3, *SHAPE) and not found.any()
+
+
+def test_another_shape_is_another_buffer() -> None:
+    buffer = TargetBuffer(torch.device("cpu"))
+    boxes, values, dense = boxed(1, 2)
+    buffer.fill(boxes, values, SHAPE)
+    found = buffer.fill(boxes, values, (40, 50))
+    assert np.array_equal(found[..., :20, :30].numpy(), dense) and float(found.sum()) == float(torch.from_numpy(dense).sum())

@@ -1,0 +1,49 @@
+"""Averages follow their model."""
+
+import torch
+from torch import nn
+
+from handbone.training.weight_averaging import Ema, Swa
+
+
+def test_it_follows_by_the_rule() -> None:
+    model = nn.BatchNorm1d(2)
+    ema = Ema(model, 0.5)
+    expected = model.weight.detach().clone()
+    for step in range(1, 30):
+        model.weight.data += 1
+        model.num_batches_tracked += 1
+        ema.update(model)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * model.weight.detach()
+    assert torch.allclose(ema.model.weight, expected)
+    assert ema.model.num_batches_tracked == 29
+
+
+def test_no_decay_is_no_average() -> None:
+    model = nn.Linear(2, 2)
+    ema = Ema(model, 0.0)
+    model.weight.data += 3
+    ema.update(model)
+    assert torch.equal(ema.model.weight, model.weight)
+
+
+def test_the_copy_is_its_own_and_not_trained() -> None:
+    model = nn.Linear(2, 2)
+    ema = Ema(model, 0.9)
+    before = ema.model.weight.clone()
+    model.weight.data += 3
+    assert torch.equal(ema.model.weight, before)
+    assert not any(parameter.requires_grad for parameter in ema.model.parameters())
+
+
+def test_swa_is_the_mean_of_what_it_was_given() -> None:
+    model = nn.BatchNorm1d(2)
+    swa = Swa(model)
+    for value in (1.0, 2.0, 6.0):
+        model.weight.data.fill_(value)
+        model.running_mean.fill_(2 * value)
+        model.num_batches_tracked += 1
+        swa.update(model)
+    assert torch.allclose(swa.model.weight, torch.tensor(3.0)) and torch.allclose(swa.model.running_mean, torch.tensor(6.0))
+    assert swa.model.num_batches_tracked == 3 and swa.count == 3
