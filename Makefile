@@ -1,23 +1,29 @@
-# make demo: the whole graph on a synthetic data set. make test: the tests. make bench: every hot path against the common baseline
-# (QUICK=1: a look in a minute and a half). Each makes the environment first, in .venv, from requirements.lock.
+# make demo: the whole graph on a synthetic data set. make test: the tests. make slow: the tests that take half a minute and more each.
+# make bench: every hot path against the common baseline (QUICK=1: a look in a minute and a half).
+# Each installs the environment first, in .venv, from requirements.lock.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(CURDIR)/$(VENV)/bin
 READY := $(VENV)/.ready
 export PATH := $(BIN):$(PATH)
-# threads that wait asleep: on a machine that does other work, spinning ones cost more than they bring
+# waiting threads sleep: on a machine that does other work, spinning threads cost more than they save
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test bench lint lock env
+.PHONY: demo test slow bench lint lock env
 
 demo: $(READY)
 	dvc repro
 	handbone score
 
-# a file to a process, the longest first
+# two processes, one file at a time each, the longest first
+PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: $(READY)
-	pytest -n 2 --dist loadfile --no-loadscope-reorder tests/test_pipeline.py tests
+	$(PYTEST) tests/test_pipeline.py tests
+
+slow: $(READY)
+	$(PYTEST) -m slow
 
 bench: $(READY)
 	QUICK=$(QUICK) python -m benchmarks
@@ -29,7 +35,8 @@ lint: $(READY)
 
 env: $(READY)
 
-# uv installs the locked versions, hashes checked; it comes from the lock itself. Compiled at once: every stage is a process that imports PyTorch
+# uv installs the locked versions and checks their hashes; it comes from the lock itself.
+# Byte code is compiled at once: every stage is a process that imports PyTorch.
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 ...')"
 	$(PYTHON) -m venv $(VENV)
@@ -39,7 +46,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	touch $(READY)
 
-# newer versions for requirements.lock, from pyproject.toml's ranges
+# newer versions for requirements.lock, within pyproject.toml's ranges
 lock: $(READY)
 	uv pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --upgrade -o requirements.lock

@@ -1,8 +1,7 @@
-"""`python -m benchmarks`: every row checked, then timed; a table, and results.json (with QUICK=1 fewer repetitions, and quick.json)."""
+"""`python -m benchmarks`: check and time every row -> a table, and results.json (QUICK=1: fewer repetitions, and quick.json)."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -19,11 +18,12 @@ from benchmarks.preprocess import preprocess
 from benchmarks.scene import Scene, scene
 from benchmarks.storage import probabilities
 from benchmarks.submission import csv, rle_decode, rle_encode
-from benchmarks.table import Row, markdown
-from benchmarks.timing import alone
+from benchmarks.table import ResultRow, markdown
+from benchmarks.timing import in_fork
+from handbone.utils.io import write_json
 
 FOLDER = Path(__file__).parent
-ROWS: list[Callable[[Scene], list[Row]]] = [
+BENCHMARKS: list[Callable[[Scene], list[ResultRow]]] = [
     preprocess,
     loader_512,
     loader_1024,
@@ -39,27 +39,28 @@ ROWS: list[Callable[[Scene], list[Row]]] = [
 
 
 def main() -> None:
-    """Run all."""
+    """Run all benchmarks."""
     quick = bool(os.environ.get("QUICK"))
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     start = perf_counter()
-    _say(f"about {'one and a half' if quick else 'five to eight'} minutes on two cores, one thread each but for the loaders' workers")
-    rows: list[Row] = []
-    with scene(quick) as made:
-        for make in ROWS:
-            begun = perf_counter()
-            _say(f"{make.__name__} ...")
-            rows += alone(make, made)
-            _say(f"{make.__name__}: {perf_counter() - begun:.0f} s")
+    minutes = "one and a half" if quick else "five to eight"
+    _report(f"about {minutes} minutes on two cores; one thread each, except for the loaders' workers")
+    rows: list[ResultRow] = []
+    with scene(quick) as hands:
+        for benchmark in BENCHMARKS:
+            started = perf_counter()
+            _report(f"{benchmark.__name__} ...")
+            rows += in_fork(benchmark, hands)
+            _report(f"{benchmark.__name__}: {perf_counter() - started:.0f} s")
     records = [row.record() for row in rows]
     print(markdown(records))
     path = FOLDER / ("quick.json" if quick else "results.json")
-    path.write_text(json.dumps(records, indent=1) + "\n")
-    _say(f"{path.name} written; {perf_counter() - start:.0f} s in all")
+    write_json(path, records)
+    _report(f"wrote {path.name}; {perf_counter() - start:.0f} s in all")
 
 
-def _say(text: str) -> None:
+def _report(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

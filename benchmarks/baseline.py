@@ -1,4 +1,4 @@
-"""The common baseline: the code as competitors usually write it."""
+"""The common baseline: the code that competitors usually write."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ EPS = 1e-4
 def rasterize(annotation: Path, classes: Sequence[str], shape: tuple[int, int]) -> Bytes:
     """Annotation -> (H, W, C) uint8."""
     label = np.zeros((*shape, len(classes)), np.uint8)
-    for own in json.loads(annotation.read_text())["annotations"]:
+    for polygon in json.loads(annotation.read_text())["annotations"]:
         mask = np.zeros(shape, np.uint8)
-        cv2.fillPoly(mask, [np.array(own["points"])], (1,))
-        label[..., classes.index(own["label"])] = mask
+        cv2.fillPoly(mask, [np.array(polygon["points"])], (1,))
+        label[..., classes.index(polygon["label"])] = mask
     return label
 
 
@@ -47,7 +47,7 @@ class TrainingSet(Dataset[tuple[Tensor, Tensor]]):
 
     def __init__(self, samples: Sequence[Sample], classes: Sequence[str], size: int, augment: Sequence[Transform]) -> None:
         self._samples, self._classes = samples, classes
-        transforms = [getattr(A, name)(**arguments) for named in augment for name, arguments in named.items()]
+        transforms = [getattr(A, name)(**arguments) for transform in augment for name, arguments in transform.items()]
         self._transform = A.Compose([A.Resize(size, size), *transforms])
 
     def __len__(self) -> int:
@@ -70,7 +70,7 @@ def masks(logits: Tensor, side: int) -> Tensor:
 
 
 def dice(truth: Tensor, predicted: Tensor) -> Tensor:
-    """(C, H, W) float32 and bool -> (C,) Dice."""
+    """(C, H, W) float32 truth and bool predictions -> (C,) Dice."""
     truth, predicted = truth.flatten(1), predicted.flatten(1)
     both = torch.sum(truth * predicted, -1)
     return (2.0 * both + EPS) / (torch.sum(truth, -1) + torch.sum(predicted, -1) + EPS)

@@ -1,4 +1,4 @@
-"""Augmented batches through a DataLoader, until they are what the loss takes."""
+"""Augmented batches through a DataLoader, up to the tensors that the loss takes."""
 
 from __future__ import annotations
 
@@ -13,73 +13,74 @@ from torch.utils.data import DataLoader
 
 from benchmarks import baseline, plain
 from benchmarks.scene import SIDE, Scene
-from benchmarks.table import Row, check
+from benchmarks.table import ResultRow, check
 from benchmarks.timing import peak_mb
-from handbone.masks.coverage import Motion, raster
+from handbone.cache.resize import UInt8Image
+from handbone.masks.coverage import InverseWarp, supersampling
 from handbone.training.data.augment import Augmenter
 from handbone.training.data.augment_presets import transforms
-from handbone.training.data.dataset import Batch, Pixels, TrainingSet, TrainSampleSpec, collate
+from handbone.training.data.dataset import Batch, TrainingSet, TrainSampleSpec, collate
 from handbone.training.data.sampling import ResumableBatchSampler
 from handbone.training.target_buffer import TargetBuffer
 
 WORKERS = 2
-BATCH = {512: 8, 1024: 4}  # a quarter where it must be quick; four of the baseline's batches of 8 would fill 4 GB of shared memory at 1024
+BATCH = {512: 8, 1024: 4}  # a quarter if quick; at 1024, four batches of 8 of the baseline would fill 4 GB of shared memory
 AIM = {512: "40", 1024: "30"}
 CPU = torch.device("cpu")
 
 
-class _Remembering(Augmenter):
-    """Tells what the last image was moved by."""
+class _RecordingAugmenter(Augmenter):
+    """Keeps the inverse warp of the last image."""
 
-    def __call__(self, image: Pixels, seed: int) -> tuple[Pixels, Motion]:
-        moved, self.motion = super().__call__(image, seed)
-        return moved, self.motion
+    def __call__(self, image: UInt8Image, seed: int) -> tuple[UInt8Image, InverseWarp]:
+        augmented, self.inverse_warp = super().__call__(image, seed)
+        return augmented, self.inverse_warp
 
 
-def loader_512(scene: Scene) -> list[Row]:
+def loader_512(scene: Scene) -> list[ResultRow]:
     """512 px."""
     return _loader(scene, 512)
 
 
-def loader_1024(scene: Scene) -> list[Row]:
+def loader_1024(scene: Scene) -> list[ResultRow]:
     """1024 px."""
     return _loader(scene, 1024)
 
 
-def _loader(scene: Scene, size: int) -> list[Row]:
+def _loader(scene: Scene, size: int) -> list[ResultRow]:
     _check(scene, size)
     batch, few, many = BATCH[size] // (4 if scene.quick else 1), 2 if scene.quick else 4, 24 if scene.quick else 120
     samples = _ours(scene, size, (many + 2) * batch)
     pairs = [(_baseline_ms(scene, size, batch, few), _ours_ms(samples, batch, many)) for _ in range(scene.rounds(2))]
     slow, fast = (median(times) for times in zip(*pairs, strict=True))
-    tickets = [(0, index, 0) for index in range(batch)]
-    peak = peak_mb(lambda: _ready(TargetBuffer(CPU))(collate([samples[ticket] for ticket in tickets])))
+    indices = [(0, index, 0) for index in range(batch)]
+    peak = peak_mb(lambda: _preparation(TargetBuffer(CPU))(collate([samples[index] for index in indices])))
     note = f"{WORKERS} workers, batch {batch}; peak of one process that loads a batch and fills the target"
-    return [Row(f"loader_{size}", slow, fast, peak, AIM[size], note)]
+    return [ResultRow(f"loader_{size}", slow, fast, peak, AIM[size], note)]
 
 
 def _ours(scene: Scene, size: int, length: int, augmenter: Augmenter | None = None) -> TrainingSet:
-    """The training set, in memory; its images again and again, as in many epochs."""
+    """The training set, in memory; its images repeat, as in many epochs."""
     augmenter = augmenter or Augmenter(scene.params.train.augment, 1)
     files = [scene.files[index % len(scene.files)] for index in range(length)]
     samples = TrainingSet(files, TrainSampleSpec(1, size, (size, size), 21), augmenter)
-    kept = [samples.load(index) for index in range(len(scene.files))]
-    samples.keep([kept[index % len(kept)] for index in range(length)])
+    loaded = [samples.load(index) for index in range(len(scene.files))]
+    samples.keep_in_memory([loaded[index % len(loaded)] for index in range(length)])
     return samples
 
 
 def _check(scene: Scene, size: int) -> None:
-    augmenter, buffer = _Remembering(scene.params.train.augment, 1), TargetBuffer(CPU)
+    augmenter, buffer = _RecordingAugmenter(scene.params.train.augment, 1), TargetBuffer(CPU)
     samples = _ours(scene, size, len(scene.files), augmenter)
     for epoch, index in ((1, 0), (2, 3), (3, 1))[: 1 if scene.quick else 3]:
         batch = collate([samples[epoch, index, 0]])
         ours = (buffer.fill(batch.boxes, batch.values, (size, size))[0] * 255).round().to(torch.uint8).numpy()
-        expected = plain.coverage(scene.dense(index), augmenter.motion, size, raster((SIDE, SIDE), (size, size)))
+        expected = plain.coverage(scene.dense(index), augmenter.inverse_warp, size, supersampling((SIDE, SIDE), (size, size)))
         check(np.array_equal(ours, expected), f"loader_{size}: the target of image {index} in epoch {epoch}")
 
 
 def _baseline_ms(scene: Scene, size: int, batch: int, count: int) -> float:
-    length = (count + 2) * batch  # one more than is waited for: no worker goes idle meanwhile
+    length = (count + 2) * batch  # more batches than are timed, so that no worker is idle at the end
     samples = [scene.samples[index % len(scene.samples)] for index in range(length)]
     dataset = baseline.TrainingSet(samples, scene.classes, size, transforms(scene.params.train.augment))
     loader = DataLoader(dataset, batch_size=batch, num_workers=WORKERS, multiprocessing_context="fork")
@@ -89,24 +90,24 @@ def _baseline_ms(scene: Scene, size: int, batch: int, count: int) -> float:
 def _ours_ms(samples: TrainingSet, batch: int, count: int) -> float:
     batches = ResumableBatchSampler([1.0] * len(samples), batch, 21)
     loader = DataLoader(samples, batch_sampler=batches, collate_fn=collate, num_workers=WORKERS, multiprocessing_context="fork")
-    return _steady_ms(iter(loader), _ready(TargetBuffer(CPU)), count, batch)
+    return _steady_ms(iter(loader), _preparation(TargetBuffer(CPU)), count, batch)
 
 
-def _ready(buffer: TargetBuffer) -> Callable[[Batch], object]:
+def _preparation(buffer: TargetBuffer) -> Callable[[Batch], object]:
     """What a training step does with a batch before the network runs."""
 
-    def ready(batch: Batch) -> object:
+    def prepare(batch: Batch) -> object:
         target = buffer.fill(batch.boxes, batch.values, batch.images.shape[2:])
         inputs = torch.from_numpy(batch.images).float().div_(255).contiguous(memory_format=torch.channels_last)
         return inputs, target
 
-    return ready
+    return prepare
 
 
-def _steady_ms(batches: Iterator[Any], ready: Callable[[Any], object], count: int, size: int) -> float:
-    """ms an image, from the first batch to the one `count` (a multiple of the workers, who deliver in turn) later."""
-    ready(next(batches))
+def _steady_ms(batches: Iterator[Any], prepare: Callable[[Any], object], count: int, size: int) -> float:
+    """ms per image, from the first batch to the one `count` later; count: a multiple of the number of workers, which deliver in turn."""
+    prepare(next(batches))
     start = perf_counter()
     for _ in range(count):
-        ready(next(batches))
+        prepare(next(batches))
     return (perf_counter() - start) * 1e3 / (count * size)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks import baseline, plain
 from benchmarks.scene import SIDE, Scene
-from benchmarks.table import Row, check
+from benchmarks.table import ResultRow, check
 from benchmarks.timing import Work, interleaved, peak_mb
 from handbone.evaluation.dice import count, dice
 from handbone.masks.cropped_maps import CroppedMaps
@@ -22,13 +22,13 @@ from handbone.masks.upsample import full_masks
 
 
 def plain_maps(logits: Tensor) -> NDArray[np.uint8]:
-    """(C, h, w) logits -> probabilities in 0..255, the plain way."""
+    """(C, h, w) logits -> probabilities in 0..255, by a sigmoid of every pixel."""
     maps: NDArray[np.uint8] = logits.sigmoid().mul_(255).round_().to(torch.uint8).numpy()
     return maps
 
 
 def _masks(logits: Tensor) -> RunLengthMasks:
-    return full_masks(CroppedMaps.from_maps(logits.numpy()), (SIDE, SIDE), 0.5)
+    return full_masks(CroppedMaps.from_logits(logits.numpy()), (SIDE, SIDE), 0.5)
 
 
 def _counts(logits: Tensor, truth: PackedMasks) -> NDArray[np.int64]:
@@ -39,7 +39,7 @@ def _scene(scene: Scene) -> tuple[Tensor, PackedMasks, NDArray[np.bool_]]:
     return scene.logits[0], scene.masks(0), scene.dense(0)
 
 
-def score_512(scene: Scene) -> list[Row]:
+def score_512(scene: Scene) -> list[ResultRow]:
     """Logits -> per-class Dice against the truth at full resolution."""
     logits, packed, truth = _scene(scene)
     runs, expected = _masks(logits), plain.masks(plain_maps(logits), SIDE)
@@ -51,19 +51,19 @@ def score_512(scene: Scene) -> list[Row]:
     slow, fast = interleaved(works, scene.rounds(7), (1, 7))
     steps = _steps(logits, packed, scene.rounds(9))
     note = f"{differing} of {truth.sum()} mask pixels differ from the baseline's, which interpolates logits; {steps}"
-    return [Row("score_512", slow, fast, peak_mb(works[1]), "150", note)]
+    return [ResultRow("score_512", slow, fast, peak_mb(works[1]), "150", note)]
 
 
 def _steps(logits: Tensor, truth: PackedMasks, rounds: int) -> str:
-    """What each part of ours takes."""
+    """The time of each part of ours."""
     maps = plain_maps(logits)
-    kept = CroppedMaps.from_maps(logits.numpy())
-    masks, runs = full_masks(kept, (SIDE, SIDE), 0.5), RunLengthMasks.from_packed(truth)
+    cropped = CroppedMaps.from_logits(logits.numpy())
+    masks, runs = full_masks(cropped, (SIDE, SIDE), 0.5), RunLengthMasks.from_packed(truth)
     works: dict[str, Work] = {
-        "plain sigmoid and to uint8 (not in use)": partial(plain_maps, logits),
-        "logits to cropped uint8": partial(CroppedMaps.from_maps, logits.numpy()),
-        "crop of uint8, as from a GPU (not in use)": partial(CroppedMaps.from_maps, maps),
-        "upsample": lambda: full_masks(kept, (SIDE, SIDE), 0.5),
+        "sigmoid of every pixel to uint8 (not part of ours)": partial(plain_maps, logits),
+        "logits to cropped uint8": partial(CroppedMaps.from_logits, logits.numpy()),
+        "crop of uint8 (on a GPU, in place of the former)": partial(CroppedMaps.from_dense, maps),
+        "upsample": lambda: full_masks(cropped, (SIDE, SIDE), 0.5),
         "truth": partial(RunLengthMasks.from_packed, truth),
         "count": lambda: dice(count(masks, runs)),
         "encode": partial(encode_runs, masks),
@@ -72,8 +72,8 @@ def _steps(logits: Tensor, truth: PackedMasks, rounds: int) -> str:
     return "steps in ms: " + ", ".join(f"{name} {ms:.2f}" for name, ms in zip(works, times, strict=True))
 
 
-def score_512_monai(scene: Scene) -> list[Row]:
-    """The same against MONAI's Dice of whole planes; both from the same quantised probabilities."""
+def score_512_monai(scene: Scene) -> list[ResultRow]:
+    """The same against MONAI's Dice of dense masks; both from the same quantised probabilities."""
     from monai.metrics.meandice import compute_dice  # takes seconds, and only this row needs it
 
     logits, packed, truth = _scene(scene)
@@ -90,10 +90,10 @@ def score_512_monai(scene: Scene) -> list[Row]:
     check(np.allclose(monai().numpy(), ours(), rtol=0, atol=1e-6), "score_512_monai: the Dice")
     slow, fast = interleaved([monai, ours], scene.rounds(5), (1, 7))
     note = "baseline: F.interpolate of the quantised probabilities, threshold, monai.metrics compute_dice; equal to 1e-6"
-    return [Row("score_512_monai", slow, fast, peak_mb(ours), "", note)]
+    return [ResultRow("score_512_monai", slow, fast, peak_mb(ours), "", note)]
 
 
-def logits_to_rle_512(scene: Scene) -> list[Row]:
+def logits_to_rle_512(scene: Scene) -> list[ResultRow]:
     """Logits -> RLE strings at full resolution."""
     logits, _, _ = _scene(scene)
 
@@ -104,4 +104,6 @@ def logits_to_rle_512(scene: Scene) -> list[Row]:
     check(ours() == expected, "logits_to_rle_512: the strings")
     works: list[Work] = [lambda: [baseline.encode(mask) for mask in baseline.masks(logits, SIDE).numpy()], ours]
     slow, fast = interleaved(works, scene.rounds(7), (1, 7))
-    return [Row("logits_to_rle_512", slow, fast, peak_mb(ours), "150", "threshold, upsample, encode; strings equal those of plain masks")]
+    return [
+        ResultRow("logits_to_rle_512", slow, fast, peak_mb(ours), "150", "threshold, upsample, encode; strings equal those of dense masks")
+    ]

@@ -1,6 +1,6 @@
-"""Targets as they are commonly made, masks shrunk by nearest neighbour, 0 or 1 - for benchmarks.study.
+"""Hard targets as they are commonly made, by nearest neighbour: one point per network pixel. `benchmarks.study` trains on them.
 
-`python -m benchmarks.nearest`: the Dice at 2048 px that a network would have whose probabilities are its target, exactly.
+`python -m benchmarks.nearest`: the Dice at 2048 px of a network whose probabilities equal its target.
 """
 
 from __future__ import annotations
@@ -9,60 +9,101 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from handbone.data import coverage, dataset
-from handbone.evaluation.heldout import heldout_counts
+import pandas as pd
+from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.scene import Scene, scene
+from handbone.cache.resize import UInt8Image, scaled_shape
+from handbone.config.params import Params
+from handbone.evaluation.decision import Decision, decided_counts
 from handbone.evaluation.dice import dice
-from handbone.masks.coverage import Motion, hardened
+from handbone.masks.coverage import IDENTITY, InverseWarp, coverage
 from handbone.masks.cropped_maps import CroppedMaps
 from handbone.masks.packed import PackedMasks
+from handbone.training.data.augment import Augmenter
+from handbone.training.data.dataset import TrainingSet, TrainSample, TrainSampleSpec, collate
+from handbone.training.data.sampling import ResumableBatchSampler, SampleIndex
 
 SIZES = (256, 512, 1024)
-Target = Callable[[PackedMasks, tuple[int, int]], CroppedMaps]
+DECISION = Decision(0.5)
+Target = Callable[[PackedMasks, tuple[int, int], InverseWarp], CroppedMaps]  # masks, the network's size (h, w), warp -> C maps
+
+
+def nearest_centre(masks: PackedMasks, shape: tuple[int, int], warp: InverseWarp = IDENTITY) -> CroppedMaps:
+    """Each network pixel takes the mask at its centre, like cv2.INTER_NEAREST_EXACT."""
+    return coverage(masks, shape, warp, points=1)
+
+
+def nearest_corner(masks: PackedMasks, shape: tuple[int, int], warp: InverseWarp = IDENTITY) -> CroppedMaps:
+    """Each network pixel takes the mask at its upper left corner, like cv2.INTER_NEAREST."""
+    return coverage(masks, shape, warp + _to_corner(masks.shape, shape, warp), points=1)
+
+
+def _binarized(masks: PackedMasks, shape: tuple[int, int], warp: InverseWarp) -> CroppedMaps:
+    return coverage(masks, shape, warp).binarize()
+
+
+TARGETS: dict[str, Target] = {
+    "coverage": coverage,
+    "hard: half and more": _binarized,
+    "hard: INTER_NEAREST_EXACT": nearest_centre,
+    "hard: INTER_NEAREST": nearest_corner,
+}
+
+
+class _RecordingAugmenter(Augmenter):
+    """Remembers where the pixels of the last image came from."""
+
+    last_warp: InverseWarp = IDENTITY
+
+    def __call__(self, image: UInt8Image, seed: int) -> tuple[UInt8Image, InverseWarp]:
+        augmented, self.last_warp = super().__call__(image, seed)
+        return augmented, self.last_warp
+
+
+class TargetSet(Dataset[TrainSample]):
+    """The same augmented images as `TrainingSet` gives, with another target; whole images only."""
+
+    def __init__(self, target: Target, train: pd.DataFrame, params: Params, seed: int) -> None:
+        """train: rows as in `FoldSamples`; params: for the network's size and the augmentation."""
+        shapes = [scaled_shape(shape, params.train.size) for shape in zip(train["height"], train["width"], strict=True)]
+        padded = max(height for height, _ in shapes), max(width for _, width in shapes)
+        spec = TrainSampleSpec(params.model.in_channels, params.train.size, padded, seed)
+        self._target, self._augmenter = target, _RecordingAugmenter(params.train.augment, params.model.in_channels)
+        self._samples = TrainingSet(train["file"].tolist(), spec, self._augmenter, train["weight"].tolist())
+        self._loaded = [self._samples.load(index) for index in range(len(train))]
+        self._samples.keep_in_memory(self._loaded)
+
+    def __getitem__(self, sample_index: SampleIndex) -> TrainSample:
+        """-> image (C_in, h, w) uint8, target, weight."""
+        image, _, weight = self._samples[sample_index]
+        unpadded, masks = self._loaded[sample_index[1]]
+        return image, self._target(masks, (unpadded.shape[0], unpadded.shape[1]), self._augmenter.last_warp), weight
+
+
+def with_target(target: Target, train: pd.DataFrame, params: Params, seed: int, batches: ResumableBatchSampler) -> DataLoader[Any]:
+    """The loader of a training with another target."""
+    return DataLoader(TargetSet(target, train, params, seed), batch_sampler=batches, collate_fn=collate)
 
 
 def main() -> None:
-    """Print a table: the kinds of target by the network's size."""
+    """Print a table: kinds of targets by the network's size."""
     print(f"| target | {' | '.join(f'{size} px' for size in SIZES)} |\n|---|{'---:|' * len(SIZES)}")
-    with scene(quick=True) as made:
-        _print("coverage", made, coverage.coverage)
-        _print("hard: half and more", made, lambda masks, shape: hardened(coverage.coverage(masks, shape)))
-        for name, target in (("hard: INTER_NEAREST_EXACT", "centre"), ("hard: INTER_NEAREST", "corner")):
-            _print(name, made, use(target))
+    with scene(quick=True) as hands:
+        for name, target in TARGETS.items():
+            print(f"| {name} | {' | '.join(f'{_best_dice(hands, size, target):.4f}' for size in SIZES)} |", flush=True)
 
 
-def _print(name: str, made: Scene, target: Target) -> None:
-    cells = [f"{np.mean([_perfect(made, index, size, target) for index in range(len(made.files))]):.4f}" for size in SIZES]
-    print(f"| {name} | {' | '.join(cells)} |", flush=True)
+def _best_dice(hands: Scene, size: int, target: Target) -> float:
+    """The mean Dice of predictions that equal the targets."""
+    masks = [hands.masks(index) for index in range(len(hands.files))]
+    return float(np.mean([dice(decided_counts(target(each, (size, size), IDENTITY), each, DECISION)).mean() for each in masks]))
 
 
-def _perfect(made: Scene, index: int, size: int, target: Target) -> float:
-    found = target(made.masks(index), (size, size))
-    return float(dice(heldout_counts(made.files[index], CroppedMaps((size, size), found.boxes, found.values), 0.5)).mean())
-
-
-def use(target: str) -> Target:
-    """Have targets look at one point of each network pixel: its `centre`, or its upper left `corner`, as cv2.INTER_NEAREST does.
-
-    -> what is in place of `coverage` now.
-    """
-    of_area = coverage.coverage
-    replaced: Any = coverage
-    replaced.raster = lambda full, small: 1
-
-    def nearest(masks: PackedMasks, shape: tuple[int, int], motion: Motion = coverage.IDENTITY) -> CroppedMaps:
-        return of_area(masks, shape, motion + _shift(masks.shape, shape, motion) if target == "corner" else motion)
-
-    replaced = dataset
-    replaced.coverage = nearest
-    return nearest
-
-
-def _shift(full: tuple[int, int], small: tuple[int, int], motion: Motion) -> Motion:
-    """From a network pixel's centre to that of the first full-resolution pixel in it, in network pixels, in the motion's own form."""
+def _to_corner(full: tuple[int, int], small: tuple[int, int], warp: InverseWarp) -> InverseWarp:
+    """From a network pixel's centre to the centre of the first full-resolution pixel in it, in network pixels, in the form of `warp`."""
     x, y = (0.5 * low / high - 0.5 for low, high in ((small[1], full[1]), (small[0], full[0])))
-    return np.array([[0, 0, x], [0, 0, y]]) if motion.ndim == 2 else np.array([x, y])
+    return np.array([[0, 0, x], [0, 0, y]]) if warp.ndim == 2 else np.array([x, y])
 
 
 if __name__ == "__main__":

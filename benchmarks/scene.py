@@ -1,4 +1,4 @@
-"""What everything is timed on: synthetic hands of the competition's size, and logits as a good network would give for them."""
+"""The data for all timings: synthetic hands of the competition's size, and logits that a good network could give for them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ from torch import Tensor
 from handbone.cache.sample import read_masks, write_sample
 from handbone.config.params import Params, PhantomParams, load_params
 from handbone.dataset.layout import Sample, find_samples
-from handbone.dataset.preprocess import TrainSampleSpec, prepare
+from handbone.dataset.preprocess import PreprocessSpec, prepare_sample
 from handbone.masks.boxed import Mask
 from handbone.masks.packed import PackedMasks
 from handbone.phantom.dataset import write_phantom
 
+PARAMS = Path(__file__).parent.parent / "params.yaml"
 SIDE, SIZE = 2048, 512
 HANDS = PhantomParams(size=SIDE, train_people=3, test_people=1, bent_train=0.12, bent_test=0.58, seed=7)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """folder: for whatever is written; samples: N with annotations; files: their cached npz; logits: (C, 512, 512) of the first few;
+    """Data for the benchmarks.
+
+    folder: for all files; samples: N with annotations; files: their npz in the cache; logits: (C, 512, 512) of the first few samples;
     quick: few repetitions.
     """
 
@@ -45,19 +48,17 @@ class Scene:
         return self.params.data.classes
 
     @property
-    def recipe(self) -> TrainSampleSpec:
+    def preprocess_spec(self) -> PreprocessSpec:
         """Native size, grey."""
-        return TrainSampleSpec(self.classes, False, 0, 1)
+        return PreprocessSpec(self.classes, allow_missing=False, size=None, channels=1)
 
     def rounds(self, full: int) -> int:
-        """How often to run: once where it must be quick."""
+        """How often to run: `full` times, or once if quick."""
         return 1 if self.quick else full
 
     def masks(self, index: int) -> PackedMasks:
         """One sample's truth."""
-        masks = read_masks(self.files[index])
-        assert masks is not None
-        return masks
+        return read_masks(self.files[index])
 
     def dense(self, index: int) -> Mask:
         """One sample's truth, (C, H, W) bool."""
@@ -66,20 +67,18 @@ class Scene:
 
 @contextmanager
 def scene(quick: bool) -> Iterator[Scene]:
-    """Make it in a temporary folder."""
-    params = load_params()
+    """Create the data in a temporary folder."""
+    params = load_params(PARAMS)
     with TemporaryDirectory() as name:
         folder = Path(name)
-        write_phantom(HANDS, folder / "data", 0)
+        write_phantom(HANDS, folder / "data", None)
         samples = [sample for sample in find_samples(folder / "data", []) if sample.subset == "train"]
         files = [folder / "cache" / f"{sample.key}.npz" for sample in samples]
-        made = Scene(folder, samples, files, [], params, quick)
+        hands = Scene(folder, samples, files, [], params, quick)
         for sample, file in zip(samples, files, strict=True):
-            prepared = prepare(sample, made.recipe)
-            assert not isinstance(prepared, list)
-            write_sample(file, prepared)
-        made.logits.extend(make_logits(made.dense(index), SIZE, index) for index in range(2 if quick else len(files)))
-        yield made
+            write_sample(file, prepare_sample(sample, hands.preprocess_spec))
+        hands.logits.extend(make_logits(hands.dense(index), SIZE, index) for index in range(2 if quick else len(files)))
+        yield hands
 
 
 def make_logits(masks: Mask, size: int, seed: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The rows that the benchmarks give, as a table for people and as records for a file."""
+"""The rows of the benchmarks, as a table for people and as records for a file."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Row:
-    """One hot path: medians in ms (baseline None where there is none), ours' peak memory, the ratio aimed at, and what else to know."""
+class ResultRow:
+    """One hot path: medians in ms (baseline: None if there is none), our peak memory, the smallest acceptable ratio, and a note."""
 
     name: str
     baseline_ms: float | None
@@ -22,7 +22,7 @@ class Row:
     more: dict[str, float] = field(default_factory=dict)
 
     def record(self) -> Record:
-        """The row for the file."""
+        """-> the row for the file."""
         ratio = None if self.baseline_ms is None else self.baseline_ms / self.ours_ms
         numbers = {"baseline_ms": self.baseline_ms, "ours_ms": self.ours_ms, "ratio": ratio, "peak_mb": self.peak_mb} | self.more
         rounded = {key: None if value is None else float(f"{value:.4g}") for key, value in numbers.items()}
@@ -30,19 +30,19 @@ class Row:
 
 
 def check(equal: bool, what: str) -> None:
-    """End the run where ours and the plain way differ: a time for a wrong result says nothing."""
+    """End the run if our result differs from the plain computation's: the time of a wrong result means nothing."""
     if not equal:
-        raise SystemExit(f"benchmarks: {what}: ours differs from the plain way; nothing more was timed")
+        raise SystemExit(f"benchmarks: {what}: our result differs from the plain computation's; nothing more was timed")
 
 
 def markdown(records: Sequence[Record]) -> str:
-    """The rows as a markdown table."""
+    """All rows as a Markdown table."""
     lines = ["| name | baseline ms | ours ms | ratio | at least | peak MB | note |", "|---|---:|---:|---:|---:|---:|---|"]
     return "\n".join(lines + [_line(record) for record in records])
 
 
 def summary(records: Sequence[Record]) -> str:
-    """Those with a baseline, without the notes, as the README shows them."""
+    """The rows with a baseline, without notes, as a Markdown table for the README."""
     lines = ["| path | baseline ms | ours ms | times faster | peak MB |", "|---|---:|---:|---:|---:|"]
     kept = [record for record in records if record["ratio"] is not None]
     return "\n".join(lines + [f"| {record['name']} | " + " | ".join(_numbers(record)) + " |" for record in kept])

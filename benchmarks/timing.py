@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import TypeVar
 
 Work = Callable[[], object]
-Subject = TypeVar("Subject")
+Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 LIBC = ctypes.CDLL(ctypes.util.find_library("c"))
 MMAP_THRESHOLD, ARENA_MAX = -3, -8  # of glibc's mallopt
@@ -27,39 +27,39 @@ def elapsed_ms(work: Work) -> float:
 
 
 def interleaved(works: Sequence[Work], rounds: int, repeats: Sequence[int]) -> list[float]:
-    """Each work's median ms; every round runs each of them in turn, the i-th `repeats[i]` times, so that noise meets all alike."""
+    """Median ms of each work. Every round runs all of them in turn, the i-th `repeats[i]` times, so that noise affects all alike."""
     times: list[list[float]] = [[] for _ in works]
     for _ in range(rounds):
-        for work, own, count in zip(works, times, repeats, strict=True):
-            own += [elapsed_ms(work) for _ in range(count)]
-    return [median(own) for own in times]
+        for work, of_work, count in zip(works, times, repeats, strict=True):
+            of_work += [elapsed_ms(work) for _ in range(count)]
+    return [median(of_work) for of_work in times]
 
 
-def alone(make: Callable[[Subject], Result], subject: Subject) -> Result:
-    """`make(subject)` in a forked process, so that no row's times depend on what the rows before it left in the allocator."""
+def in_fork(function: Callable[[Argument], Result], argument: Argument) -> Result:
+    """`function(argument)` in a forked process, so that the times of a row do not depend on what earlier rows left in the allocator."""
     receiver, sender = get_context("fork").Pipe(duplex=False)
-    process = get_context("fork").Process(target=lambda: sender.send(make(subject)))
+    process = get_context("fork").Process(target=lambda: sender.send(function(argument)))
     process.start()
     sender.close()
     try:
         result: Result = receiver.recv()
     except EOFError:
-        raise SystemExit("a benchmark failed in its process; its error stands above") from None
+        raise SystemExit("a benchmark failed in its process; see the error above") from None
     process.join()
     return result
 
 
 def peak_mb(work: Work) -> float:
-    """The memory (MB) that `work` adds at its peak: what is in use, not what the allocator keeps for later.
+    """The memory (MB) in use that `work` adds at its peak, without what the allocator keeps for later.
 
-    It runs in a forked process, for only a process of its own has a peak of its own: the kernel's count of resident pages (ru_maxrss),
-    which sees what NumPy, torch, OpenCV and numba take. Before the fork freed memory goes back to the system, or the child would take
-    from it unseen; in the child it goes back at once, or threads that free it in another order each time would seem to need more and more.
+    `work` runs in a forked process, as the peak (ru_maxrss, which counts the pages of NumPy, torch, OpenCV and numba alike) belongs to a
+    process. Before the fork, freed memory is returned to the system; otherwise the child could use it without being counted. In the child
+    it is returned at once; otherwise threads that free it in a different order each time would seem to need more and more.
     """
-    gc.with_growing_buffer()
+    gc.collect()
     if hasattr(LIBC, "malloc_trim"):
         LIBC.malloc_trim(0)
-    return alone(_peak, work)
+    return in_fork(_peak, work)
 
 
 def _peak(work: Work) -> float:

@@ -1,6 +1,13 @@
-"""The README's picture, from the demo's results: `python docs/picture.py docs/demo.jpg`, in the repository's root after `make demo`.
+"""The README's picture docs/demo.jpg: a test image, its true bones, and the predicted bones with their errors.
 
-A test image, its true bones, and the submission's bones with what is wrong in them.
+Run in the repository's root after `make demo`:
+
+    python docs/picture.py docs/demo.jpg
+
+docs/report.jpg is the top of the demo's report page, also after `make demo`:
+
+    chromium --headless --hide-scrollbars --window-size=1200,1000 --screenshot=report.png reports/index.html
+    python -c "import cv2; cv2.imwrite('docs/report.jpg', cv2.imread('report.png'), [cv2.IMWRITE_JPEG_QUALITY, 88])"
 """
 
 from __future__ import annotations
@@ -17,11 +24,11 @@ from handbone.config import paths
 from handbone.config.params import load_params
 from handbone.dataset.annotation import read_polygons
 from handbone.dataset.layout import truth_file
+from handbone.evaluation.decision import Decision, decide
 from handbone.evaluation.dice import mean_dice, with_dice
 from handbone.masks.boxed import BoxedMasks
 from handbone.masks.cropped_maps import CroppedMaps
 from handbone.masks.rasterize import rasterize
-from handbone.masks.upsample import full_masks
 from handbone.report.figures import overlay
 from handbone.utils.io import read_table
 
@@ -29,9 +36,9 @@ SIDE = 640  # pixels of each of the three panels
 
 
 def coloured(image: np.ndarray, masks: BoxedMasks) -> np.ndarray:
-    """(H, W) uint8 and C masks -> (H, W, 3) RGB with each mask in a colour of its own, overlaps mixed."""
+    """(H, W) uint8 and C masks -> (H, W, 3) RGB with each mask in another colour, overlaps mixed."""
     picture = np.repeat(image[..., None], 3, 2).astype(np.float32)
-    colours = matplotlib.colormaps["turbo"](np.arange(len(masks.crops)) * 0.382 % 0.9 + 0.05)[:, :3] * 255  # neighbours far apart
+    colours = matplotlib.colormaps["turbo"](np.arange(len(masks.crops)) * 0.382 % 0.9 + 0.05)[:, :3] * 255  # neighbours in the list differ
     for colour, (y0, x0, y1, x1), crop in zip(colours, masks.boxes, masks.crops, strict=True):
         region = picture[y0:y1, x0:x1]
         region[crop] = 0.45 * region[crop] + 0.55 * colour
@@ -47,8 +54,7 @@ def main() -> None:
     sample = read_sample(paths.cached_sample("test", key))
     polygons, _ = read_polygons(truth_file(Path(params.data.root), key), params.data.classes, sample.shape, params.data.allow_missing)
     truth = rasterize(polygons, sample.shape)
-    probabilities = CroppedMaps.load(paths.probabilities(paths.TEST_PROBABILITIES, key))
-    predicted = full_masks(probabilities, sample.shape, params.predict.threshold).boxed()
+    predicted = decide(CroppedMaps.load(paths.prediction("test", key)), sample.shape, Decision.load(paths.DECISION)).boxed()
     image = cv2.resize(sample.image, sample.shape[::-1])
     panels = [np.repeat(image[..., None], 3, 2), coloured(image, truth), overlay(image, truth, predicted, params.data.classes, SIDE)]
     row = np.hstack([cv2.resize(panel, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for panel in panels])

@@ -1,6 +1,6 @@
-"""One script a node of the graph, run as `python -m stages.<name>` from the repository's root.
+"""One script per stage of the graph, run as `python -m stages.<name>` from the repository's root.
 
-A stage runs the code of the checkout it lies in, also in the copy that `dvc exp run --temp` makes, whatever is installed.
+A stage runs the code of the checkout that it is in, also in the copy that `dvc exp run --temp` makes, even if another one is installed.
 """
 
 import sys

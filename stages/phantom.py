@@ -1,37 +1,38 @@
-"""Stage `phantom`: the synthetic data set, where the parameters ask for it."""
+"""Stage `phantom`: write the synthetic data set, if it is the data root."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from handbone.config import paths
-from handbone.config.params import DataParams, load_params
-from handbone.phantom.anatomy import BONES
+from handbone.config.params import BONES, DataParams, load_params
 from handbone.phantom.dataset import write_phantom
-from handbone.utils.errors import UserError, run_cli
+from handbone.utils.errors import Problem, UserError, run_cli
+from handbone.utils.io import write_text
 
 
 def main() -> None:
-    """Write the phantom to its folder, or a note there that the data lie elsewhere."""
+    """Write the phantom to its folder, or a note there that the data root is another folder."""
     params = load_params()
-    if Path(params.data.root) == paths.PHANTOM:
+    needed = Path(params.data.root) == paths.PHANTOM
+    if needed:
         check_classes(params.data)
+    shutil.rmtree(paths.PHANTOM, ignore_errors=True)
+    if needed:
         write_phantom(params.phantom, paths.PHANTOM, params.machine.preprocess_workers)
     else:
-        paths.PHANTOM.mkdir(parents=True, exist_ok=True)
-        note = f"The data root is elsewhere ({params.data.root}), so no phantom was made.\n"
-        (paths.PHANTOM / "README.txt").write_text(note, encoding="utf-8")
+        write_text(paths.PHANTOM / "README.txt", f"The data root is {params.data.root}, so there is no phantom here.\n")
 
 
 def check_classes(data: DataParams) -> None:
-    """Raise a `UserError` where the classes are not the 29 bones that the phantom has, in any order."""
+    """Raise a `UserError` if the classes are not the 29 bones of the phantom, in any order."""
     missing, unknown = sorted(set(BONES) - set(data.classes)), sorted(set(data.classes) - set(BONES))
     if missing or unknown:
-        found = ", ".join([f"no {name}" for name in missing] + [f"{name}, which it has not" for name in unknown])
-        raise UserError(
-            f"params.yaml: data.classes: expected the phantom's {len(BONES)} bones ({BONES[0]} to {BONES[-1]}); found {found}; "
-            "set data.classes to the 29 bones as in presets/, or data.root to your own data"
-        )
+        expected = f"the phantom's {len(BONES)} bones ({BONES[0]} to {BONES[-1]})"
+        found = ", ".join([f"no {name}" for name in missing] + [f"{name}, which it does not have" for name in unknown])
+        fix = f"set data.classes to the {len(BONES)} bones, or data.root to your data"
+        raise UserError(Problem("phantom.classes", "params.yaml: data.classes", expected, found, fix))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""All reports -> reports/index.html: one page that needs nothing else."""
+"""All results -> reports/index.html, one page that works offline."""
 
 from __future__ import annotations
 
@@ -11,62 +11,74 @@ from handbone.config.params import Params, load_params
 from handbone.evaluation.decision import Decision, decide
 from handbone.evaluation.dice import per_class, with_dice
 from handbone.masks.cropped_maps import CroppedMaps
-from handbone.report.augmentation_preview import strip
+from handbone.report.augmentation_preview import preview_strip
 from handbone.report.figures import class_bars_svg, curves_svg, jpeg_data_uri, overlay, png_data_uri
-from handbone.report.page import Case, Strip, render_page
+from handbone.report.page import Case, Preview, render_page
 from handbone.training.data.augment import Augmenter
-from handbone.utils.errors import run_cli
+from handbone.utils.errors import require_file, run_cli
 from handbone.utils.io import read_json, read_table, write_text
 
-STRIPS, DRAWS = 3, 3  # training images on the page, and draws of each
+PREVIEWS, VERSIONS = 3, 3  # training images on the page, and augmented versions of each
 
 
-def case(key: str, dice: float, rows: pd.DataFrame, classes: list[str], decision: Decision) -> Case:
-    """The held-out image `key` with its truth and what was predicted; `rows`: its counts and Dice a class."""
+def make_case(key: str, counts: pd.DataFrame, classes: list[str], decision: Decision) -> Case:
+    """The held-out image `key` with its truth and prediction; `counts`: its rows of class and dice."""
     sample = read_sample(paths.cached_sample("train", key))
-    maps = CroppedMaps.load(paths.prediction("oof", key))
+    maps = CroppedMaps.load(require_file(paths.prediction("oof", key)))
     predicted = decide(maps, sample.shape, decision).boxed()
     if sample.masks is None:
         raise ValueError(f"{key} has no masks")
     picture = png_data_uri(overlay(sample.image, sample.masks.unpack(), predicted, classes))
-    low = rows.nsmallest(3, "dice")
-    return Case(key, dice, picture, "lowest: " + ", ".join(f"{row['class']} {row['dice']:.3f}" for _, row in low.iterrows()))
+    lowest = counts.nsmallest(3, "dice")
+    caption = ", ".join(f"{name} {value:.3f}" for name, value in zip(lowest["class"], lowest["dice"], strict=True))
+    return Case(key, float(counts["dice"].mean()), picture, f"lowest: {caption}")
 
 
-def strips(params: Params) -> list[Strip]:
-    """A few training images, evenly spread over the data set, each with draws of its augmentation."""
+def make_cases(params: Params, decision: Decision) -> tuple[list[Case], list[Case]]:
+    """The best and the worst held-out images by mean Dice."""
+    counts = with_dice(read_table(paths.VALIDATION_COUNTS))
+    images = {str(key): rows for key, rows in counts.groupby("key")}
+    ranking = counts.groupby("key")["dice"].mean().sort_values(kind="stable").index.astype(str).tolist()
+    shown = min(params.report.cases, -(-len(ranking) // 2))
+    worst, best = ranking[:shown], ranking[::-1][:shown]
+    cases = {key: make_case(key, images[key], params.data.classes, decision) for key in dict.fromkeys(best + worst)}
+    return [cases[key] for key in best], [cases[key] for key in worst]
+
+
+def make_previews(params: Params) -> list[Preview]:
+    """A few training images, evenly spread over the data set, each with augmented versions."""
     augmenter = Augmenter(params.train.augment, params.model.in_channels)
     keys = read_table(paths.TRAIN_INDEX)["key"].tolist()
-    shown = [keys[place * len(keys) // STRIPS] for place in range(min(STRIPS, len(keys)))]
-    seeds = [np.random.SeedSequence([params.seed, row]).generate_state(DRAWS).tolist() for row in range(len(shown))]
+    shown = [keys[place * len(keys) // PREVIEWS] for place in range(min(PREVIEWS, len(keys)))]
+    seeds = [np.random.SeedSequence([params.seed, row]).generate_state(VERSIONS).tolist() for row in range(len(shown))]
     samples = [read_sample(paths.cached_sample("train", key)) for key in shown]
-    pictures = [strip(sample, augmenter, params.train.size, row) for sample, row in zip(samples, seeds, strict=True)]
-    return [Strip(key, jpeg_data_uri(picture)) for key, picture in zip(shown, pictures, strict=True)]
+    pictures = [preview_strip(sample, augmenter, params.train.size, row) for sample, row in zip(samples, seeds, strict=True)]
+    return [Preview(key, jpeg_data_uri(picture)) for key, picture in zip(shown, pictures, strict=True)]
+
+
+def class_dice() -> pd.DataFrame:
+    """Rows of class, dice and, if the truth of the test set is known, test: means over the images."""
+    table, test = per_class(read_table(paths.VALIDATION_COUNTS)).reset_index(), read_table(paths.TEST_COUNTS)
+    return table.merge(per_class(test).rename("test").reset_index(), on="class", how="left") if len(test) else table
 
 
 def main() -> None:
     """Run the stage."""
-    params = load_params()
-    metrics, decision = read_json(paths.METRICS), Decision.load(paths.DECISION)
-    counts, test = read_table(paths.VALIDATION_COUNTS), read_table(paths.TEST_COUNTS)
-    table = with_dice(counts)
-    images = table.groupby("key")["dice"].mean().sort_values(kind="stable")
-    shown = min(params.report.cases, -(-len(images) // 2))
-    worst, best = images.index[:shown].astype(str), images.index[::-1][:shown].astype(str)
-    cases = {key: case(key, float(images[key]), table[table["key"] == key], params.data.classes, decision) for key in {*worst, *best}}
-    bars = per_class(counts).reset_index()
-    if len(test):
-        bars = bars.merge(per_class(test).rename("test").reset_index(), on="class", how="left")
+    params, decision, lineage = load_params(), Decision.load(paths.DECISION), read_json(paths.LINEAGE)
+    model, size = lineage["parameters"]["model"], lineage["parameters"]["train"]["size"]
+    best, worst = make_cases(params, decision)
     page = render_page(
         title="Segmentation report",
-        metrics=metrics,
+        subtitle=" · ".join(filter(None, [model["arch"], model["encoder"], f"{size} px"])),
+        metrics=read_json(paths.METRICS),
+        decision=decision,
         classes=params.data.classes,
         curves=curves_svg({fold: read_table(paths.fold_curve(fold)) for fold in params.folds}),
-        bars=class_bars_svg(bars),
-        best=[cases[key] for key in best],
-        worst=[cases[key] for key in worst],
-        strips=strips(params),
-        lineage=read_json(paths.LINEAGE),
+        bars=class_bars_svg(class_dice()),
+        best=best,
+        worst=worst,
+        previews=make_previews(params),
+        lineage=lineage,
         data_report=read_json(paths.DATA_REPORT),
     )
     write_text(paths.PAGE, page)

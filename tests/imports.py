@@ -21,11 +21,12 @@ def closure(script: Path) -> set[str]:
         file = waiting.pop()
         if file not in seen and _has_code(file):
             seen.add(file)
-            waiting += [found for name in _imported(file) for found in _files(name)]
+            waiting += [found for name in imported_names(file) for found in _files(name)]
     return {file.relative_to(ROOT).as_posix() for file in seen}
 
 
-def _imported(file: Path) -> Iterator[str]:
+def imported_names(file: Path) -> Iterator[str]:
+    """The dotted names that a file's import statements name, e.g. `handbone.cache.sample.read_sample`."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -34,7 +35,7 @@ def _imported(file: Path) -> Iterator[str]:
 
 
 def _files(name: str) -> Iterator[Path]:
-    """`handbone.cache.sample.read_sample` -> the files of handbone, handbone.data and handbone.cache.sample."""
+    """`handbone.cache.sample.read_sample` -> the files of handbone, handbone.cache and handbone.cache.sample."""
     parts = name.split(".")
     for length in range(1, len(parts) + 1):
         base = SOURCE.joinpath(*parts[:length])

@@ -21,7 +21,7 @@ SMALL = {
     "folds": [0, 1],
     "model": {"encoder": "resnet18", "options": {"Unet": {"decoder_channels": [16, 8, 8, 8, 8]}}},
     "train": {"size": 64, "epochs": 2, "batch_size": 3, "validate_every": 1},
-    "machine": {"workers": 2},
+    "machine": {"preprocess_workers": 2},
 }
 
 

@@ -1,4 +1,4 @@
-"""A training of a few small images, for tests in one process and in several."""
+"""A training on a few small images, for tests in one process and in several."""
 
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from handbone.config.params import TrainParams
 from handbone.masks.boxed import BoxedMasks
 from handbone.masks.packed import PackedMasks
 from handbone.training.data.augment import Augmenter
-from handbone.training.data.dataset import Recipe, TrainingSet, collate
+from handbone.training.data.dataset import TrainingSet, TrainSampleSpec, collate
 from handbone.training.data.sampling import ResumableBatchSampler
-from handbone.training.trainer import Training, make_accelerator
+from handbone.training.distributed import make_accelerator
+from handbone.training.trainer import Trainer
 
 
 def make_files(folder: Path) -> list[Path]:
@@ -30,18 +31,22 @@ def make_files(folder: Path) -> list[Path]:
     return files
 
 
-class Small:
-    """The training and its parts. plain: without dropout and batch norm, which see each process's own images; network: in place of ours."""
+def small_network(plain: bool = False) -> nn.Sequential:
+    """plain: without dropout and batch norm, whose results depend on how images are divided among batches and processes."""
+    norm = [] if plain else [nn.BatchNorm2d(8)]
+    noise = [] if plain else [nn.Dropout(0.2)]
+    return nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), *norm, nn.ReLU(), *noise, nn.Conv2d(8, 2, 3, padding=1))
+
+
+class SmallTraining:
+    """A trainer and its parts, all seeded. network: null for `small_network`."""
 
     def __init__(self, files: list[Path], params: TrainParams, plain: bool = False, network: nn.Module | None = None) -> None:
         torch.manual_seed(3)
-        accelerator = make_accelerator("no")
-        samples = TrainingSet(files, Recipe(1, 32, (32, 32), 3), Augmenter([{"HorizontalFlip": {"p": 0.5}}], 1))
-        rank, world = accelerator.process_index, accelerator.num_processes
-        self.batches = ResumableBatchSampler([1.0] * len(files), params.batch_size, 3, rank, world)
+        self.accelerator = make_accelerator("no")
+        rank, world_size = self.accelerator.process_index, self.accelerator.num_processes
+        samples = TrainingSet(files, TrainSampleSpec(1, 32, (32, 32), 3), Augmenter([{"HorizontalFlip": {"p": 0.5}}], 1))
+        self.batches = ResumableBatchSampler([1.0] * len(files), params.batch_size, 3, rank, world_size)
         loader: DataLoader[Any] = DataLoader(samples, batch_sampler=self.batches, collate_fn=collate)
-        norm = [] if plain else [nn.BatchNorm2d(8)]
-        noise = [] if plain else [nn.Dropout(0.2)]
-        layers = [nn.Conv2d(1, 8, 3, padding=1), *norm, nn.ReLU(), *noise, nn.Conv2d(8, 2, 3, padding=1)]
-        self.model = network or nn.Sequential(*layers)
-        self.training = Training(self.model, loader, self.batches, params, [1.0, 1.0], 3, accelerator)
+        self.model = network or small_network(plain)
+        self.trainer = Trainer(self.model, loader, self.batches, params, [1.0, 1.0], 3, self.accelerator)

@@ -1,4 +1,4 @@
-"""The real graph, run by DVC on a few small phantoms. The numbered traps are those that DVC pipelines of this shape fall into."""
+"""The real graph, run by DVC on a few small phantoms: the traps that DVC pipelines of this shape fall into, each as a test."""
 
 import json
 import os
@@ -17,11 +17,13 @@ import yaml
 from handbone.config.params import load_params
 from handbone.dataset.annotation import read_polygons
 from handbone.evaluation.dice import dice
+from handbone.masks import kernels
 from handbone.masks.rasterize import rasterize
-from handbone.masks.rle import decode
+from handbone.masks.rle import decode_runs
 from project import SMALL, Project, ran
 
-LATER = {"validate", "infer", "report"}
+DECIDE = {"validate", "submit", "report"}  # no network runs in these
+INFER = {"infer@oof", "infer@test", *DECIDE}
 
 
 @pytest.fixture(scope="module")
@@ -30,21 +32,21 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project.create(tmp_path_factory.mktemp("project"), SMALL)
     before = (project.folder / "dvc.yaml").read_bytes()
     output = project.sh("dvc repro")
-    assert ran(output) == {"phantom", "preprocess", "split", "pseudo", "train@0", "train@1", *LATER}
-    assert (project.folder / "dvc.yaml").read_bytes() == before  # trap 10
+    assert ran(output) == {"phantom", "preprocess", "split", "pseudo", "train@0", "train@1", *INFER}
+    assert (project.folder / "dvc.yaml").read_bytes() == before  # some tools write into it
     project.commit("ran")
     return project
 
 
 def test_a_second_run_runs_nothing(project: Project) -> None:
-    """Traps 5 and 11: by now every imported module has a __pycache__ beside it."""
+    """By now every imported module has a __pycache__ beside it, which must not count as code."""
     assert list(project.folder.rglob("__pycache__"))
     assert not ran(project.sh("dvc repro"))
     assert not project.git("status", "--porcelain")
 
 
 def test_metrics_have_every_name_and_no_nan(project: Project) -> None:
-    """Trap 9."""
+    """DVC shows NaN as changed in every diff."""
     text = (project.folder / "reports/metrics.json").read_text()
     assert "NaN" not in text
     metrics = json.loads(text)
@@ -56,7 +58,7 @@ def test_metrics_have_every_name_and_no_nan(project: Project) -> None:
 
 
 def test_the_submission_has_the_format_and_decodes_to_the_score(project: Project) -> None:
-    """Scored here anew, from the CSV and the polygons, by the competition's words alone."""
+    """Scored here again, from the CSV and the polygons, by the competition's definition alone."""
     table = pd.read_csv(project.folder / "submissions/submission.csv", keep_default_na=False)
     params = SMALL["phantom"]
     root = project.folder / "data/phantom"
@@ -70,7 +72,7 @@ def test_the_submission_has_the_format_and_decodes_to_the_score(project: Project
     for number, image in enumerate(images):
         polygons, _ = read_polygons(root / "test_truth/outputs_json" / image.replace(".png", ".json"), classes, size, allow_missing=False)
         truth = rasterize(polygons, size).dense()
-        predicted = np.stack([decode(text, *size) for text in table["rle"][29 * number : 29 * (number + 1)]])
+        predicted = decode_runs(table["rle"][29 * number : 29 * (number + 1)].tolist(), *size).boxed().dense()
         both = (truth & predicted).sum((1, 2))
         scores.append(dice(np.stack([both, predicted.sum((1, 2)) - both, truth.sum((1, 2)) - both], 1)))
     assert np.mean(scores) == pytest.approx(project.metrics()["test"]["dice"]["mean"], abs=1e-12)
@@ -106,31 +108,55 @@ def test_plots_and_metrics_can_be_shown(project: Project) -> None:
 
 
 def test_a_clean_clone_needs_nothing_but_the_cache(project: Project, tmp_path: Path) -> None:
-    """Trap 4, and that the check would see a change."""
+    """DVC writes no .gitignore into a folder that a stage depends on; and the check would see a change."""
     clone = project.clone(tmp_path / "clone")
+    assert (clone.folder / "models/README.md").is_file() and (clone.folder / "submissions/README.md").is_file()
+    clone.sh("rm -r models")  # DVC counts a folder without the models as changed models, and a missing one as missing
     assert not ran(clone.sh("dvc repro --dry --allow-missing"))
     clone.change({"seed": 99})
     assert "train@0" in clone.sh("dvc repro --dry --allow-missing", code=255)
 
 
+def test_another_threshold_runs_no_network(project: Project) -> None:
+    submission, metrics = project.digest("submissions/submission.csv"), project.metrics()
+    assert ran(project.sh("dvc exp run -S decide.threshold=0.45")) == DECIDE
+    assert project.digest("submissions/submission.csv") != submission
+    assert project.metrics() != metrics
+    assert json.loads((project.folder / "reports/decision.json").read_text()) == {"threshold": 0.45}
+    assert json.loads((project.folder / "submissions/submission.json").read_text())["decision"] == {"threshold": 0.45}
+    project.reset()
+    assert project.metrics() == metrics
+
+
 def test_prediction_settings_retrain_nothing(project: Project) -> None:
-    """Trap 1."""
-    assert ran(project.sh("dvc exp run -S predict.hflip=false -S 'predict.crf={stride: 2, radius: 8}'")) == LATER
-    assert json.loads((project.folder / "submissions/submission.json").read_text())["parameters"]["predict"]["crf"]["radius"] == 8
+    assert ran(project.sh("dvc exp run -S infer.hflip=false -S 'infer.crf={stride: 2, radius: 8}'")) == INFER
+    assert json.loads((project.folder / "submissions/submission.json").read_text())["parameters"]["infer"]["crf"]["radius"] == 8
     project.reset()
 
 
-def test_other_test_images_train_nothing_anew(project: Project) -> None:
+def test_files_of_editors_and_systems_make_no_stage_stale(project: Project) -> None:
+    names = [".DS_Store", "Thumbs.db", "params.py~", ".runs.py.swp", "._mask.py"]
+    code, data = ["src/handbone/masks", "src/handbone/models/nets"], ["data/phantom/train/DCM/ID001", "data/cache/train", "models"]
+    files = [project.folder / folder / name for folder in [*code, *data] for name in names]
+    for file in files:
+        file.write_text("not ours")
+    assert "up to date" in project.sh("dvc status")
+    assert not ran(project.sh("dvc repro"))
+    for file in files:
+        file.unlink()
+
+
+def test_other_test_images_retrain_nothing(project: Project) -> None:
     """As in a competition's second stage."""
     project.change({"phantom": {"test_people": SMALL["phantom"]["test_people"] + 1}})
     assert ran(project.sh("dvc repro split pseudo")) == {"phantom", "preprocess", "pseudo"}
-    assert ran(project.sh("dvc repro --dry")) == {"infer", "report"}
+    assert ran(project.sh("dvc repro --dry")) == {"infer@test", "submit", "report"}
     project.reset()
 
 
 def test_another_network_retrains_and_a_repetition_comes_from_the_run_cache(project: Project) -> None:
-    """Trap 2, and that nothing is computed twice."""
-    assert ran(project.sh("dvc exp run -S model.arch=DeepLabV3Plus")) == {"train@0", "train@1", *LATER}
+    """An experiment that was run before comes back from the run-cache: nothing is computed twice."""
+    assert ran(project.sh("dvc exp run -S model.arch=DeepLabV3Plus")) == {"train@0", "train@1", *INFER}
     first = project.digest("submissions/submission.csv")
     difference = project.sh("dvc metrics diff")
     assert all(f"dice.class.{name}" in difference for name in ("finger-1", "Pisiform", "Ulna"))
@@ -149,24 +175,32 @@ def test_everything_that_moves_the_score_can_be_set_at_once(project: Project) ->
     changes = {
         "model": {"weights": "earlier"},
         "pseudo": {"labels": "first.csv", "check": "second.csv", "weight": 0.25},
-        "predict": {"window": 48, "stride": 24, "vflip": True, "scales": [0.75, 1.0]},
+        "infer": {"window_size": 48, "window_stride": 24, "vflip": True, "scales": [0.75, 1.0]},
         "preprocess": {"clahe": 2.0},
-        "machine": {"processes": 2, "loaders": 1},
+        "machine": {"gpus_per_fold": 2, "num_workers": 1},
     }
-    training = {"crop": 48, "target": "hard", "optimizer": "lion", "lr": 0.0003, "encoder_lr": 0.5, "layer_decay": 0.8, "schedule": "poly"}
+    training = {
+        "crop": 48,
+        "target": "hard",
+        "optimizer": "lion",
+        "lr": 0.0003,
+        "encoder_lr_mult": 0.5,
+        "layer_decay": 0.8,
+        "schedule": "poly",
+    }
     training |= {
-        "accumulate": 2,
-        "clip_norm": 1.0,
+        "grad_accum": 2,
+        "max_grad_norm": 1.0,
         "loss": {"bce": 1.0, "jaccard": [[1, 0.0], [2, 1.0]]},
         "class_weights": {"Pisiform": 2.0},
     }
     training |= {"swa_epochs": 1, "freeze_batch_norm": True, "oversample": {"wrist=straight": 1.5, "Pisiform": 3.0}, "augment": "strong"}
     project.change(changes | {"train": training, "folds": [0]})
     output = project.sh("dvc repro")
-    assert ran(output) == {"preprocess", "split", "pseudo", "train@0", *LATER}
+    assert ran(output) == {"preprocess", "split", "pseudo", "train@0", *INFER}
     assert "4 of 4 test images join the training" in output and "epoch" in output
     settings = json.loads((project.folder / "models/fold_0/model.json").read_text())
-    assert settings["weights"] == "earlier" and settings["weights_sha256"] == start
+    assert settings["weights"] == "earlier" and settings["weights_sha256"] == start and settings["spec"]["arch"] == "Unet"
     lineage = json.loads((project.folder / "submissions/submission.json").read_text())
     assert lineage["parameters"]["pseudo"]["labels"] == "first.csv"
     assert project.metrics()["n_images"] == 4  # of the annotated people alone
@@ -211,24 +245,29 @@ def test_told_to_end_a_training_saves_and_goes_on(project: Project, tmp_path: Pa
     lines = []
     for line in process.stdout:
         lines.append(line)
-        if "an epoch" in line:
+        if "per epoch" in line:
             break
     time.sleep(1.0)
     process.send_signal(signal.SIGTERM)
     rest = process.stdout.read()
     assert process.wait() == 143, "".join(lines) + rest
-    assert "told to end; saved at epoch 1, batch" in rest and "Traceback" not in rest
-    assert "going on after epoch 0 of 1 and" in copy.sh("python -m stages.train 0")
+    assert "saved at epoch 1 of 1, batch" in rest and "Traceback" not in rest
+    assert "resumes at epoch 1 of 1, batch" in copy.sh("python -m stages.train 0")
 
 
 def test_a_subset_of_folds_ensembles_no_stale_one(project: Project) -> None:
-    """Trap 3: models/fold_1 may still lie there."""
-    assert ran(project.sh("dvc exp run -S 'folds=[0]'")) == LATER
+    """The model of another fold may still be in models/: a glob would ensemble it."""
+    assert ran(project.sh("dvc exp run -S 'folds=[0]'")) == INFER
     lineage = json.loads((project.folder / "submissions/submission.json").read_text())
     assert list(lineage["models"]) == ["0"]
     assert project.metrics()["n_folds"] == 1
     assert project.metrics()["n_images"] == 4
     project.reset()
+
+
+def machine_code() -> set[Path]:
+    """numba's files of machine code of this user."""
+    return set(kernels.FOLDER.rglob("*.nb[ic]"))
 
 
 def checkpoints(project: Project) -> list[Path]:
@@ -251,18 +290,24 @@ def kill_after_first_epoch(project: Project, fold: int) -> None:
 
 
 def test_another_clone_killed_and_resumed_gives_the_same_bytes(project: Project, tmp_path: Path) -> None:
-    """Traps 7 and 8, and reproducibility: two clones, one of them killed on its way, the same weights and submission."""
+    """Reproducibility: two clones, one of them killed during its training, end in the same weights and submission."""
     clone = project.clone(tmp_path / "clone")
     clone.git("rm", "-q", "dvc.lock")
     clone.sh("dvc repro split pseudo")
     kill_after_first_epoch(clone, 0)
     (left,) = checkpoints(clone)
+    curve = pd.read_csv(clone.folder / "reports/train/fold_0.csv")
+    assert curve["epoch"].tolist() == [1] or curve["epoch"].tolist() == [1, 2]  # complete as far as the training came
     clone.change({"train": {"lr": 0.0001}})
-    assert "going on after epoch" not in clone.sh("dvc repro -s train@0")  # another rate is another training
+    assert "resumes at epoch" not in clone.sh("dvc repro -s train@0")  # another rate is another training
     assert checkpoints(clone) == [left]
     clone.git("checkout", "-q", "params.yaml")
+    with (clone.folder / "src/handbone/report/page.py").open("a") as file:
+        file.write("# an edit of the report is no reason to train again\n")
+    before = machine_code()
     output = clone.sh("dvc repro")
-    assert "fold 0: going on after epoch 1 of 2" in output
+    assert machine_code() == before  # the first clone's machine code serves the second
+    assert "fold 0: resumes at epoch 2 of 2" in output
     assert not checkpoints(clone)
     for path in ["models/fold_0/model.safetensors", "models/fold_1/model.safetensors", "submissions/submission.csv"]:
         assert clone.digest(path) == project.digest(path), path
@@ -272,11 +317,12 @@ def test_another_clone_killed_and_resumed_gives_the_same_bytes(project: Project,
 def test_the_real_competition_in_five_lines(project: Project) -> None:
     """README.md's lines. Nobody knows the test's truth, and no phantom is made."""
     shutil.copytree(project.folder / "data/phantom", project.environment()["DATA"], ignore=shutil.ignore_patterns("test_truth"))
+    shutil.copytree(project.folder / "data/phantom/test_truth", project.folder / ".dvc/tmp/test_truth")
     submission = project.digest("submissions/submission.csv")
     project.sh('ln -s "$DATA" data/raw')
-    project.sh("cp presets/gpu24.yaml params.yaml")
+    project.sh("handbone preset gpu24")
     small = yaml.safe_load(project.git("show", "HEAD:params.yaml"))
-    project.change({name: value for name, value in small.items() if name != "data"})  # but for the data it is the small graph that ran
+    project.change({name: value for name, value in small.items() if name != "data"})  # except for the data it is the small graph that ran
     assert not ran(project.sh("dvc repro")) & {"train@0", "train@1"}  # the same images and polygons, wherever they lie
     assert "dice.mean" in project.sh("dvc metrics show")
     assert "test" not in project.metrics()
@@ -284,7 +330,22 @@ def test_the_real_competition_in_five_lines(project: Project) -> None:
     assert project.digest("submissions/submission.csv") == submission
     assert "test_truth" in project.sh("handbone score", code=1)
     assert [path.name for path in (project.folder / "data/phantom").iterdir()] == ["README.txt"]
+    correct_a_polygon(project)
     project.reset()
+
+
+def correct_a_polygon(project: Project) -> None:
+    """The truth becomes known, and then one polygon of it is corrected: no network runs for either."""
+    root = Path(project.environment()["DATA"])
+    shutil.copytree(project.folder / ".dvc/tmp/test_truth", root / "test_truth")
+    assert ran(project.sh("dvc repro")) == {"submit", "report"}
+    score = project.metrics()["test"]["dice"]["mean"]
+    file = next((root / "test_truth").rglob("*.json"))
+    document = json.loads(file.read_text())
+    document["annotations"][0]["points"] = [[1, 1], [9, 1], [9, 9]]
+    file.write_text(json.dumps(document))
+    assert ran(project.sh("dvc repro")) == {"submit", "report"}
+    assert project.metrics()["test"]["dice"]["mean"] != score
 
 
 def test_experiments_can_be_compared(project: Project) -> None:
@@ -295,7 +356,7 @@ def test_experiments_can_be_compared(project: Project) -> None:
 
 
 def test_a_number_may_be_written_as_3e_3(project: Project) -> None:
-    """Trap 6: DVC and the stages must read a hand-edited file alike; this is the number that stood there."""
+    """DVC and the stages must read a hand-edited file alike; this is the number that was there."""
     path = project.folder / "params.yaml"
     text = path.read_text()
     assert "lr: 0.003\n" in text

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from handbone import folds
+from handbone.cli import folds
 from imports import ROOT
 from project import Project, ran
 

@@ -1,4 +1,4 @@
-"""Every command of the README is run by CI, by make, or by the tests of the graph."""
+"""CI, make or the tests of the graph run every command of the README."""
 
 import re
 
@@ -14,7 +14,7 @@ def commands() -> list[str]:
     return [line for line in lines if line]
 
 
-def test_there_are_the_two_commands() -> None:
+def test_the_demo_and_the_tests_are_one_command_each() -> None:
     assert {"make demo", "make test"} <= set(commands())
 
 

@@ -3,24 +3,26 @@
 import json
 
 import pytest
+from benchmarks.nearest import TARGETS
 from benchmarks.study import PAGE, ROOT, STUDIES, Study, Variant, changed, table
 
-from handbone.config.params import load_params
+from handbone.cli.preset import preset_params
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_the_page_has_what_was_measured(name: str) -> None:
+def test_the_page_shows_the_results(name: str) -> None:
     known = json.loads((ROOT / f"benchmarks/{name}.json").read_text())
     assert table(STUDIES[name](), known) in PAGE.read_text()
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_every_variant_is_a_training_that_parameters_allow(name: str) -> None:
+def test_every_variant_has_parameters_that_are_allowed(name: str) -> None:
     study = STUDIES[name]()
-    base = changed(load_params(ROOT / "params.yaml"), study.base)
+    base = changed(preset_params("demo", ROOT / "presets"), study.base)
     variants = [variant for group in study.groups for variant in group]
     assert len({variant.name for variant in variants}) == len(variants)
     assert {variant.like for variant in variants} <= {"", *(variant.name for variant in variants)}
+    assert {variant.target for variant in variants} <= {"", *TARGETS}
     for variant in variants:
         for changes in (*variant.after, variant.changes):
             assert changed(base, changes).train.epochs % changed(base, changes).train.validate_every == 0

@@ -1,25 +1,21 @@
-"""`handbone folds`: who trains where and when, and what of it is told. DVC stands aside here; test_pipeline_folds.py has the real one."""
+"""`handbone folds`: which fold trains where and when, and what is printed. test_pipeline_folds.py runs it with the real DVC."""
+
+from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from handbone import folds
-from handbone.cli.folds import Outcome, Output, Slot, make_slots, raise_if_failed, train, train_all, visible_devices
+from conftest import Fails
+from handbone.cli.folds import Outcome, Output, RunDvc, Slot, device_names, make_slots, raise_if_failed, train, train_all
 from handbone.utils.errors import UserError
 
 CPU = Slot((), 1)
 
 
-@pytest.fixture
-def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folds, "cores", lambda: 4)
-
-
-@pytest.mark.usefixtures("four_cores")
 @pytest.mark.parametrize(
-    ("visible", "wanted", "jobs", "processes", "slots"),
+    ("visible", "wanted", "jobs", "gpus_per_fold", "slots"),
     [
         ("01", None, None, 1, [Slot(("0",), 2), Slot(("1",), 2)]),
         ("0123", "13", None, 1, [Slot(("1",), 2), Slot(("3",), 2)]),
@@ -32,49 +28,46 @@ def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
         ("", None, 9, 1, [Slot((), 1)] * 9),
     ],
 )
-def test_the_machine_is_shared_out(visible: str, wanted: str | None, jobs: int | None, processes: int, slots: list[Slot]) -> None:
-    assert make_slots(visible, wanted, jobs, processes) == slots
+def test_folds_share_gpus_and_four_cores(visible: str, wanted: str | None, jobs: int | None, gpus_per_fold: int, slots: list[Slot]) -> None:
+    assert make_slots(visible, wanted, jobs, gpus_per_fold, cores=4) == slots
 
 
 @pytest.mark.parametrize(
-    ("wanted", "jobs", "processes", "culprits"),
+    ("wanted", "jobs", "gpus_per_fold", "codes", "places"),
     [
-        (["0", "7", "x"], None, 1, ["'7'", "'x'"]),
-        (["0", "0"], None, 1, ["each GPU once"]),
-        (["0"], 0, 2, ["--jobs", "machine.processes"]),
-        ([""], None, 1, ["''"]),
+        (["0", "7", "x"], None, 1, {"folds.device"}, ["--devices", "--devices"]),
+        (["0", "0"], None, 1, {"folds.device_repeated"}, ["--devices"]),
+        (["0"], 0, 2, {"folds.jobs", "folds.gpus_per_fold"}, ["--jobs", "params.yaml: machine.gpus_per_fold"]),
+        ([""], None, 1, {"folds.device"}, ["--devices"]),
     ],
 )
-def test_gpus_that_do_not_suffice_are_an_error(wanted: list[str], jobs: int | None, processes: int, culprits: list[str]) -> None:
+def test_gpus_that_cannot_be_used_are_an_error(
+    wanted: list[str], jobs: int | None, gpus_per_fold: int, codes: set[str], places: list[str]
+) -> None:
     """CUDA itself would hide an unknown GPU, and the fold would train on the CPU for days."""
     with pytest.raises(UserError) as error:
-        make_slots(["0", "1"], wanted, jobs, processes)
-    assert all(culprit in str(error.value) for culprit in culprits)
+        make_slots(["0", "1"], wanted, jobs, gpus_per_fold, cores=4)
+    assert (error.value.codes, error.value.places) == (codes, places)
 
 
-@pytest.mark.parametrize(("named", "count", "devices"), [(None, 2, ["0", "1"]), ("2,GPU-a", 2, ["2", "GPU-a"]), ("", 0, []), ("-1", 0, [])])
-def test_a_scheduler_may_have_given_gpus(monkeypatch: pytest.MonkeyPatch, named: str | None, count: int, devices: list[str]) -> None:
-    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if named is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
-    assert visible_devices() == devices
+@pytest.mark.parametrize(("visible", "count", "names"), [(None, 2, ["0", "1"]), ("2,GPU-a", 2, ["2", "GPU-a"]), ("", 0, []), ("-1", 0, [])])
+def test_gpus_have_the_names_that_a_scheduler_gave(visible: str | None, count: int, names: list[str]) -> None:
+    assert device_names(count, visible) == names
 
 
-def test_a_training_sees_its_own_gpu_and_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    environment = Slot(("3",), 8).environment()
-    assert (environment["CUDA_VISIBLE_DEVICES"], environment["OMP_NUM_THREADS"]) == ("3", "8")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    environment = CPU.environment()
-    assert "CUDA_VISIBLE_DEVICES" not in environment
+def test_a_training_has_the_gpu_and_the_threads_of_its_slot() -> None:
+    environment = Slot(("3",), 8).environment({"CUDA_VISIBLE_DEVICES": "2,3", "HOME": "/"})
+    assert (environment["CUDA_VISIBLE_DEVICES"], environment["OMP_NUM_THREADS"], environment["HOME"]) == ("3", "8", "/")
+
+
+def test_a_number_of_threads_already_set_is_kept() -> None:
+    environment = CPU.environment({"OMP_NUM_THREADS": "5"})
     assert environment["OMP_NUM_THREADS"] == "5"
+    assert "CUDA_VISIBLE_DEVICES" not in environment
 
 
 def test_a_fold_starts_as_soon_as_a_gpu_is_free() -> None:
-    """Fold 0 takes as long as 1, 2 and 3 together; 1 fails, which stops nobody."""
+    """Fold 0 takes as long as 1, 2 and 3 together; 1 fails, and the others still train."""
     busy: set[tuple[str, ...]] = set()
     started: list[tuple[int, str]] = []
 
@@ -91,53 +84,49 @@ def test_a_fold_starts_as_soon_as_a_gpu_is_free() -> None:
     assert [(outcome.fold, outcome.code) for outcome in outcomes] == [(0, 0), (1, 1), (2, 0), (3, 0), (4, 0)]
 
 
-def test_failures_are_told_together_with_their_last_lines() -> None:
+def test_failures_are_reported_together_with_their_last_lines(fails: Fails, capsys: pytest.CaptureFixture[str]) -> None:
     raise_if_failed([Outcome(0, 0, ["fine"])])
-    with pytest.raises(UserError) as error:
+    with fails("folds.failed") as error:
         raise_if_failed([Outcome(0, 0, ["fine"]), Outcome(1, 255, ["first", "out of memory"]), Outcome(4, -9, ["killed"])])
-    text = str(error.value)
-    assert text.startswith("2 of 3 folds failed")
-    assert text.endswith("\n\nfold 1, exit code 255:\n  first\n  out of memory\n\nfold 4, exit code -9:\n  killed")
+    assert error.value.places == ["fold 1", "fold 4"]
+    assert capsys.readouterr().out == "\nfold 1, exit code 255:\n  first\n  out of memory\n\nfold 4, exit code -9:\n  killed\n"
 
 
-def fake_dvc(monkeypatch: pytest.MonkeyPatch, answers: list[tuple[int, bytes]]) -> list[list[str]]:
-    """Replace DVC by a list of exit codes and outputs; the commands that it was given."""
-    commands = []
+def fake_dvc(answers: list[tuple[int, bytes]]) -> tuple[RunDvc, list[list[str]]]:
+    """A DVC with these exit codes and outputs, and the list of commands that it gets."""
+    commands: list[list[str]] = []
 
-    async def run_dvc(arguments: list[str], environment: dict[str, str], take: Callable[[bytes], None]) -> int:
+    async def run(arguments: Sequence[str], environment: dict[str, str], take: Callable[[bytes], None]) -> int:
         code, output = answers[len(commands)]
-        commands.append(arguments)
+        commands.append(list(arguments))
         take(output)
         return code
 
-    monkeypatch.setattr(folds, "run_dvc", run_dvc)
-    monkeypatch.setattr(folds, "PAUSE", 0.0)
-    return commands
+    return run, commands
 
 
 @pytest.mark.parametrize(
     "message", [b"ERROR: Unable to acquire lock. Most\n", b"ERROR: 'data/cache' is busy, it is being blocked by:\n  (PID 1)\n"]
 )
-def test_a_lock_is_waited_for(monkeypatch: pytest.MonkeyPatch, message: bytes) -> None:
-    commands = fake_dvc(monkeypatch, [(255, message), (255, message), (0, b"done\n")])
-    assert asyncio.run(train(3, CPU)) == Outcome(3, 0, ["done"])
+def test_a_fold_waits_for_a_lock(message: bytes) -> None:
+    run, commands = fake_dvc([(255, message), (255, message), (0, b"done\n")])
+    assert asyncio.run(train(3, CPU, run, pause=0)) == Outcome(3, 0, ["done"])
     assert commands == [["repro", "-s", "train@3"]] * 3
 
 
-def test_no_lock_is_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    commands = fake_dvc(monkeypatch, [(255, b"Unable to acquire lock")] * 3)
-    monkeypatch.setattr(folds, "TRIES", 3)
-    assert asyncio.run(train(0, CPU)).code == 255
+def test_a_fold_does_not_wait_for_a_lock_forever() -> None:
+    run, commands = fake_dvc([(255, b"Unable to acquire lock")] * 3)
+    assert asyncio.run(train(0, CPU, run, tries=3, pause=0)).code == 255
     assert len(commands) == 3
 
 
-def test_another_failure_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    commands = fake_dvc(monkeypatch, [(255, b"out of memory\n")])
-    assert asyncio.run(train(0, CPU)) == Outcome(0, 255, ["out of memory"])
+def test_a_fold_that_fails_for_another_reason_is_not_tried_again() -> None:
+    run, commands = fake_dvc([(255, b"out of memory\n")])
+    assert asyncio.run(train(0, CPU, run)) == Outcome(0, 255, ["out of memory"])
     assert len(commands) == 1
 
 
-def test_lines_are_told_apart_and_a_bar_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_have_their_folds_name_and_a_progress_bar_is_printed_rarely(capsys: pytest.CaptureFixture[str]) -> None:
     output = Output(1)
     for chunk in [b"\x1b[32mepo", b"ch 1\x1b[0m\n\n  fi", "né\n".encode()[:3], "né\n".encode()[3:], b"fold 1: best\nfold 10\n"]:
         output.feed(chunk)

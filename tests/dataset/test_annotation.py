@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from handbone.dataset.annotation import read_polygons
+from handbone.utils.errors import Problem
 
 CLASSES = ["a", "b", "c"]
 TRIANGLE = [[1, 1], [5, 1], [1, 5]]
@@ -18,21 +19,21 @@ def write(path: Path, annotations: Any) -> Path:
     return path
 
 
-def faults(path: Path, allow_missing: bool = False) -> str:
-    return "\n".join(map(str, read_polygons(path, CLASSES, (8, 10), allow_missing)[1]))
+def problems_of(path: Path, allow_missing: bool = False) -> list[Problem]:
+    return read_polygons(path, CLASSES, (8, 10), allow_missing)[1]
 
 
 def polygon(label: Any, points: Any = TRIANGLE) -> dict[str, Any]:
     return {"type": "poly_seg", "label": label, "points": points}
 
 
-def test_polygons_come_in_class_order_whatever_the_files(tmp_path: Path) -> None:
+def test_polygons_come_in_class_order_with_any_order_in_the_file(tmp_path: Path) -> None:
     path = write(
         tmp_path / "x.json", [polygon("c"), polygon("a", [[0, 0], [9, 0], [9, 7]]), polygon("b"), polygon("c", [[2, 2], [3, 2], [3, 3]])]
     )
     polygons, problems = read_polygons(path, CLASSES, (8, 10), allow_missing=False)
     assert not problems
-    assert [len(own) for own in polygons] == [1, 1, 2]
+    assert [len(of_class) for of_class in polygons] == [1, 1, 2]
     assert polygons[0][0].tolist() == [[0, 0], [9, 0], [9, 7]]
 
 
@@ -44,47 +45,73 @@ def test_points_are_rounded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("annotation", "told"),
+    ("annotation", "code", "found"),
     [
-        (polygon("d"), "unknown label 'd'"),
-        (polygon("a", [[1, 1], [2, 2]]), "found 2"),
-        (polygon("a", []), "found 0"),
-        (polygon("a", [[1, 1], [10, 1], [1, 5]]), "(10, 1)"),
-        (polygon("a", [[1, 1], [9, 8], [1, 5]]), "(9, 8)"),
-        (polygon("a", [[-1, 1], [9, 7], [1, 5]]), "(-1, 1)"),
-        (polygon("a", "round"), "round"),
-        (polygon("a", [[1, 1], [2], [1, 5]]), "[2]"),
-        (polygon("a", [[1, 1, 2], [5, 1, 2], [5, 5, 2], [1, 5, 2]]), "[[x, y], ...]"),
-        (polygon("a", [1, 1, 5, 1, 1, 5]), "[[x, y], ...]"),
-        (polygon("a", [[1, 1], [None, 3], [1, 5]]), "3 finite points"),
-        (polygon(7), "label"),
-        ("text", "text"),
+        (polygon("d"), "annotation.label", "'d'"),
+        (polygon("a", [[1, 1], [2, 2]]), "annotation.points", "2"),
+        (polygon("a", []), "annotation.points", "0"),
+        (polygon("a", [[1, 1], [10, 1], [1, 5]]), "annotation.outside", "(10, 1)"),
+        (polygon("a", [[1, 1], [9, 8], [1, 5]]), "annotation.outside", "(9, 8)"),
+        (polygon("a", [[-1, 1], [9, 7], [1, 5]]), "annotation.outside", "(-1, 1)"),
+        (polygon("a", "round"), "annotation.points", "round"),
+        (polygon("a", [[1, 1], [2], [1, 5]]), "annotation.points", "[2]"),
+        (polygon("a", [[1, 1, 2], [5, 1, 2], [5, 5, 2], [1, 5, 2]]), "annotation.points", "[1, 1, 2]"),
+        (polygon("a", [1, 1, 5, 1, 1, 5]), "annotation.points", "[1, 1, 5, 1, 1, 5]"),
+        (polygon("a", [[1, 1], [None, 3], [1, 5]]), "annotation.points", "1"),
+        (polygon(7), "annotation.polygon", "7"),
+        ("text", "annotation.polygon", "text"),
     ],
 )
-def test_a_bad_polygon_is_told(tmp_path: Path, annotation: Any, told: str) -> None:
-    path = write(tmp_path / "x.json", [polygon("b"), annotation, polygon("c")])
-    assert told in faults(path, allow_missing=True)
-    assert "x.json: annotation 1" in faults(path, allow_missing=True)
+def test_a_bad_polygon_is_a_problem(tmp_path: Path, annotation: Any, code: str, found: str) -> None:
+    (problem,) = problems_of(write(tmp_path / "x.json", [polygon("b"), annotation, polygon("c")]), allow_missing=True)
+    assert problem.code == code
+    assert found in problem.found
+    assert "x.json: annotation 1" in problem.place
 
 
-def test_all_faults_of_a_file_are_told(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.json", [polygon("d", [[99, 0], [1, 1]]), polygon("a")])
-    told = faults(path)
-    assert "unknown label" in told and "found 2" in told and "(99, 0)" in told and "without b, c" in told
+def test_the_nearest_class_is_offered_for_an_unknown_label(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.json", [polygon("rigth")])
+    _, (problem,) = read_polygons(path, ["left", "right"], (8, 10), allow_missing=True)
+    assert "right" in problem.fix
 
 
-def test_absent_classes_may_be_admitted(tmp_path: Path) -> None:
+def test_all_faults_of_a_file_are_collected(tmp_path: Path) -> None:
+    problems = problems_of(write(tmp_path / "x.json", [polygon("d", [[99, 0], [1, 1]]), polygon("a")]))
+    assert [problem.code for problem in problems] == [
+        "annotation.label",
+        "annotation.points",
+        "annotation.outside",
+        "annotation.class_missing",
+    ]
+    assert "b, c" in problems[-1].found
+
+
+def test_missing_classes_can_be_allowed(tmp_path: Path) -> None:
     for annotations in ([polygon("a")], []):
-        assert not faults(write(tmp_path / "x.json", annotations), allow_missing=True)
-        assert "without" in faults(write(tmp_path / "x.json", annotations))
+        path = write(tmp_path / "x.json", annotations)
+        assert not problems_of(path, allow_missing=True)
+        assert [problem.code for problem in problems_of(path)] == ["annotation.class_missing"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"annotations": 3}', "\x00"])
-def test_what_is_no_annotation_is_told(tmp_path: Path, text: str) -> None:
-    (tmp_path / "x.json").write_text(text)
-    assert "x.json" in faults(tmp_path / "x.json")
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", "annotation.json"),
+        (b"{", "annotation.json"),
+        (b"\x00", "annotation.json"),
+        (b"\xff\xfe\x00", "annotation.json"),
+        (b"[]", "annotation.list"),
+        (b"{}", "annotation.list"),
+        (b'{"annotations": 3}', "annotation.list"),
+    ],
+)
+def test_a_file_that_is_no_annotation_is_one_problem(tmp_path: Path, content: bytes, code: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    (problem,) = problems_of(path)
+    assert (problem.code, problem.place) == (code, str(path))
 
 
-def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
-    (tmp_path / "x.json").write_bytes(b"\xff\xfe\x00")
-    assert "x.json" in faults(tmp_path / "x.json")
+def test_a_file_that_is_missing_is_one_problem(tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path / "x.json")
+    assert (problem.code, problem.place) == ("annotation.json", str(tmp_path / "x.json"))

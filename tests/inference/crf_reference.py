@@ -1,4 +1,4 @@
-"""Make crf_reference.npz, the marginals of densecrf by its own authors' code, once: it needs a compiler, so it is no dependency.
+"""Writes crf_reference.npz: marginals computed by the code of densecrf's authors. Its package needs a compiler, so it is no dependency.
 
 uv run --no-project --with numpy --with pydensecrf2==1.1 python tests/inference/crf_reference.py
 """

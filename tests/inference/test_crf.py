@@ -1,4 +1,4 @@
-"""The mean field agrees with densecrf's and with one written out in full; it restores edges, class by class and image by image."""
+"""The mean field agrees with densecrf's and with a brute-force version; it restores edges, class by class and image by image."""
 
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def dense_kernel(features: np.ndarray, reached: np.ndarray | bool = True) -> np.
 
 
 def brute_force(image: np.ndarray, logits: np.ndarray, settings: CrfParams) -> np.ndarray:
-    """The mean field of Kraehenbuehl and Koltun with both labels, every pair of pixels written out: the logits after it, (h, w)."""
+    """The mean field of Kraehenbuehl and Koltun with both labels, as a sum over all pairs of pixels -> logits (h, w)."""
     places = np.stack(np.mgrid[: logits.shape[0], : logits.shape[1]], 2).reshape(-1, 2).astype(float)
     reached = (np.abs(places[:, None] - places) <= settings.radius).all(2)
     colours = image.reshape(-1, 3) / settings.bilateral_contrast
@@ -65,23 +65,23 @@ def brute_force(image: np.ndarray, logits: np.ndarray, settings: CrfParams) -> n
     scores = -energies
     for _ in range(settings.iterations):
         marginals = np.exp(scores) / np.exp(scores).sum(0)
-        scores = -energies - marginals[::-1] @ kernel  # Potts: what the other label's pixels cost
+        scores = -energies - marginals[::-1] @ kernel  # Potts: the cost of pixels with the other label
     return (scores[1] - scores[0]).reshape(logits.shape)
 
 
 @pytest.mark.parametrize(("kernels", "largest", "mean"), [("gaussian", 0.015, 0.002), ("bilateral", 0.05, 0.005), ("both", 0.08, 0.004)])
-def test_exact_form_agrees_with_densecrf_as_far_as_its_lattice_does(reference, kernels, largest, mean):
+def test_the_exact_form_agrees_with_densecrf_up_to_its_lattice(reference, kernels, largest, mean):
     """densecrf's permutohedral lattice is an approximation: probabilities differ by up to .06 in single pixels, by .004 on average."""
     logits, image = tensors(reference["image"], reference["logits"])
     differences = np.abs(mean_field(logits, image, KERNELS[kernels]).sigmoid()[0, 0].numpy() - reference[kernels])
-    assert np.abs(logits.sigmoid()[0, 0].numpy() - reference[kernels]).mean() > 0.05  # so that it is no empty comparison
+    assert np.abs(logits.sigmoid()[0, 0].numpy() - reference[kernels]).mean() > 0.05  # so that the comparison means something
     assert differences.max() < largest
     assert differences.mean() < mean
 
 
 @pytest.mark.parametrize("radius", [48, 5, 1])
 @pytest.mark.parametrize("kernels", KERNELS)
-def test_stride_1_agrees_with_every_pair_written_out(reference, kernels, radius):
+def test_stride_1_agrees_with_the_sum_over_all_pairs(reference, kernels, radius):
     image, logits = reference["image"][8:27, 5:34], reference["logits"][8:27, 5:34]
     settings = replace(KERNELS[kernels], radius=radius)
     refined = mean_field(*tensors(image, logits), settings)[0, 0].numpy()
@@ -100,7 +100,7 @@ def noisy_edge(size: int = 160, shift: int = 6, flipped: float = 0.25, slant: fl
 
 
 def accuracy(logits: Tensor, truth: Tensor) -> float:
-    return ((logits[0, 0] > 0) == truth)[:, 12:-12].float().mean().item()  # without what was rolled over the border
+    return ((logits[0, 0] > 0) == truth)[:, 12:-12].float().mean().item()  # without the border, over which logits were rolled
 
 
 @pytest.mark.parametrize("settings", [CrfParams(), CrfParams(stride=2, radius=24)])
@@ -111,7 +111,7 @@ def test_a_noisy_shifted_edge_is_restored(settings):
 
 
 def test_an_edge_is_restored_to_the_pixel_although_cells_are_coarser():
-    """Were the messages enlarged without a look at the image, the accuracy would be .99."""
+    """If messages were upsampled without regard to the image, the accuracy would be .99."""
     truth, logits, image = noisy_edge(shift=3, flipped=0, slant=0.3)
     assert accuracy(mean_field(logits, image, CrfParams()), truth) > 0.998
 

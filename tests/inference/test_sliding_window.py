@@ -1,4 +1,4 @@
-"""Windows cover the image, count by a Gaussian, and blend to what a plain loop and MONAI make of them."""
+"""Windows cover the image, are weighted by a Gaussian, and blend to the same logits as a plain loop and as MONAI."""
 
 import math
 
@@ -23,7 +23,7 @@ PLANS = [
 
 
 class Calls(nn.Module):
-    """Passes images on to `model`, and notes their shapes."""
+    """Passes images to `model` and records their shapes."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Calls(nn.Module):
 
 
 class InWindow(nn.Module):
-    """Logits that tell where in its window a pixel is, and what it is."""
+    """Logits that depend on a pixel's position in its window and on its value."""
 
     def forward(self, images: Tensor) -> Tensor:
         y, x = (torch.arange(count, dtype=torch.float32) for count in images.shape[-2:])
@@ -56,7 +56,7 @@ def gaussian(side: int) -> np.ndarray:
 
 
 def written_out(images: np.ndarray, side: int, stride: int) -> np.ndarray:
-    """`InWindow` through windows, in float64, each window and each place by itself."""
+    """`InWindow` through windows in float64, one window after the other."""
     count, _, height, width = images.shape
     sums, total = np.zeros((count, 2, height, width)), np.zeros((height, width))
     high, wide = min(side, height), min(side, width)
@@ -78,9 +78,9 @@ def test_positions_leave_no_pixel_out_and_end_at_the_border(length: int) -> None
     for side in range(1, 20):
         for stride in range(1, side + 1):
             found = positions(length, side, stride)
-            own = min(side, length)
-            assert found[0] == 0 and found[-1] == length - own
-            assert {first + step for first in found for step in range(own)} == set(range(length))
+            window = min(side, length)
+            assert found[0] == 0 and found[-1] == length - window
+            assert {first + step for first in found for step in range(window)} == set(range(length))
             steps = np.diff(found)
             assert (steps[:-1] == stride).all() and (steps > 0).all() and (steps <= stride).all()
 
@@ -161,5 +161,5 @@ def test_it_agrees_with_monai(height: int, width: int, side: int, stride: int) -
     with torch.no_grad():
         reference = sliding_window_inference(images, side, 4, model, overlap=1 - stride / side, mode="gaussian", sigma_scale=0.125)
         found = windowed(model, side, stride)(images)
-        assert (model(images) - reference).abs().max() > 1e-3  # so that it is no empty comparison
+        assert (model(images) - reference).abs().max() > 1e-3  # so that the comparison means something
     torch.testing.assert_close(found, reference, rtol=0, atol=1e-4)

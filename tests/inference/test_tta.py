@@ -6,22 +6,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from handbone.config.params import CrfParams, PredictParams
-from handbone.inference.predictor import from_model
-from handbone.inference.quantise import quantise
+from handbone.config.params import CrfParams, InferParams
+from handbone.inference.predictor import from_model, to_uint8
 from handbone.inference.sliding_window import windowed
 from handbone.inference.tta import ensemble
 
-PLAIN = PredictParams(window=0, stride=0, hflip=False, vflip=False, scales=[1.0], crf=None, threshold=0.5, batch_size=4)
+PLAIN = InferParams(window_size=None, window_stride=None, hflip=False, vflip=False, scales=[1.0], crf=None, batch_size=4)
 FLIPS = [{"hflip": True}, {"vflip": True}, {"hflip": True, "vflip": True}]
 
 
-def settings(**changes: Any) -> PredictParams:
-    return PredictParams.model_validate(PLAIN.model_dump() | changes)
+def settings(**changes: Any) -> InferParams:
+    return InferParams.model_validate(PLAIN.model_dump() | changes)
 
 
 class Places(nn.Module):
-    """Logits that grow to the right and to the bottom, whatever the image: not symmetric on purpose. It notes what shapes it saw."""
+    """Logits that grow to the right and to the bottom, whatever the image: not symmetric on purpose. Records its inputs' shapes."""
 
     def __init__(self, right: float, down: float) -> None:
         super().__init__()
@@ -51,24 +50,24 @@ def steps_apart(found: Tensor, expected: Tensor) -> int:
 def test_ensemble_is_the_mean_over_models() -> None:
     images, models = noise(), [Places(0.3, 0.1), Places(-0.2, 0.5)]
     mean = sum(model(images).sigmoid() for model in models) / 2
-    assert torch.equal(ensemble(models, PLAIN)(images), quantise(mean))
+    assert torch.equal(ensemble(models, PLAIN)(images), to_uint8(mean))
 
 
 @pytest.mark.parametrize(
     ("flips", "axes"), [({"hflip": True}, [[-1]]), ({"vflip": True}, [[-2]]), ({"hflip": True, "vflip": True}, [[-1], [-2], [-2, -1]])]
 )
 def test_mirror_images_are_mirrored_back(flips: dict[str, bool], axes: list[list[int]]) -> None:
-    """Every place is told apart from its mirror image, by the model and by the image."""
+    """Every pixel differs from its mirror image, in the model and in the image."""
     images, models = noise(), [Places(0.3, 0.1), Places(-0.2, 0.5)]
     views = [model(images).sigmoid() for model in models]
-    views += [model(images.flip(own)).sigmoid().flip(own) for own in axes for model in models]
-    assert torch.equal(ensemble(models, settings(**flips))(images), quantise(torch.stack(views).double().mean(0)))
+    views += [model(images.flip(flipped)).sigmoid().flip(flipped) for flipped in axes for model in models]
+    assert torch.equal(ensemble(models, settings(**flips))(images), to_uint8(torch.stack(views).double().mean(0)))
 
 
 @pytest.mark.parametrize("flips", FLIPS)
 def test_for_a_model_of_single_pixels_mirror_images_change_nothing(flips: dict[str, bool]) -> None:
     images = noise()
-    assert torch.equal(ensemble([faithful], settings(**flips))(images), quantise(images))
+    assert torch.equal(ensemble([faithful], settings(**flips))(images), to_uint8(images))
 
 
 @pytest.mark.parametrize("flips", FLIPS)
@@ -77,7 +76,7 @@ def test_for_a_symmetric_model_mirror_images_change_nothing(flips: dict[str, boo
     with torch.no_grad():
         convolution.weight.copy_(convolution.weight + convolution.weight.flip(-1))
         convolution.weight.copy_(convolution.weight + convolution.weight.flip(-2))
-        plain = quantise(convolution(noise()).sigmoid())
+        plain = to_uint8(convolution(noise()).sigmoid())
         assert steps_apart(ensemble([convolution], settings(**flips))(noise()), plain) <= 1
 
 
@@ -91,27 +90,27 @@ def test_size_1_resizes_nothing() -> None:
     images, models = noise(9, 13), [Places(0.3, 0.1), Places(-0.2, 0.5)]
     once = ensemble(models, settings(hflip=True))(images)
     assert torch.equal(ensemble(models, settings(hflip=True, scales=[1.0, 1.0]))(images), once)
-    assert torch.equal(ensemble(models[:1], settings(scales=[1.0, 1.0]))(images), quantise(models[0](images).sigmoid()))
+    assert torch.equal(ensemble(models[:1], settings(scales=[1.0, 1.0]))(images), to_uint8(models[0](images).sigmoid()))
 
 
 @pytest.mark.parametrize("scales", [[0.5], [2.0], [0.75, 1.0, 1.25], [0.01, 3.3]])
 def test_a_plain_image_is_the_same_at_every_size(scales: list[float]) -> None:
     images = torch.tensor([25, 178, 229])[:, None, None].expand(2, 3, 11, 17) / 255
-    assert torch.equal(ensemble([faithful], settings(scales=scales, hflip=True))(images), quantise(images))
+    assert torch.equal(ensemble([faithful], settings(scales=scales, hflip=True))(images), to_uint8(images))
 
 
 @pytest.mark.parametrize("factor", [0.5, 0.75, 1.25, 1.5, 2.0, 3.0])
 def test_centres_stay_where_they_are(factor: float) -> None:
-    """A ramp is resized and resized back to itself, but for the borders; half a pixel would be 3 steps."""
+    """A ramp that is resized and resized back stays the same, except at the borders; a shift of half a pixel would be 3 steps."""
     ramp = torch.linspace(0.1, 0.9, 32)
     images = torch.stack([ramp.expand(36, 32), torch.linspace(0.9, 0.1, 36)[:, None].expand(36, 32)])[None]
     found = ensemble([faithful], settings(scales=[factor]))(images)
     inside = (..., slice(6, -6), slice(6, -6))
-    assert steps_apart(found[inside], quantise(images)[inside]) <= 1
+    assert steps_apart(found[inside], to_uint8(images)[inside]) <= 1
 
 
 def test_probabilities_are_what_is_resized_back() -> None:
-    """A row of certain pixels of either kind: halfway between the middle two is one half, whatever the logits."""
+    """A row of pixels with probability 0, then 1: in the middle between them it is one half, although the logits are not symmetric."""
     images = torch.cat([torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4)], -1)
     found = ensemble([lambda inputs: torch.where(inputs > 0.5, 40.0, -10.0)], settings(scales=[0.5]))(images)
     assert found[0, 0, 0].tolist() == [0, 0, 0, 64, 191, 255, 255, 255]
@@ -125,7 +124,7 @@ def test_each_model_sees_each_mirror_image_at_each_size_once() -> None:
 
 
 def test_shrunk_images_are_antialiased() -> None:
-    """Columns of 0 and 1 in turn shrink to grey; without that, every third column is taken, which again are 0 and 1 in turn."""
+    """Alternating columns of 0 and 1 shrink to grey; without antialiasing every third column is kept, which alternate again."""
     images = torch.arange(36).remainder(2).float().expand(1, 1, 36, 36)
     found = ensemble([faithful], settings(scales=[1 / 3]))(images)[..., 4:-4]
     assert found.min() > 110 and found.max() < 145
@@ -133,31 +132,31 @@ def test_shrunk_images_are_antialiased() -> None:
 
 def test_windows_are_those_of_the_parameters() -> None:
     images, model = noise(20, 30), Places(0.3, 0.1)
-    found = ensemble([model], settings(window=12, stride=7))(images)
+    found = ensemble([model], settings(window_size=12, window_stride=7))(images)
     assert torch.equal(found, from_model(windowed(Places(0.3, 0.1), 12, 7, 4))(images))
     assert model.shapes == [(4, 1, 12, 12)] * 6  # 3 by 4 windows of two images, four at a time
 
 
 def test_windows_have_the_same_side_at_every_size() -> None:
     images, model = noise(20, 20), Places(0.3, 0.1)
-    ensemble([model], settings(window=16, stride=16, scales=[0.5, 1.0, 2.0]))(images)
+    ensemble([model], settings(window_size=16, window_stride=16, scales=[0.5, 1.0, 2.0]))(images)
     assert model.shapes == [(2, 1, 10, 10)] + [(4, 1, 16, 16)] * (2 * 4 // 4) + [(4, 1, 16, 16)] * (2 * 9 // 4) + [(2, 1, 16, 16)]
 
 
 def test_a_window_of_the_images_size_changes_nothing() -> None:
     images, models = noise(20, 20), [Places(0.3, 0.1), Places(-0.2, 0.5)]
-    assert torch.equal(ensemble(models, settings(window=20, stride=10))(images), ensemble(models, PLAIN)(images))
-    assert torch.equal(ensemble(models[:1], settings(window=32, stride=8))(images), models[0](images))
+    assert torch.equal(ensemble(models, settings(window_size=20, window_stride=10))(images), ensemble(models, PLAIN)(images))
+    assert torch.equal(ensemble(models[:1], settings(window_size=32, window_stride=8))(images), models[0](images))
 
 
 def test_all_together_is_exact_for_a_model_of_single_pixels() -> None:
     images = torch.full((2, 1, 37, 50), 76 / 255)
-    everything = settings(window=16, stride=9, hflip=True, vflip=True, scales=[0.7, 1.0, 1.5])
-    assert torch.equal(ensemble([faithful, faithful], everything)(images), quantise(images))
+    everything = settings(window_size=16, window_stride=9, hflip=True, vflip=True, scales=[0.7, 1.0, 1.5])
+    assert torch.equal(ensemble([faithful, faithful], everything)(images), to_uint8(images))
 
 
 def test_a_crf_refines_the_mean_by_the_image() -> None:
-    """Half the image is bright, and the network is a few pixels off; predictions keep to the edge that the image has."""
+    """Half the image is bright and the network is a few pixels off; refined predictions follow the edge in the image."""
     images = torch.zeros(1, 1, 48, 48)
     images[..., 24:] = 0.8
     truth = images[0, 0] > 0.4

@@ -1,4 +1,4 @@
-"""Boxed masks say the same as plain ones."""
+"""Boxed masks are equal to dense ones."""
 
 import numpy as np
 

@@ -1,11 +1,10 @@
-"""Coverage equals the plain way: every point of every pixel's raster traced back and looked up in the whole masks."""
+"""Coverage equals the plain computation: every sample point of every pixel mapped back and looked up in dense masks."""
 
 import numpy as np
 import pytest
 
 from handbone.masks.boxed import BoxedMasks
-from handbone.masks.coverage import Motion, coverage, raster
-from handbone.masks.cropped_maps import CroppedMaps
+from handbone.masks.coverage import InverseWarp, coverage, supersampling
 from handbone.masks.packed import PackedMasks
 
 
@@ -28,16 +27,6 @@ def packed(masks: np.ndarray) -> PackedMasks:
     return PackedMasks.pack(BoxedMasks.from_dense(masks))
 
 
-def dense(found: CroppedMaps, shape: tuple[int, int]) -> np.ndarray:
-    maps, at = np.zeros((len(found.boxes), *shape), np.uint8), 0
-    for plane, (y0, x0, y1, x1) in zip(maps, found.boxes, strict=True):
-        size = (y1 - y0) * (x1 - x0)
-        plane[y0:y1, x0:x1] = found.values[at : at + size].reshape(y1 - y0, x1 - x0)
-        at += size
-    assert at == len(found.values)
-    return maps
-
-
 def plain(masks: np.ndarray, x: np.ndarray, y: np.ndarray, step_x: np.ndarray, step_y: np.ndarray, points: int) -> np.ndarray:
     """Centres (h, w) at full resolution and the steps to the neighbours -> (C, h, w) uint8."""
     inside = np.zeros((len(masks), *x.shape), np.int64)
@@ -51,86 +40,86 @@ def plain(masks: np.ndarray, x: np.ndarray, y: np.ndarray, step_x: np.ndarray, s
     return (2 * 255 * inside + points * points) // (2 * points * points)
 
 
-def plain_affine(masks: np.ndarray, shape: tuple[int, int], motion: np.ndarray) -> np.ndarray:
+def plain_affine(masks: np.ndarray, shape: tuple[int, int], inverse_warp: np.ndarray) -> np.ndarray:
     scale = np.array([masks.shape[2] / shape[1], masks.shape[1] / shape[0]])
-    trace = (motion + np.array([0, 0, 0.5])) * scale[:, None]
+    matrix = (inverse_warp + np.array([0, 0, 0.5])) * scale[:, None]
     rows, columns = np.mgrid[: shape[0], : shape[1]]
-    x, y = (row[0] * columns + row[1] * rows + row[2] for row in trace)
-    return plain(masks, x, y, trace[:, 0], trace[:, 1], raster(masks.shape[1:], shape))
+    x, y = (row[0] * columns + row[1] * rows + row[2] for row in matrix)
+    return plain(masks, x, y, matrix[:, 0], matrix[:, 1], supersampling(masks.shape[1:], shape))
 
 
 def turn(degrees: float, scale: float, shift: tuple[float, float], mirrored: bool, shape: tuple[int, int]) -> np.ndarray:
-    """A motion about the image's centre."""
+    """The inverse warp of a rotation, zoom, mirror and shift about the image's centre."""
     angle = np.deg2rad(degrees)
     rotation = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.diag([-1 if mirrored else 1, 1])
     centre = (np.array(shape[::-1]) - 1) / 2
     return np.column_stack([rotation, centre + shift - rotation @ centre])
 
 
-def grid_of(motion: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def grid_of(inverse_warp: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     rows, columns = np.mgrid[: shape[0], : shape[1]]
-    return (np.stack([columns, rows, np.ones(shape)], -1) @ motion.T).astype(np.float32)
+    return (np.stack([columns, rows, np.ones(shape)], -1) @ inverse_warp.T).astype(np.float32)
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3, 4, 8])
-def test_without_motion_it_is_the_area_average(factor: int) -> None:
+def test_without_a_warp_it_is_the_area_average(factor: int) -> None:
     masks = blobs(24 * factor, 36 * factor)
     average = masks.reshape(9, 24, factor, 36, factor).mean((2, 4))
-    assert np.abs(dense(coverage(packed(masks), (24, 36)), (24, 36)) / 255 - average).max() <= 0.5 / 255 + 1e-9
+    assert np.abs(coverage(packed(masks), (24, 36)).dense() / 255 - average).max() <= 0.5 / 255 + 1e-9
 
 
 @pytest.mark.parametrize("shape", [(36, 48), (35, 47), (64, 40)])
 def test_at_other_ratios_it_is_near_the_area_average(shape: tuple[int, int]) -> None:
-    """As near as a raster of at least 4 x 4 points can tell: a point in 16 more or less along each border of the mask."""
+    """As near as 4 x 4 sample points or more can be: one point in 16 more or less along each border of the mask."""
     masks = blobs(90, 120)[5:]
     fine = masks.repeat(shape[0], 1).repeat(shape[1], 2)
     average = fine.reshape(-1, shape[0], 90, shape[1], 120).mean((2, 4))
-    error = np.abs(dense(coverage(packed(masks), shape), shape) / 255 - average)
+    error = np.abs(coverage(packed(masks), shape).dense() / 255 - average)
     assert error.max() < 0.3
     assert error[(average > 0) & (average < 1)].mean() < 0.07
 
 
 @pytest.mark.parametrize("shape", [(32, 48), (64, 96), (30, 44), (128, 192), (7, 5)])
 @pytest.mark.parametrize("seed", range(4))
-def test_affine_motions_equal_the_plain_way(shape: tuple[int, int], seed: int) -> None:
-    """Skipping tiles, boxes and rows changes no value: turns, zooms, mirrors, shifts that leave the image."""
+def test_affine_warps_equal_the_plain_computation(shape: tuple[int, int], seed: int) -> None:
+    """Skipping tiles, boxes and rows changes no value: rotations, zooms, mirrors, shifts that leave the image."""
     rng = np.random.default_rng(seed)
     masks = blobs(128, 192, seed)
-    motion = turn(rng.uniform(-180, 180), rng.uniform(0.4, 2.5), tuple(rng.uniform(-20, 20, 2)), bool(seed % 2), shape)
-    assert np.array_equal(dense(coverage(packed(masks), shape, motion), shape), plain_affine(masks, shape, motion))
+    inverse_warp = turn(rng.uniform(-180, 180), rng.uniform(0.4, 2.5), tuple(rng.uniform(-20, 20, 2)), bool(seed % 2), shape)
+    assert np.array_equal(coverage(packed(masks), shape, inverse_warp).dense(), plain_affine(masks, shape, inverse_warp))
 
 
-@pytest.mark.parametrize("motion", [np.array([[-1.0, 0, 47], [0, 1, 0]]), np.array([[-1.0, 0, 47], [0, -1, 31]])])
-def test_flips_are_exact(motion: np.ndarray) -> None:
+@pytest.mark.parametrize("inverse_warp", [np.array([[-1.0, 0, 47], [0, 1, 0]]), np.array([[-1.0, 0, 47], [0, -1, 31]])])
+def test_flips_are_exact(inverse_warp: np.ndarray) -> None:
     masks = blobs(128, 192)
-    still = dense(coverage(packed(masks), (32, 48)), (32, 48))
-    moved = dense(coverage(packed(masks), (32, 48), motion), (32, 48))
-    assert np.array_equal(moved, still[:, :: int(motion[1, 1]), ::-1])
+    still = coverage(packed(masks), (32, 48)).dense()
+    moved = coverage(packed(masks), (32, 48), inverse_warp).dense()
+    assert np.array_equal(moved, still[:, :: int(inverse_warp[1, 1]), ::-1])
 
 
-def test_a_motion_out_of_the_image_leaves_nothing() -> None:
+def test_a_warp_out_of_the_image_leaves_nothing() -> None:
     found = coverage(packed(blobs(64, 64)), (32, 32), np.array([[1.0, 0, 500], [0, 1, 0]]))
     assert not found.boxes.any() and not len(found.values)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_grid_that_is_affine_agrees_with_the_matrix(seed: int) -> None:
-    """To what float32 coordinates can hold: a point in a hundred thousand falls on the other side of a pixel's edge."""
+    """Within the precision of float32: one point in a hundred thousand falls on the other side of a pixel's edge."""
     rng = np.random.default_rng(seed)
     shape, masks = (64, 96), blobs(256, 384, seed)
-    motion = turn(rng.uniform(-40, 40), rng.uniform(0.8, 1.2), tuple(rng.uniform(-9, 9, 2)), bool(seed % 2), shape)
-    by_matrix = dense(coverage(packed(masks), shape, motion), shape).astype(int)
-    by_grid = dense(coverage(packed(masks), shape, grid_of(motion, shape)), shape).astype(int)
+    inverse_warp = turn(rng.uniform(-40, 40), rng.uniform(0.8, 1.2), tuple(rng.uniform(-9, 9, 2)), bool(seed % 2), shape)
+    by_matrix = coverage(packed(masks), shape, inverse_warp).dense().astype(int)
+    by_grid = coverage(packed(masks), shape, grid_of(inverse_warp, shape)).dense().astype(int)
     difference = np.abs(by_matrix - by_grid)
     assert difference.max() <= 2 * 16 and (difference > 0).mean() < 1e-3
 
 
-def test_a_curved_grid_equals_the_plain_way() -> None:
-    """Central pixels, where both differences to the neighbours are the same to float32's precision."""
+def test_a_curved_grid_equals_the_plain_computation() -> None:
+    """Compared away from the border, where the differences to both neighbours are equal within the precision of float32."""
     shape, masks = (64, 96), blobs(256, 384)
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     bent = np.stack([columns + 3 * np.sin(rows / 9), rows + 2 * np.cos(columns / 11)], -1).astype(np.float32)
-    found = dense(coverage(packed(masks), shape, bent), shape)
+    found = coverage(packed(masks), shape, bent).dense()
     x, y = ((bent[..., axis].astype(float) + 0.5) * 4 for axis in (0, 1))
     step_x = [np.gradient(x, axis=1), np.gradient(y, axis=1)]
     step_y = [np.gradient(x, axis=0), np.gradient(y, axis=0)]
@@ -139,24 +128,24 @@ def test_a_curved_grid_equals_the_plain_way() -> None:
     assert np.quantile(difference, 0.99) <= 16 and difference.mean() < 1
 
 
-def test_what_comes_from_outside_is_not_covered() -> None:
+def test_a_pixel_from_outside_is_not_covered() -> None:
     shape, masks = (32, 48), np.ones((1, 64, 96), bool)
     grid = grid_of(np.eye(2, 3), shape)
     grid[:, :10] = -1e6
-    found = dense(coverage(packed(masks), shape, grid), shape)[0]
+    found = coverage(packed(masks), shape, grid).dense()[0]
     assert not found[:, :10].any() and (found[:, 10:] == 255).all()
 
 
-def test_at_a_seam_each_pixel_follows_its_own_side() -> None:
-    """Two halves that change places: an even difference across the seam would smear them."""
+def test_at_a_seam_each_pixel_follows_the_side_it_is_on() -> None:
+    """Two halves that swap places: a central difference across the seam would blur them."""
     shape, masks = (32, 48), np.zeros((1, 64, 96), bool)
     masks[0, :, :48] = True
-    motion: Motion = np.roll(grid_of(np.eye(2, 3), shape), 24, axis=1)
-    found = dense(coverage(packed(masks), shape, motion), shape)[0]
+    inverse_warp: InverseWarp = np.roll(grid_of(np.eye(2, 3), shape), 24, axis=1)
+    found = coverage(packed(masks), shape, inverse_warp).dense()[0]
     assert (found[:, 24:] == 255).all() and not found[:, :24].any()
 
 
-def test_more_classes_than_bits_in_a_word() -> None:
+def test_more_than_64_classes() -> None:
     masks = np.random.default_rng(0).random((70, 16, 16)) < 0.5
     average = masks.reshape(70, 8, 2, 8, 2).mean((2, 4))
-    assert np.abs(dense(coverage(packed(masks), (8, 8)), (8, 8)) / 255 - average).max() <= 0.5 / 255 + 1e-9
+    assert np.abs(coverage(packed(masks), (8, 8)).dense() / 255 - average).max() <= 0.5 / 255 + 1e-9

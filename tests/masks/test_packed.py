@@ -1,4 +1,4 @@
-"""A bit a pixel, and back."""
+"""Masks to one bit per pixel and back."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def test_round_trip_at_any_width(width: int) -> None:
     assert np.array_equal(packed.unpack().dense(), masks)
 
 
-def test_every_row_begins_with_a_byte_of_its_own() -> None:
+def test_every_row_begins_with_a_new_byte() -> None:
     masks = np.zeros((2, 6, 30), bool)
     masks[0, 1:3, 4:14] = True
     masks[1, 5, 29] = True

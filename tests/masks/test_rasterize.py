@@ -1,4 +1,4 @@
-"""What is painted is what OpenCV 4.10 paints."""
+"""Polygons are painted exactly as OpenCV 4.10 paints them."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ GOLDEN = json.loads((Path(__file__).parent.parent / "golden/golden_polygons.json
 
 
 def test_golden_polygons_are_painted_as_opencv_4_10_paints_them() -> None:
-    """Newer releases paint some of them differently: with one of those this test fails, and so it should."""
+    """Newer releases paint some of them differently, so this test must fail with them."""
     height, width = GOLDEN["image"]
     for polygon in GOLDEN["polygons"]:
         mask = rasterize([[np.array(polygon["points"], np.int32)]], (height, width)).dense()[0]

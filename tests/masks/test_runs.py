@@ -1,4 +1,4 @@
-"""RunLengthMasks say the same as plain masks, whatever the masks are."""
+"""Run-length masks are equal to dense masks, also for adversarial ones."""
 
 import itertools
 
@@ -6,22 +6,26 @@ import numpy as np
 import pytest
 
 from handbone.masks.boxed import BoxedMasks
-from handbone.masks.runs import BLOCK, RunLengthMasks
+from handbone.masks.runs import ROOM, RunLengthMasks
 
 
-def plain_spans(mask: np.ndarray) -> list[list[int]]:
-    """(H, W) -> first pixel and the one behind the last, of each run of the flattened mask."""
+def runs_of(masks: np.ndarray) -> RunLengthMasks:
+    return RunLengthMasks.from_boxed(BoxedMasks.from_dense(masks))
+
+
+def expected_intervals(mask: np.ndarray) -> list[list[int]]:
+    """(H, W) -> start and end (exclusive) of each run of the flattened mask."""
     flat = np.concatenate([[0], mask.ravel().astype(int), [0]])
     change = np.flatnonzero(np.diff(flat))
     return change.reshape(-1, 2).tolist()
 
 
-def spans_of(runs: RunLengthMasks) -> list[list[list[int]]]:
+def intervals_of(runs: RunLengthMasks) -> list[list[list[int]]]:
     return [runs.intervals[start:end].tolist() for start, end in itertools.pairwise(runs.indptr)]
 
 
 def adversarial(height: int, width: int) -> np.ndarray:
-    """Empty, full, single pixels in the corners, whole rows, both borders (runs that wrap), a chessboard, noise."""
+    """Empty, full, single pixels in the corners, whole rows, both borders (runs that continue in the next row), a chessboard, noise."""
     rng = np.random.default_rng(0)
     masks = np.zeros((9, height, width), bool)
     masks[1] = True
@@ -37,40 +41,40 @@ def adversarial(height: int, width: int) -> np.ndarray:
 
 def test_every_mask_of_3_by_4() -> None:
     masks = np.array(list(itertools.product([False, True], repeat=12))).reshape(-1, 3, 4)
-    dense, boxed = RunLengthMasks.from_dense(masks), RunLengthMasks.from_boxed(BoxedMasks.from_dense(masks))
-    assert spans_of(dense) == spans_of(boxed) == [plain_spans(mask) for mask in masks]
-    assert np.array_equal(dense.boxed().dense(), masks)
+    runs = runs_of(masks)
+    assert intervals_of(runs) == [expected_intervals(mask) for mask in masks]
+    assert np.array_equal(runs.boxed().dense(), masks)
 
 
-@pytest.mark.parametrize("shape", [(5, 7), (64, 64), (33, 100), (1, 3000), (300, 1), (128, BLOCK)])
+@pytest.mark.parametrize("shape", [(5, 7), (64, 64), (33, 100), (1, 3000), (300, 1), (128, 512)])
 def test_adversarial_masks(shape: tuple[int, int]) -> None:
-    """Past the first room for intervals, across blocks and with sizes that are no multiple of one."""
     masks = adversarial(*shape)
-    dense, boxed = RunLengthMasks.from_dense(masks), RunLengthMasks.from_boxed(BoxedMasks.from_dense(masks))
-    assert spans_of(dense) == spans_of(boxed) == [plain_spans(mask) for mask in masks]
-    found, expected = dense.boxed(), BoxedMasks.from_dense(masks)
-    assert np.array_equal(found.dense(), masks)
-    assert np.array_equal(found.boxes, expected.boxes)
+    runs = runs_of(masks)
+    assert intervals_of(runs) == [expected_intervals(mask) for mask in masks]
+    boxed = runs.boxed()
+    assert np.array_equal(boxed.dense(), masks)
+    assert np.array_equal(boxed.boxes, BoxedMasks.from_dense(masks).boxes)
 
 
-def test_more_runs_than_there_is_room_for_at_first() -> None:
+def test_more_runs_than_fit_in_the_first_buffer() -> None:
     masks = np.indices((200, 201)).sum(0)[None] % 2 == np.arange(3)[:, None, None] % 2
-    assert spans_of(RunLengthMasks.from_dense(masks)) == [plain_spans(mask) for mask in masks]
-    assert spans_of(RunLengthMasks.from_boxed(BoxedMasks.from_dense(masks))) == [plain_spans(mask) for mask in masks]
+    runs = runs_of(masks)
+    assert len(runs.intervals) > ROOM
+    assert intervals_of(runs) == [expected_intervals(mask) for mask in masks]
 
 
 def test_areas_and_intersections_are_those_of_the_dense_masks() -> None:
     rng = np.random.default_rng(0)
     one, other = np.concatenate([adversarial(40, 30), rng.random((20, 40, 30)) < rng.random((20, 1, 1))]), rng.random((29, 40, 30)) < 0.5
-    assert RunLengthMasks.from_dense(one).areas().tolist() == one.sum((1, 2)).tolist()
+    assert runs_of(one).areas().tolist() == one.sum((1, 2)).tolist()
     for left, right in [(one, other), (one, one[::-1]), (one, one)]:
-        shared = RunLengthMasks.from_dense(left).intersections(RunLengthMasks.from_dense(right))
+        shared = runs_of(left).intersections(runs_of(right))
         assert shared.tolist() == (left & right).sum((1, 2)).tolist()
 
 
 def test_masks_of_other_images_do_not_intersect() -> None:
     with pytest.raises(ValueError, match="pixels"):
-        RunLengthMasks.from_dense(np.ones((1, 4, 6), bool)).intersections(RunLengthMasks.from_dense(np.ones((1, 6, 4), bool)))
+        runs_of(np.ones((1, 4, 6), bool)).intersections(runs_of(np.ones((1, 6, 4), bool)))
 
 
 def test_large_random_masks() -> None:
@@ -80,5 +84,6 @@ def test_large_random_masks() -> None:
         for _ in range(40):
             y, x = rng.integers(0, 1000, 2)
             mask[y : y + rng.integers(1, 200), x : x + rng.integers(1, 200)] ^= True
-    assert spans_of(RunLengthMasks.from_dense(masks)) == [plain_spans(mask) for mask in masks]
-    assert np.array_equal(RunLengthMasks.from_boxed(BoxedMasks.from_dense(masks)).boxed().dense(), masks)
+    runs = runs_of(masks)
+    assert intervals_of(runs) == [expected_intervals(mask) for mask in masks]
+    assert np.array_equal(runs.boxed().dense(), masks)

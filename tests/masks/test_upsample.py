@@ -1,4 +1,4 @@
-"""RunLengthMasks straight from low-resolution boxes are the masks of the whole map, upsampled."""
+"""Runs computed directly from cropped low-resolution maps equal the thresholded upsampled dense maps."""
 
 import itertools
 
@@ -12,7 +12,7 @@ from handbone.masks.upsample import full_masks
 
 
 def plain_masks(maps: np.ndarray, shape: tuple[int, int], threshold: float) -> np.ndarray:
-    """(C, h, w) uint8 -> (C, H, W): upsample everything, then compare."""
+    """(C, h, w) uint8 -> (C, H, W): upsample the dense maps, then compare with the threshold."""
     upsampled = functional.interpolate(torch.from_numpy(maps)[None].float(), size=shape, mode="bilinear", align_corners=False)[0]
     return (upsampled > threshold * 255).numpy()
 
@@ -34,7 +34,7 @@ def adversarial(height: int, width: int) -> np.ndarray:
 
 
 def exact_masks(maps: np.ndarray, shape: tuple[int, int], threshold: float) -> np.ndarray:
-    """The same in whole numbers, so without any rounding: weights in steps of 1 / (2·H) and 1 / (2·W)."""
+    """The same in integers, so without any rounding: weights in units of 1 / (2·H) and 1 / (2·W)."""
 
     def weights(small: int, full: int) -> np.ndarray:
         matrix = np.zeros((full, small), np.int64)
@@ -64,14 +64,14 @@ def test_at_powers_of_two_every_pixel_is_that_of_torch(factor: int, threshold: f
 
 @pytest.mark.parametrize("shape", [(360, 480), (100, 77), (25, 18), (73, 55), (24, 18), (12, 9), (5, 31)])
 @pytest.mark.parametrize("threshold", [0.5, 0.2, 100 / 255, 0.999])
-def test_at_any_ratio_every_pixel_is_the_exact_one(shape: tuple[int, int], threshold: float) -> None:
+def test_at_any_ratio_every_pixel_is_exact(shape: tuple[int, int], threshold: float) -> None:
     maps = adversarial(24, 18)
     assert np.array_equal(masks_of(maps, shape, threshold), exact_masks(maps, shape, threshold))
 
 
 @pytest.mark.parametrize("shape", [(360, 480), (100, 77), (25, 18), (73, 55)])
-def test_at_other_ratios_torch_differs_at_ties_alone(shape: tuple[int, int]) -> None:
-    """By what float32 rounds: within 1e-4 of a step of uint8 from the threshold."""
+def test_at_other_ratios_torch_differs_only_at_ties(shape: tuple[int, int]) -> None:
+    """Because of float32 rounding: within 1e-4 of a step of uint8 from the threshold."""
     maps = adversarial(24, 18)
     differing = masks_of(maps, shape, 0.5) != plain_masks(maps, shape, 0.5)
     upsampled = functional.interpolate(torch.from_numpy(maps)[None].double(), size=shape, mode="bilinear", align_corners=False)[0].numpy()

@@ -1,4 +1,4 @@
-"""The page: complete, in order, escaped, and in need of nothing from outside."""
+"""The page: complete, in order, escaped, and without anything from outside."""
 
 import math
 import re
@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from handbone.report.page import Case, Strip, render_page
+from handbone.evaluation.decision import Decision
+from handbone.report.page import Case, Preview, render_page
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"></svg>'
 PICTURE = "data:image/png;base64,AAAA"
@@ -19,6 +20,8 @@ def inputs(**changes):
     dice = {"Radius": 0.97, "<b>": 0.91, "Pisiform": 0.85, "unseen": math.nan}
     return {
         "title": "Bones & <more>",
+        "subtitle": "Unet <i>",
+        "decision": Decision(0.375),
         "metrics": {
             "dice": {"mean": 0.9111, "class": dice, "fold": {"10": 0.93, "0": 0.92}},
             "n_images": 1234,
@@ -30,13 +33,13 @@ def inputs(**changes):
         "bars": SVG,
         "best": [Case("ID001/good_R", 0.98, PICTURE, "all well")],
         "worst": [Case("ID002/<u>bad</u>", 0.41, PICTURE, 'Pisiform "missed"'), Case("ID003/poor_L", 0.52, PICTURE, "")],
-        "strips": [Strip("ID004/<u>drawn</u>", PICTURE)],
+        "previews": [Preview("ID004/<u>drawn</u>", PICTURE)],
         "lineage": {"git": {"revision": "3f2c91d"}, "note": "</pre><script>"},
         "data_report": {
             "train": {"images": 800, "people": 400},
             "test": {"images": 288, "people": 144},
             "classes": {"Radius": {"images": 800, "mean_area_px": 123456.7}},
-            "painter": "OpenCV 4.10.0",
+            "rasterizer": "OpenCV 4.10.0",
             "excluded": ["ID363/<u>"],
         },
     } | changes
@@ -48,7 +51,7 @@ def page():
 
 
 class Reader(HTMLParser):
-    """Tags that are open, those seen, ids, and the rows of every table."""
+    """Open tags, all tags with their attributes, ids, and the rows of every table."""
 
     def __init__(self, page):
         super().__init__()
@@ -91,17 +94,25 @@ def test_nothing_comes_from_outside(page):
 
 def test_names_from_outside_are_text(page):
     assert not {tag for tag, _ in Reader(page).seen} & {"u", "more", "script"}
-    assert page.count("<b>") == 3, "only the page's own: one a case"
-    for text in ("Bones & <more>", "ID002/<u>bad</u>", "ID004/<u>drawn</u>", 'Pisiform "missed"', "</pre><script>", "ID363/<u>"):
+    assert page.count("<b>") == 3, "only those of the page: one per case"
+    for text in (
+        "Bones & <more>",
+        "Unet <i>",
+        "ID002/<u>bad</u>",
+        "ID004/<u>drawn</u>",
+        'Pisiform "missed"',
+        "</pre><script>",
+        "ID363/<u>",
+    ):
         assert text in unescape(page) and text not in page
 
 
-def test_every_class_stands_in_the_table_worst_first(page):
+def test_every_class_is_in_the_table_worst_first(page):
     assert [row[0] for row in class_rows(page)] == ["Pisiform", "<b>", "Radius", "unseen"]
     assert class_rows(page)[2][1:] == ["0.9700", "0.9633", "123,457"]
 
 
-def test_what_is_not_known_is_a_dash_not_a_number(page):
+def test_an_unknown_number_is_a_dash(page):
     assert len(set(class_rows(page)[3][1:])) == 1
     assert "nan" not in page.lower().replace("tabular-nums", "") and "None" not in page
 
@@ -114,27 +125,27 @@ def test_without_test_truth_there_is_no_test_column(page):
     assert "0.9022" in page and "0.9022" not in bare
 
 
-def test_folds_stand_in_the_order_of_their_numbers(page):
+def test_folds_are_in_the_order_of_their_numbers(page):
     assert [row[0] for row in Reader(page).rows if row[0].isdigit()] == ["0", "10"]
 
 
 def test_every_case_has_its_picture_and_dice(page):
     for case in inputs()["best"] + inputs()["worst"]:
         assert case.key in unescape(page) and f"{case.dice:.4f}" in page
-    assert [attributes["src"] for tag, attributes in Reader(page).seen if tag == "img"].count(PICTURE) == 4, "one a case, and one a strip"
+    assert [attributes["src"] for tag, attributes in Reader(page).seen if tag == "img"].count(PICTURE) == 4, "one per case and preview"
 
 
-def test_headline_and_data_numbers_are_there(page):
-    for number in ("0.9111", "1,234", "288", "800", "144", "OpenCV 4.10.0", "3f2c91d"):
+def test_the_page_has_scores_counts_and_the_decision(page):
+    for number in ("0.9111", "0.375", "1,234", "288", "800", "144", "OpenCV 4.10.0", "3f2c91d"):
         assert number in page
 
 
-def test_lineage_is_folded_away(page):
+def test_lineage_is_collapsed(page):
     assert [attributes for tag, attributes in Reader(page).seen if tag == "details"] == [{}]
 
 
 def test_a_page_without_cases_has_no_gallery():
-    assert "<figure>" not in render_page(**inputs(best=[], worst=[], strips=[]))
+    assert "<figure>" not in render_page(**inputs(best=[], worst=[], previews=[]))
 
 
 def test_two_pages_are_the_same_bytes(page):

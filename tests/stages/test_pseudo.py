@@ -1,21 +1,23 @@
-"""Submissions become training images."""
+"""Masks of submissions become labels of test images."""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from stages.pseudo import main
 
+from conftest import Fails
 from handbone.cache.sample import CachedSample, read_sample, write_sample
 from handbone.config import paths
-from handbone.config.params import load_params
+from handbone.masks.boxed import BoxedMasks
 from handbone.masks.rle import encode_runs
 from handbone.masks.runs import RunLengthMasks
 from handbone.submission.csv import image_rows, write_submission
 from handbone.utils.errors import UserError
 from handbone.utils.io import read_table, write_table
 from imports import ROOT
-from stages import pseudo
 
 CLASSES = ["one", "two"]
 IMAGES = {"P1/a": ("a.png", 40, 30), "P2/b": ("b.png", 40, 30)}
@@ -35,41 +37,70 @@ def masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarr
 
 
 def submit(masks: dict[str, np.ndarray], name: str) -> None:
-    rows = [row for key, own in masks.items() for row in image_rows(IMAGES[key][0], CLASSES, encode_runs(RunLengthMasks.from_dense(own)))]
-    write_submission(rows, paths.PSEUDO_SOURCES / name)
+    rows = [
+        row
+        for key, of_image in masks.items()
+        for row in image_rows(IMAGES[key][0], CLASSES, encode_runs(RunLengthMasks.from_boxed(BoxedMasks.from_dense(of_image))))
+    ]
+    write_submission(paths.PSEUDO_SOURCES / name, rows)
 
 
-def run(monkeypatch: pytest.MonkeyPatch, **changes: object) -> pd.DataFrame:
-    params = load_params(ROOT / "params.yaml")
-    section, data = params.pseudo.model_copy(update=changes), params.data.model_copy(update={"classes": CLASSES})
-    monkeypatch.setattr(pseudo, "load_params", lambda: params.model_copy(update={"pseudo": section, "data": data}))
-    pseudo.main()
+def run(**changes: object) -> pd.DataFrame:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["pseudo"] |= changes
+    params["data"]["classes"] = CLASSES
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    main()
     return read_table(paths.PSEUDO_INDEX)
 
 
-def test_without_labels_there_is_an_empty_table(masks: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert len(run(monkeypatch)) == 0
+def test_without_labels_the_table_is_empty(masks: dict[str, np.ndarray]) -> None:
+    submit(masks, "unused.csv")
+    assert len(run(labels=None)) == 0
 
 
-def test_the_masks_come_back_as_they_were_submitted(masks: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_samples_have_the_submitted_masks(masks: dict[str, np.ndarray]) -> None:
     submit(masks, "first.csv")
-    table = run(monkeypatch, labels="first.csv", weight=0.25)
+    table = run(labels="first.csv", weight=0.25)
     assert table["key"].tolist() == list(IMAGES) and table["weight"].tolist() == [0.25, 0.25]
-    for key, own in masks.items():
+    for key, of_image in masks.items():
         sample = read_sample(paths.pseudo_sample(key))
-        assert sample.masks is not None and np.array_equal(sample.masks.unpack().dense(), own)
+        assert sample.masks is not None and np.array_equal(sample.masks.unpack().dense(), of_image)
         assert np.array_equal(sample.image, read_sample(paths.cached_sample("test", key)).image)
 
 
-def test_only_images_on_which_two_submissions_agree_are_taken(masks: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_images_on_which_two_submissions_agree_are_taken(masks: dict[str, np.ndarray]) -> None:
     submit(masks, "first.csv")
-    submit({key: own if key == "P1/a" else ~own for key, own in masks.items()}, "second.csv")
-    table = run(monkeypatch, labels="first.csv", check="second.csv", agreement=0.9)
+    submit({key: of_image if key == "P1/a" else ~of_image for key, of_image in masks.items()}, "second.csv")
+    table = run(labels="first.csv", check="second.csv", agreement=0.9)
     assert table["key"].tolist() == ["P1/a"] and table["agreement"].tolist() == [1.0]
     assert not paths.pseudo_sample("P2/b").exists()
 
 
-def test_a_submission_of_other_images_is_refused(masks: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_submission_of_other_images_is_refused(masks: dict[str, np.ndarray], fails: Fails) -> None:
     submit({"P1/a": masks["P1/a"]}, "first.csv")
-    with pytest.raises(UserError, match="2 missing"):
-        run(monkeypatch, labels="first.csv")
+    with fails("submission.rows", "first.csv"):
+        run(labels="first.csv")
+
+
+def test_a_check_without_labels_is_refused(masks: dict[str, np.ndarray], fails: Fails) -> None:
+    submit(masks, "second.csv")
+    with fails("pseudo.check", "pseudo.check"):
+        run(labels=None, check="second.csv")
+
+
+def test_every_name_that_is_no_file_in_the_folder_is_in_one_error(masks: dict[str, np.ndarray], fails: Fails) -> None:
+    """A file elsewhere is no dependency of the stage, so a change of it would rerun nothing."""
+    submit(masks, "first.csv")
+    Path("elsewhere.csv").write_bytes((paths.PSEUDO_SOURCES / "first.csv").read_bytes())
+    with fails("pseudo.file", "pseudo.labels", "pseudo.check") as error:
+        run(labels="frist.csv", check="../elsewhere.csv")
+    assert "first.csv" in error.value.problems[0].fix
+
+
+def test_an_error_keeps_the_earlier_samples(masks: dict[str, np.ndarray]) -> None:
+    submit(masks, "first.csv")
+    run(labels="first.csv")
+    with pytest.raises(UserError):
+        run(labels="gone.csv")
+    assert len(read_table(paths.PSEUDO_INDEX)) == 2

@@ -1,4 +1,4 @@
-"""People to folds, and the proof that none crosses."""
+"""People to folds, and the report that no person is in two folds."""
 
 import json
 from pathlib import Path
@@ -8,13 +8,14 @@ import pytest
 import yaml
 from stages.split import main
 
+from conftest import Fails
 from handbone.utils.io import read_table, write_table
 from imports import ROOT
 
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
-    """Nine people with one to three images each, called like numbers."""
+    """Nine people with one to three images each; their names look like numbers."""
     monkeypatch.chdir(tmp_path)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["split"]["n_folds"] = 4
@@ -29,7 +30,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     return index
 
 
-def test_every_training_image_has_one_fold_and_no_person_two(index: pd.DataFrame) -> None:
+def test_every_training_image_has_one_fold_and_no_person_has_two(index: pd.DataFrame) -> None:
     main()
     folds = read_table(Path("data/folds.csv"))
     assert folds["key"].tolist() == index["key"].tolist()
@@ -40,7 +41,16 @@ def test_every_training_image_has_one_fold_and_no_person_two(index: pd.DataFrame
 def test_the_report_counts_people_images_and_areas(index: pd.DataFrame) -> None:
     main()
     report = json.loads(Path("reports/split.json").read_text())
-    assert report["folds_of_a_person_at_most"] == 1
+    assert report["max_folds_per_person"] == 1
     assert sum(fold["people"] for fold in report["folds"].values()) == 9
     assert sum(fold["images"] for fold in report["folds"].values()) == len(index)
     assert report["folds"]["0"]["mean_area_px"] == {"a": 100, "b": 200}
+
+
+def test_more_folds_than_people_are_an_error(index: pd.DataFrame, fails: Fails) -> None:
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["split"]["n_folds"] = 10
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    with fails("folds.too_many", "split.n_folds"):
+        main()
+    assert not Path("data/folds.csv").exists()

@@ -1,72 +1,88 @@
-"""What a fold starts from."""
+"""The stage train: its argument, its learning curve, and what its checkpoint depends on."""
 
-import json
-from dataclasses import asdict
+import shutil
 from pathlib import Path
 
 import pytest
-import torch
-from stages.train import main, make_model, started_from
+from stages.train import main
 
-from handbone.config import paths
-from handbone.config.params import Params, load_params
-from handbone.models import build_model
-from handbone.models.saved import SETTINGS, WEIGHTS, Settings, save_model
-from handbone.utils.errors import UserError
-from handbone.utils.hashing import file_hash
+from conftest import Fails
+from handbone.config.params import Params
+from handbone.training.data.fold import TrainFiles
+from handbone.training.fold_training import FoldTraining
+from handbone.training.init_weights import InitWeights
+from handbone.training.state import Progress, curve_table
+from handbone.utils.io import read_table, write_table
 from imports import ROOT
 
 
-@pytest.fixture
-def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
-    """Parameters that start from `weights/earlier`, which has weights for fold 0."""
-    monkeypatch.chdir(tmp_path)
-    paths.FOLDS.parent.mkdir()
-    paths.FOLDS.write_text("key,person,fold\n")
-    params = load_params(ROOT / "params.yaml")
-    params = params.model_copy(update={"model": params.model.model_copy(update={"weights": "earlier"})})
-    torch.manual_seed(5)
-    model = build_model("Unet", params.model.encoder, None, 1, 29, **params.model.options["Unet"])
-    settings = Settings("Unet", params.model.encoder, 1, [], {}, "none", "", file_hash(paths.FOLDS), 128, 0, 1, 0.5)
-    save_model(paths.WEIGHTS / "earlier/fold_0", model.state_dict(), settings)
-    return params
-
-
-def test_an_experiments_weights_are_taken_whole(params: Params) -> None:
-    torch.manual_seed(5)
-    expected = build_model("Unet", params.model.encoder, None, 1, 29, **params.model.options["Unet"]).state_dict()
-    found = make_model(params, 0).state_dict()
-    assert found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in expected)
-    assert started_from(params, 0) == paths.WEIGHTS / "earlier/fold_0" / WEIGHTS
-
-
-def test_weights_that_are_not_there_say_so(params: Params) -> None:
-    other = params.model_copy(update={"model": params.model.model_copy(update={"weights": "gone.pth"})})
-    with pytest.raises(UserError, match=r"weights/gone\.pth.*put them there"):
-        started_from(other, 0)
-
-
 @pytest.mark.parametrize("arguments", [[], ["all"], ["0", "1"], ["-1"]])
-def test_without_the_number_of_a_fold_it_says_so(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_argument_must_be_the_number_of_a_fold(arguments: list[str], monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
     monkeypatch.setattr("sys.argv", ["stages.train", *arguments])
-    with pytest.raises(UserError, match="the number of a fold"):
+    with fails("stage.argument", "stages.train"):
         main()
 
 
-def test_a_fold_without_weights_says_so(params: Params) -> None:
-    with pytest.raises(UserError, match="fold_1"):
-        started_from(params, 1)
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A copy of the repository's code and graph."""
+    for folder in ("src", "stages"):
+        shutil.copytree(ROOT / folder, tmp_path / "repository" / folder, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copy(ROOT / "dvc.yaml", tmp_path / "repository")
+    return tmp_path / "repository"
 
 
-def test_weights_of_other_folds_are_refused(params: Params) -> None:
-    settings = json.loads((paths.WEIGHTS / "earlier/fold_0" / SETTINGS).read_text())
-    assert settings == asdict(Settings(**settings))
-    paths.FOLDS.write_text("key,person,fold\nA/1,A,0\n")
-    with pytest.raises(UserError, match="held out now may have been trained on"):
-        make_model(params, 0)
+@pytest.fixture
+def training(tmp_path: Path) -> FoldTraining:
+    table = tmp_path / "table.csv"
+    table.write_text("key,person\n")
+    files = TrainFiles(table, table, table, table, sample=Path, pseudo_sample=Path)
+    return FoldTraining(0, Params(), files, InitWeights(table, of_experiment=False))
 
 
-def test_weights_of_another_network_are_refused(params: Params) -> None:
-    other = params.model_copy(update={"model": params.model.model_copy(update={"encoder": "resnet18"})})
-    with pytest.raises(UserError, match="do not fit"):
-        make_model(other, 0)
+def append(file: Path, text: str) -> None:
+    file.write_text(file.read_text() + text)
+
+
+def test_an_edit_of_the_report_keeps_the_checkpoint(root: Path, training: FoldTraining) -> None:
+    before = training.fingerprint(root)
+    append(root / "src/handbone/report/page.py", "# edited\n")
+    append(root / "stages/report.py", "# edited\n")
+    assert training.fingerprint(root) == before
+
+
+@pytest.mark.parametrize("file", ["src/handbone/training/losses.py", "src/handbone/models/nets/segnet.py", "stages/train.py"])
+def test_an_edit_of_what_trains_needs_a_new_checkpoint(file: str, root: Path, training: FoldTraining) -> None:
+    before = training.fingerprint(root)
+    append(root / file, "# edited\n")
+    assert training.fingerprint(root) != before
+
+
+def test_an_edit_of_the_graph_that_adds_no_file_keeps_the_checkpoint(root: Path, training: FoldTraining) -> None:
+    before = training.fingerprint(root)
+    append(root / "dvc.yaml", "# edited\n")
+    assert training.fingerprint(root) == before
+
+
+def test_the_checkpoint_does_not_depend_on_where_the_repository_is(root: Path, training: FoldTraining) -> None:
+    assert training.fingerprint(root) == training.fingerprint(ROOT)
+
+
+def test_the_checkpoint_depends_on_parameters_data_and_fold(root: Path, training: FoldTraining) -> None:
+    before = training.fingerprint(root)
+    params = training.params
+    longer = params.model_copy(update={"train": params.train.model_copy(update={"epochs": 7})})
+    assert FoldTraining(0, longer, training.files, training.weights).fingerprint(root) != before
+    assert FoldTraining(1, params, training.files, training.weights).fingerprint(root) != before
+    append(training.files.folds, "A/1,A\n")
+    assert training.fingerprint(root) != before
+
+
+def test_the_learning_curve_has_an_empty_cell_in_epochs_without_validation(tmp_path: Path) -> None:
+    progress = Progress()
+    for epoch, dice in ((1, None), (2, 0.5)):
+        progress.losses = [1.0, 2.0]
+        progress.finish_epoch(epoch, 0.01, dice)
+    write_table(tmp_path / "curve.csv", curve_table(progress.rows))
+    assert (tmp_path / "curve.csv").read_text() == "epoch,lr,loss,dice\n1,0.01,1.5,\n2,0.01,1.5,0.5\n"
+    assert read_table(tmp_path / "curve.csv")["dice"].isna().tolist() == [True, False]

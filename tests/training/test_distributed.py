@@ -1,4 +1,4 @@
-"""A loss and its gradient do not depend on how many processes share the samples."""
+"""A loss and its gradient do not depend on the number of processes that share the samples."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,20 +9,20 @@ import torch
 from torch import Tensor, distributed, multiprocessing, nn
 
 from handbone.models.outputs import Auxiliary, Outputs
-from handbone.training.deep_supervision import supervised
-from handbone.training.distributed import summed, weighted_mean, weighted_sum
-from handbone.training.losses import LOSSES, combined
+from handbone.training.deep_supervision import DeepSupervisionLoss
+from handbone.training.distributed import all_reduce_sum, weighted_mean, weighted_sum
+from handbone.training.losses import LOSSES, build_loss
 
 CASES = [*LOSSES, "all", "auxiliary"]
-SPLITS = {  # weights of the samples of each process; the last are filled up with padding
+SPLITS = {  # weights of the samples of each process; padding has weight 0
     "uneven": ([1.0, 0.5], [1.0]),
-    "padding alone": ([1.0, 0.5, 1.0], [0.0]),
+    "only padding": ([1.0, 0.5, 1.0], [0.0]),
     "padded": ([1.0, 0.5], [1.0, 0.0]),
 }
 
 
 class Small(nn.Module):
-    """(N, 1, 12, 10) images -> logits of three classes, twice as maps and once as presence."""
+    """(N, 1, 12, 10) images -> logits of three classes: two maps and one presence score."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,12 +30,12 @@ class Small(nn.Module):
         self.maps, self.coarse, self.presence = nn.Conv2d(1, 3, 3, padding=1), nn.Conv2d(1, 3, 3, padding=1), nn.Linear(120, 3)
 
     def forward(self, images: Tensor) -> Outputs:
-        seen = Auxiliary(self.coarse(images), 0.4), Auxiliary(self.presence(images.flatten(1)), 0.3)
-        return Outputs(self.maps(images), seen)
+        auxiliary = Auxiliary(self.coarse(images), 0.4), Auxiliary(self.presence(images.flatten(1)), 0.3)
+        return Outputs(self.maps(images), auxiliary)
 
 
 def samples() -> tuple[Tensor, Tensor]:
-    """Four images and their coverage, the last standing in for padding."""
+    """Four images and their coverage; the last one is padding."""
     generator = torch.Generator().manual_seed(1)
     coverage = (torch.rand(4, 3, 12, 10, generator=generator) * 1.4 - 0.2).clamp(0, 1)
     coverage[0, 1] = 0
@@ -43,11 +43,12 @@ def samples() -> tuple[Tensor, Tensor]:
 
 
 def loss_and_gradient(case: str, model: nn.Module, chosen: slice, weights: list[float]) -> tuple[Tensor, Tensor]:
-    """The loss of these samples, and the gradient of all parameters in one line."""
+    """The loss of these samples, and the gradient of all parameters, concatenated."""
     images, coverage = (each[chosen] for each in samples())
     names = {"all": dict.fromkeys(LOSSES, 0.5), "auxiliary": {"bce": 1.0, "dice": 1.0}}.get(case, {case: 1.0})
-    found = model(images)
-    loss = supervised(combined(names, [1, 2, 0.5]))(found if case == "auxiliary" else found.logits, coverage, torch.tensor(weights))
+    outputs = model(images)
+    criterion = DeepSupervisionLoss(build_loss(names, [1, 2, 0.5]))
+    loss = criterion(outputs if case == "auxiliary" else outputs.logits, coverage, torch.tensor(weights))
     gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True, materialize_grads=True)
     return loss.detach(), torch.cat([gradient.flatten() for gradient in gradients])
 
@@ -69,8 +70,8 @@ Results = dict[tuple[str, str], tuple[Tensor, Tensor]]
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[Results]:
-    """What each of two processes has, of every split and case."""
-    folder = tmp_path_factory.mktemp("shards")
+    """The results of each of two processes, by split and case."""
+    folder = tmp_path_factory.mktemp("processes")
     multiprocessing.spawn(work, (folder,), nprocs=2)
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
@@ -88,7 +89,7 @@ def test_two_processes_have_the_loss_and_gradient_of_one(case: str, found: list[
 
 def test_without_processes_a_sum_is_the_tensor_itself() -> None:
     tensor = torch.randn(3)
-    assert summed(tensor) is tensor
+    assert all_reduce_sum(tensor) is tensor
 
 
 @pytest.mark.parametrize(("reduce", "expected"), [(weighted_sum, [2.5, 6.0]), (weighted_mean, [2.5 / 1.5, 4.0])])

@@ -1,4 +1,4 @@
-"""Coverage in boxes -> the dense target, again and again in one buffer."""
+"""Cropped coverage -> the dense target, for batch after batch in one buffer."""
 
 import numpy as np
 import torch
@@ -8,8 +8,8 @@ from handbone.training.target_buffer import TargetBuffer
 SHAPE = (20, 30)
 
 
-def boxed(seed: int, samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Random boxes of 4 classes, some of them empty, their contents, and the dense maps that they stand for."""
+def random_batch(seed: int, samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Random boxes of 4 classes, some of them empty, their values, and the dense maps that they describe."""
     rng = np.random.default_rng(seed)
     boxes, values, dense = np.zeros((samples, 4, 4), np.int32), [], np.zeros((samples, 4, *SHAPE), np.float32)
     for sample in range(samples):
@@ -25,22 +25,22 @@ def boxed(seed: int, samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return boxes, np.concatenate([np.zeros(0, np.uint8), *values]), dense
 
 
-def test_each_batch_is_what_its_boxes_say_and_nothing_of_the_last() -> None:
+def test_each_target_has_its_batch_and_nothing_of_the_last_one() -> None:
     """Batches of changing size, the first not the largest."""
     buffer = TargetBuffer(torch.device("cpu"))
     for seed, samples in enumerate([2, 3, 1, 3, 2]):
-        boxes, values, dense = boxed(seed, samples)
+        boxes, values, dense = random_batch(seed, samples)
         assert np.array_equal(buffer.fill(boxes, values, SHAPE).numpy(), dense)
 
 
-def test_nothing_but_empty_boxes() -> None:
+def test_a_batch_of_empty_boxes_is_zero() -> None:
     found = TargetBuffer(torch.device("cpu")).fill(np.zeros((2, 3, 4), np.int32), np.zeros(0, np.uint8), SHAPE)
     assert found.shape == (2, 3, *SHAPE) and not found.any()
 
 
-def test_another_shape_is_another_buffer() -> None:
+def test_the_buffer_adapts_to_another_shape() -> None:
     buffer = TargetBuffer(torch.device("cpu"))
-    boxes, values, dense = boxed(1, 2)
+    boxes, values, dense = random_batch(1, 2)
     buffer.fill(boxes, values, SHAPE)
     found = buffer.fill(boxes, values, (40, 50))
     assert np.array_equal(found[..., :20, :30].numpy(), dense) and float(found.sum()) == float(torch.from_numpy(dense).sum())

@@ -1,4 +1,4 @@
-"""Averages follow their model."""
+"""Averages of a model's weights."""
 
 import torch
 from torch import nn
@@ -6,7 +6,7 @@ from torch import nn
 from handbone.training.weight_averaging import Ema, Swa
 
 
-def test_it_follows_by_the_rule() -> None:
+def test_the_moving_average_follows_its_rule() -> None:
     model = nn.BatchNorm1d(2)
     ema = Ema(model, 0.5)
     expected = model.weight.detach().clone()
@@ -20,15 +20,15 @@ def test_it_follows_by_the_rule() -> None:
     assert ema.model.num_batches_tracked == 29
 
 
-def test_no_decay_is_no_average() -> None:
+def test_without_decay_the_average_equals_the_model() -> None:
     model = nn.Linear(2, 2)
-    ema = Ema(model, 0.0)
+    ema = Ema(model, None)
     model.weight.data += 3
     ema.update(model)
     assert torch.equal(ema.model.weight, model.weight)
 
 
-def test_the_copy_is_its_own_and_not_trained() -> None:
+def test_the_average_is_a_copy_and_not_trained() -> None:
     model = nn.Linear(2, 2)
     ema = Ema(model, 0.9)
     before = ema.model.weight.clone()
@@ -37,7 +37,7 @@ def test_the_copy_is_its_own_and_not_trained() -> None:
     assert not any(parameter.requires_grad for parameter in ema.model.parameters())
 
 
-def test_swa_is_the_mean_of_what_it_was_given() -> None:
+def test_swa_is_the_mean_of_the_models_it_has_seen() -> None:
     model = nn.BatchNorm1d(2)
     swa = Swa(model)
     for value in (1.0, 2.0, 6.0):

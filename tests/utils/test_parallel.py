@@ -1,11 +1,11 @@
-"""Order is kept, memory is bounded, failures are told."""
+"""Results keep their order, memory is bounded, exceptions reach the caller."""
 
 import threading
 import time
 
 import pytest
 
-from handbone.utils.parallel import THREADS, prefetch_map
+from handbone.utils.parallel import THREADS, map_samples, prefetch_map
 
 
 def test_results_come_in_order() -> None:
@@ -16,8 +16,8 @@ def test_results_come_in_order() -> None:
     assert list(prefetch_map(work, range(30))) == [item * item for item in range(30)]
 
 
-def test_items_are_drawn_only_a_few_ahead() -> None:
-    """So that a long list of images is never held in memory."""
+def test_only_a_few_items_are_prefetched() -> None:
+    """A long list of images never fits into memory."""
     drawn: list[int] = []
 
     def items():
@@ -32,13 +32,13 @@ def test_items_are_drawn_only_a_few_ahead() -> None:
     assert len(drawn) <= 2 * THREADS + 1
 
 
-def test_work_goes_on_while_the_next_item_is_made() -> None:
-    """The network makes items, threads finish them: an item's work is waited for only when its place has come."""
+def test_threads_work_while_the_caller_creates_the_next_item() -> None:
+    """The network creates items and threads finish them; the caller waits for a result only when it is the next one."""
     started, release = threading.Event(), threading.Event()
 
     def items():
         yield 0
-        assert started.wait(10)  # the first item is being worked on while this one is made
+        assert started.wait(10)  # a thread works on the first item while this one is created
         release.set()
         yield 1
 
@@ -50,7 +50,7 @@ def test_work_goes_on_while_the_next_item_is_made() -> None:
     assert list(prefetch_map(work, items())) == [0, 1]
 
 
-def test_a_failure_reaches_the_caller() -> None:
+def test_an_exception_in_a_thread_reaches_the_caller() -> None:
     def work(item: int) -> int:
         if item == 5:
             raise ValueError("item 5")
@@ -58,3 +58,18 @@ def test_a_failure_reaches_the_caller() -> None:
 
     with pytest.raises(ValueError, match="item 5"):
         list(prefetch_map(work, range(100)))
+
+
+def reciprocal(number: int) -> float:
+    return 1 / number
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_processes_give_results_in_order(workers: int) -> None:
+    assert map_samples(reciprocal, [1, 2, 4], workers, "test") == [1.0, 0.5, 0.25]
+    assert map_samples(reciprocal, [], workers, "test") == []
+
+
+def test_an_exception_in_a_process_reaches_the_caller() -> None:
+    with pytest.raises(ZeroDivisionError):
+        map_samples(reciprocal, [1, 0], 2, "test")

@@ -1,1 +1,1 @@
-"""What training and inference read: one npz per image."""
+"""The cache: one npz per image, which training and inference read."""

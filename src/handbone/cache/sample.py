@@ -1,4 +1,4 @@
-"""One npz an image: the image at cache size, the full-resolution masks as compressed bits, their boxes."""
+"""One npz per image: the image at cache size, and the full-resolution masks as boxes and compressed bits."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from handbone.cache.resize import UInt8Image
 from handbone.masks.packed import PackedMasks
 from handbone.utils.io import write_npz
 
 
 @dataclass(frozen=True)
 class CachedSample:
-    """image: (h, w) or (h, w, 3) uint8 at cache size; shape: (H, W) at full resolution; masks: at full resolution, None for test images."""
+    """One image of the data set.
 
-    image: NDArray[np.uint8]
+    image: (h, w) or (h, w, 3) at cache size; shape: (H, W) at full resolution; masks: at full resolution, None in the test set.
+    """
+
+    image: UInt8Image
     shape: tuple[int, int]
     masks: PackedMasks | None
 
@@ -27,19 +31,19 @@ def write_sample(path: Path, sample: CachedSample) -> None:
     arrays: dict[str, NDArray[Any]] = {"image": sample.image, "shape": np.array(sample.shape, np.int32)}
     if sample.masks is not None:
         arrays |= {"boxes": sample.masks.boxes, "bits": sample.masks.bits}
-    # an X-ray's noise does not compress: a quarter of a second a picture would buy half its size
+    # an X-ray's noise hardly compresses: a quarter of a second per image would save only half of its size
     write_npz(path, arrays, stored=("image", "shape"))
 
 
 def read_sample(path: Path) -> CachedSample:
-    """The npz as it was written."""
+    """Read the npz that `write_sample` wrote."""
     with np.load(path, allow_pickle=False) as arrays:
         height, width = arrays["shape"].tolist()
         return CachedSample(arrays["image"], (height, width), _masks(arrays))
 
 
 def read_masks(path: Path) -> PackedMasks:
-    """The masks alone, without reading the image; a ValueError for a test image, which has none."""
+    """The masks alone, without reading the image; a ValueError for an image of the test set, which has none."""
     with np.load(path, allow_pickle=False) as arrays:
         masks = _masks(arrays)
     if masks is None:

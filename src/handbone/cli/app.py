@@ -1,50 +1,83 @@
-"""`handbone ...`: what is no node of the graph."""
+"""The command line: its parser, and one function per command that imports the command's file when it runs, so that --help is fast."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
-from handbone.config import paths
-from handbone.utils.errors import UserError, run_cli
-
-
-def score(_: argparse.Namespace) -> None:
-    """Score submissions/submission.csv against the test truth, where the data set comes with it."""
-    from handbone.config.params import load_params
-    from handbone.dataset.layout import has_truth  # the imports wait until they are needed: --help is to answer at once
-    from handbone.evaluation.dice import mean_dice, per_class
-    from handbone.submission.csv import test_images
-    from handbone.submission.score import score_submission
-
-    params = load_params()
-    root = Path(params.data.root)
-    if not has_truth(root):
-        raise UserError(f"{root}: expected the truth of the test images in test_truth/; found none; only the competition can score this")
-    data = params.data
-    counts = score_submission(paths.SUBMISSION, root, test_images(paths.TEST_INDEX), data.classes, data.allow_missing)
-    for name, dice in per_class(counts).items():
-        print(f"{name:>16}  {dice:.4f}")
-    over = f"{len(data.classes)} classes and {counts['key'].nunique()} images"
-    print(f"test score of {paths.SUBMISSION}: mean Dice {mean_dice(counts):.4f} over {over}")
+from handbone.utils.errors import run_cli
 
 
-def folds(chosen: argparse.Namespace) -> None:
-    """Train the folds side by side and leave the graph up to date."""
+def main() -> None:
+    """The entry point of `handbone`."""
+    chosen = parser().parse_args()
+    run_cli(lambda: chosen.command(chosen))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; a parsed command has the function that runs it in `command`."""
+    parser = argparse.ArgumentParser(
+        prog="handbone",
+        description="Commands that complement dvc repro. Run them in the repository's root.",
+        epilog="example: handbone preset gpu24 && dvc repro && handbone score",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_preset(commands)
+    _add_folds(commands)
+    _add_score(commands)
+    return parser
+
+
+def _add(commands: Any, name: str, run: Callable[[argparse.Namespace], None], text: str, example: str) -> argparse.ArgumentParser:
+    """Add a command, described by `text`, whose first sentence is also its line in the list of commands."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=text.split(". ")[0].rstrip("."), description=text, epilog=f"example: {example}"
+    )
+    parser.set_defaults(command=run)
+    return parser
+
+
+def _add_preset(commands: Any) -> None:
+    text = (
+        "Write params.yaml for a purpose. Values come from the defaults and from presets/NAME.yaml. "
+        "A params.yaml with changes that git does not have is not overwritten."
+    )
+    parser = _add(commands, "preset", _preset, text, "handbone preset gpu24")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("name", nargs="?", metavar="NAME", help="the preset to write")
+    which.add_argument("--list", action="store_true", help="list the presets and what each is for")
+    parser.add_argument("--force", action="store_true", help="overwrite params.yaml even if its changes are lost")
+
+
+def _add_folds(commands: Any) -> None:
+    text = "Run dvc repro and train several folds at the same time, one GPU per fold. The graph is up to date afterwards."
+    parser = _add(commands, "folds", _folds, text, "handbone folds --devices 0,1")
+    parser.add_argument("--devices", metavar="0,1,...", type=lambda text: text.split(","), help="GPUs to use (default: all)")
+    parser.add_argument("--jobs", metavar="N", type=int, help="folds at a time (default: one per GPU; one if there is no GPU)")
+
+
+def _add_score(commands: Any) -> None:
+    text = "Score submissions/submission.csv if the truth of the test images is known. Prints the Dice per class and their mean."
+    _add(commands, "score", _score, text, "handbone score")
+
+
+def _preset(chosen: argparse.Namespace) -> None:
+    from handbone.cli.preset import list_presets, write_preset
+
+    if chosen.list:
+        list_presets()
+    else:
+        write_preset(chosen.name, chosen.force)
+
+
+def _folds(chosen: argparse.Namespace) -> None:
     from handbone.cli.folds import reproduce_folds
 
     reproduce_folds(chosen.devices, chosen.jobs)
 
 
-def main() -> None:
-    """The entry point."""
-    parser = argparse.ArgumentParser(prog="handbone", description="Commands beside `dvc repro`; run them in the repository's root.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    told = "score the submission where the truth is known"
-    commands.add_parser("score", help=told, description=score.__doc__).set_defaults(command=score)
-    side_by_side = commands.add_parser("folds", help="dvc repro with the folds trained side by side, a GPU each")
-    side_by_side.add_argument("--devices", metavar="0,1,...", type=lambda text: text.split(","), help="GPUs to use (default: all)")
-    side_by_side.add_argument("--jobs", metavar="N", type=int, help="folds at a time (default: one a GPU; one, where there is no GPU)")
-    side_by_side.set_defaults(command=folds)
-    chosen = parser.parse_args()
-    run_cli(lambda: chosen.command(chosen))
+def _score(_: argparse.Namespace) -> None:
+    from handbone.cli.score import print_score
+
+    print_score()

@@ -1,7 +1,7 @@
-"""`handbone folds`: train the folds side by side, a GPU each, through DVC, and leave the graph up to date.
+"""`handbone folds`: train several folds at the same time through DVC, one GPU per fold, and bring the graph up to date.
 
-DVC runs one stage at a time, and two `dvc repro train@k` stop each other: each locks what is upstream. `dvc repro -s` locks no more than
-its own stage. So: first what is upstream, then one `-s` a fold, then the rest.
+DVC runs one stage at a time, and two `dvc repro train@k` block each other, because each locks all stages upstream. `dvc repro -s` locks
+only one stage. So this runs the stages upstream first, then one `dvc repro -s` per fold, then the rest of the graph.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -24,17 +24,17 @@ from handbone.config.params import load_params
 from handbone.utils.errors import Problem, UserError, raise_if_any
 
 STAGE = "train"
-DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]  # a fold that lost the repository's lock after its training would train once more
-LOCKED = ("Unable to acquire lock", "is busy, it is being blocked by")  # what DVC says of the locks that it does not wait for
+DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]  # without it, a fold that does not get the lock after its training would train again
+LOCKED = ("Unable to acquire lock", "is busy, it is being blocked by")  # DVC's messages for the locks that it does not wait for
 TRIES = 24
-PAUSE = 5.0  # s between them
-TAIL = 20  # lines of a failed fold's output that are repeated at the end
-BAR_EVERY = 30.0  # s between two states of one fold's progress bar
+PAUSE = 5.0  # seconds between two tries
+TAIL = 20  # last lines of a failed fold's output, printed again at the end
+BAR_EVERY = 30.0  # seconds between two printed states of a fold's progress bar
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A share of the machine: GPUs as CUDA_VISIBLE_DEVICES names them (none: CPU only), and how many threads a process of it may use."""
+    """A share of the machine: GPUs as CUDA_VISIBLE_DEVICES names them (none: CPU only), and the number of threads per process."""
 
     devices: tuple[str, ...]
     threads: int
@@ -42,14 +42,14 @@ class Slot:
     def __str__(self) -> str:
         return f"GPU {','.join(self.devices)}" if self.devices else f"CPU, {self.threads} thread{'s' if self.threads > 1 else ''}"
 
-    def environment(self) -> dict[str, str]:
-        """The variables of a training in this slot; who has set OMP_NUM_THREADS keeps it."""
-        return {"OMP_NUM_THREADS": str(self.threads)} | seeing(self.devices) | {"PYTHONUNBUFFERED": "1"}
+    def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
+        """The environment variables of a training in this slot. An OMP_NUM_THREADS already set is kept."""
+        return {"OMP_NUM_THREADS": str(self.threads)} | with_devices(inherited, self.devices) | {"PYTHONUNBUFFERED": "1"}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one fold's `dvc repro -s` ended: its exit code (0: trained), and its last lines."""
+    """The exit code of one fold's `dvc repro -s` (0: trained), and its last lines of output."""
 
     fold: int
     code: int
@@ -57,10 +57,11 @@ class Outcome:
 
 
 Train = Callable[[int, Slot], Awaitable[Outcome]]
+RunDvc = Callable[[Sequence[str], dict[str, str], Callable[[bytes], None]], Awaitable[int]]
 
 
 class Output:
-    """One fold's output, printed line by line with the fold's name; of a progress bar one state every half minute."""
+    """Prints one fold's output line by line with the fold's name, and one state of its progress bar every half minute."""
 
     def __init__(self, fold: int) -> None:
         self.tail: deque[str] = deque(maxlen=TAIL)
@@ -70,21 +71,21 @@ class Output:
         self._bar_due = 0.0
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes."""
+        """Print the complete lines in the next bytes."""
         *pieces, self._rest = re.split(r"(?<=[\r\n])", self._rest + self._decode(chunk))
         for piece in pieces:
             self._take(piece)
 
     def close(self) -> None:
-        """Print what no line break has ended."""
+        """Print the last line if it has no line break."""
         self._take(self._rest + "\n")
         self._rest = ""
 
     def _take(self, piece: str) -> None:
-        line = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", piece).rstrip()  # without colours and movements of the cursor
+        line = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", piece).rstrip()  # without colours and cursor movements
         if not line or (piece.endswith("\r") and time.monotonic() < self._bar_due):
             return
-        if piece.endswith("\r"):  # a bar, which is about to be drawn over
+        if piece.endswith("\r"):  # a progress bar, which will be drawn again
             self._bar_due = time.monotonic() + BAR_EVERY
         else:
             self.tail.append(line)
@@ -92,114 +93,110 @@ class Output:
 
 
 def say(fold: int, line: str) -> None:
-    """Print a line with its fold's name before it, unless it stands there already."""
+    """Print a line after its fold's name, unless it begins with the name."""
     name = f"fold {fold}"
     print(line if line.startswith((f"{name}:", f"{name} ")) else f"{name}: {line}", flush=True)
 
 
-def seeing(devices: Sequence[str]) -> dict[str, str]:
-    """This process's environment, in which CUDA sees these GPUs alone; unchanged where there are none."""
-    return dict(os.environ) | ({"CUDA_VISIBLE_DEVICES": ",".join(devices)} if devices else {})
+def with_devices(environment: Mapping[str, str], devices: Sequence[str]) -> dict[str, str]:
+    """`environment` with only these GPUs visible to CUDA; an equal copy if there are no devices."""
+    return dict(environment) | ({"CUDA_VISIBLE_DEVICES": ",".join(devices)} if devices else {})
 
 
-def visible_devices() -> list[str]:
-    """The GPUs that PyTorch can use, as CUDA_VISIBLE_DEVICES names them."""
-    import torch  # takes seconds, and only this wants it
-
-    count = torch.cuda.device_count()
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return [str(number) for number in range(count)] if named is None else named.split(",")[:count]
+def device_names(count: int, visible: str | None) -> list[str]:
+    """The names of the `count` GPUs that PyTorch finds. visible: the value of CUDA_VISIBLE_DEVICES, which a scheduler may have set."""
+    return [str(number) for number in range(count)] if visible is None else visible.split(",")[:count]
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """The number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def make_slots(visible: Sequence[str], wanted: Sequence[str] | None, jobs: int | None, processes: int) -> list[Slot]:
-    """Places for the folds that train at one time.
+def make_slots(visible: Sequence[str], wanted: Sequence[str] | None, jobs: int | None, gpus_per_fold: int, cores: int) -> list[Slot]:
+    """One slot for each fold that trains at the same time.
 
-    Each takes `processes` of the `wanted` GPUs (None: of all that are `visible`). There are as many as the GPUs suffice for, or `jobs`,
-    which share them in turn; without a GPU there are `jobs` (None: one).
+    Each slot has `gpus_per_fold` of the `wanted` GPUs (None: of all `visible` ones), and an equal share of the CPU `cores`. The number of
+    slots is `jobs`, which share the GPUs in turn; None: as many as there are GPUs for, or one if there is no GPU.
 
-    Raises `UserError` for GPUs that are not visible or do not suffice.
+    Raises `UserError` if GPUs are not visible or too few.
     """
     devices = visible if wanted is None else wanted
-    raise_if_any(_device_problems(visible, devices, jobs, processes), "GPUs for the folds")
-    groups = [tuple(devices[start : start + processes]) for start in range(0, len(devices) - processes + 1, processes)] or [()]
-    count = jobs or len(groups)
-    threads = max(1, cores() // (count * processes))
-    return [Slot(groups[number % len(groups)], threads) for number in range(count)]
+    raise_if_any(_device_problems(visible, devices, jobs, gpus_per_fold), "cannot assign GPUs to folds")
+    groups = [tuple(devices[first : first + gpus_per_fold]) for first in range(0, len(devices) - gpus_per_fold + 1, gpus_per_fold)]
+    count = jobs or len(groups) or 1
+    threads = max(1, cores // (count * gpus_per_fold))
+    return [Slot(groups[number % len(groups)] if groups else (), threads) for number in range(count)]
 
 
-def _device_problems(visible: Sequence[str], devices: Sequence[str], jobs: int | None, processes: int) -> list[Problem]:
-    known = ", ".join(visible) or "none"
-    problems = [
-        Problem("--devices", f"GPUs that PyTorch can use ({known})", repr(device), "leave it out")
-        for device in devices
-        if device not in visible
-    ]
+def _device_problems(visible: Sequence[str], devices: Sequence[str], jobs: int | None, gpus_per_fold: int) -> list[Problem]:
+    usable = f"GPUs that PyTorch can use ({', '.join(visible) or 'none'})"
+    unknown = [device for device in devices if device not in visible]
+    problems = [Problem("folds.device", "--devices", usable, repr(device), "leave it out") for device in unknown]
     if len(set(devices)) < len(devices):
-        problems.append(Problem("--devices", "each GPU once", ",".join(devices), "use --jobs for several folds on one GPU"))
+        fix = "use --jobs for several folds on one GPU"
+        problems.append(Problem("folds.device_repeated", "--devices", "each GPU once", ",".join(devices), fix))
     if jobs is not None and jobs < 1:
-        problems.append(Problem("--jobs", "1 or more", str(jobs), "leave it out for one fold a GPU"))
-    if 0 < len(devices) < processes:
-        problems.append(
-            Problem("machine.gpus_per_fold", f"at most the {len(devices)} GPUs there are", str(processes), "mend it in params.yaml")
-        )
+        problems.append(Problem("folds.jobs", "--jobs", "1 or more", str(jobs), "leave it out for one fold per GPU"))
+    if 0 < len(devices) < gpus_per_fold:
+        place, expected = "params.yaml: machine.gpus_per_fold", f"at most {len(devices)}, the number of GPUs"
+        problems.append(Problem("folds.gpus_per_fold", place, expected, str(gpus_per_fold), "change the value"))
     return problems
 
 
 def upstream(stage: str) -> list[str]:
-    """The stages and .dvc files that `stage` depends on directly, as the graph has them."""
+    """The stages and .dvc files that `stage` depends on directly, read from the graph.
+
+    Raises `UserError` if DVC cannot read the graph.
+    """
     done = subprocess.run([sys.executable, "-m", "dvc", "dag", "--dot", stage], capture_output=True, text=True)
     if done.returncode:
-        raise UserError(f"dvc dag {stage}: expected the graph of the project; found\n{done.stderr.strip()}")
+        raise UserError(Problem("folds.graph", f"dvc dag {stage}", "the project's graph", done.stderr.strip(), "correct what DVC names"))
     return re.findall(rf'"([^"]+)" -> "{re.escape(stage)}"', done.stdout)
 
 
 async def run_dvc(arguments: Sequence[str], environment: dict[str, str], take: Callable[[bytes], None] | None = None) -> int:
-    """Run DVC, and give its exit code; what it prints goes to `take`, or where this process's own output goes.
+    """Run DVC and return its exit code. Its output goes to `take`, or to this process's output.
 
-    When the task is cancelled, DVC and all that it started get a SIGTERM and time to end: training saves where it stands.
+    When the task is cancelled, DVC and its children get a SIGTERM and time to end, so that trainings save a checkpoint.
     """
-    # a session of its own is a process group of its own, out of reach of the terminal's Ctrl-C, which would end it in mid-step
+    # in a new session the terminal's Ctrl-C does not reach DVC, and so does not stop a training in the middle of a step
     out, err = (PIPE, STDOUT) if take else (None, None)
     process = await asyncio.create_subprocess_exec(
         *DVC, *arguments, env=environment, stdin=DEVNULL, stdout=out, stderr=err, start_new_session=True
     )
     try:
-        return await _ended(process, take)
+        return await _wait(process, take)
     except asyncio.CancelledError:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
-        await _ended(process, take)
+        await _wait(process, take)
         raise
 
 
-async def _ended(process: Process, take: Callable[[bytes], None] | None) -> int:
-    """Wait for the process, and for its children: they hold the pipe open that it may have left."""
+async def _wait(process: Process, take: Callable[[bytes], None] | None) -> int:
+    """Wait for the process and its children, which may keep the pipe open after it has ended."""
     while take and process.stdout and (chunk := await process.stdout.read(1 << 16)):
         take(chunk)
     return await process.wait()
 
 
-async def train(fold: int, slot: Slot) -> Outcome:
-    """Train a fold through DVC; again after a while, where another DVC process holds a lock."""
+async def train(fold: int, slot: Slot, run: RunDvc = run_dvc, tries: int = TRIES, pause: float = PAUSE) -> Outcome:
+    """Train a fold through DVC. While another DVC process holds a lock, try up to `tries` times, with `pause` seconds between."""
     say(fold, f"starts on {slot}")
-    for _ in range(TRIES):
+    for _ in range(tries):
         output = Output(fold)
-        code = await run_dvc(["repro", "-s", f"{STAGE}@{fold}"], slot.environment(), output.feed)
+        code = await run(["repro", "-s", f"{STAGE}@{fold}"], slot.environment(os.environ), output.feed)
         output.close()
         if code == 0 or not any(sign in line for line in output.tail for sign in LOCKED):
             break
-        say(fold, f"another DVC process is in the way; waits {PAUSE:g} s")
-        await asyncio.sleep(PAUSE)
+        say(fold, f"another DVC process holds a lock; waiting {pause:g} s")
+        await asyncio.sleep(pause)
     return Outcome(fold, code, list(output.tail))
 
 
 async def train_all(folds: Sequence[int], slots: Sequence[Slot], train: Train) -> list[Outcome]:
-    """Train every fold, each in the first slot that is free; one that fails stops none of the others."""
+    """Train every fold, each in the first free slot. A fold that fails does not stop the others."""
     free: asyncio.Queue[Slot] = asyncio.Queue()
     for slot in slots:
         free.put_nowait(slot)
@@ -217,47 +214,52 @@ async def train_all(folds: Sequence[int], slots: Sequence[Slot], train: Train) -
 
 
 def raise_if_failed(outcomes: Sequence[Outcome]) -> None:
-    """Raise one `UserError` with the last lines of every fold that failed."""
+    """Print the last lines of every fold that failed, and raise one `UserError` for all."""
     failed = [outcome for outcome in outcomes if outcome.code]
-    if failed:
-        said = "\n\n".join("\n  ".join([f"fold {one.fold}, exit code {one.code}:", *one.tail]) for one in failed)
-        kept = "the others are trained and kept; mend what is said here and run the same command again"
-        raise UserError(f"{len(failed)} of {len(outcomes)} folds failed; {kept}\n\n{said}")
+    for outcome in failed:
+        print("\n  ".join([f"\nfold {outcome.fold}, exit code {outcome.code}:", *outcome.tail]), flush=True)
+    fix = "fix the error above and run the same command again; folds already trained are kept"
+    problems = [Problem("folds.failed", f"fold {one.fold}", "exit code 0", str(one.code), fix) for one in failed]
+    raise_if_any(problems, f"{len(failed)} of {len(outcomes)} folds failed")
 
 
 async def _reproduce(environment: dict[str, str], *targets: str) -> None:
-    """`dvc repro` with all the GPUs, its output as it is."""
+    """Run `dvc repro` with unchanged output."""
     code = await run_dvc(["repro", *targets], environment)
     if code:
-        raise UserError(f"{' '.join(['dvc repro', *targets])}: expected exit code 0; found {code}; DVC says above why")
+        command = " ".join(["dvc repro", *targets])
+        raise UserError(Problem("folds.repro", command, "exit code 0", str(code), "fix the error above"))
 
 
 async def _bring_up_to_date(folds: Sequence[int], slots: Sequence[Slot]) -> None:
     _cancel_on_signals()
-    environment = seeing(list(dict.fromkeys(device for slot in slots for device in slot.devices)))
-    if targets := upstream(f"{STAGE}@{folds[0]}"):  # without targets it would be all of the graph
+    environment = with_devices(os.environ, list(dict.fromkeys(device for slot in slots for device in slot.devices)))
+    if targets := upstream(f"{STAGE}@{folds[0]}"):  # without targets, DVC would run the whole graph
         await _reproduce(environment, *targets)
     raise_if_failed(await train_all(folds, slots, train))
     await _reproduce(environment)
 
 
 def _cancel_on_signals() -> None:
-    """Let a scheduler's SIGTERM and a closing terminal's SIGHUP cancel this task, as asyncio lets Ctrl-C."""
+    """Cancel this task on a scheduler's SIGTERM and a closing terminal's SIGHUP, as asyncio does on Ctrl-C."""
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # nohup's word counts
+        if signal.getsignal(number) != signal.SIG_IGN:  # ignored under nohup
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
 def reproduce_folds(devices: Sequence[str] | None, jobs: int | None) -> None:
-    """Run the graph with the folds of params.yaml side by side; `devices` and `jobs` as in `make_slots`.
+    """Run the graph, and train the folds of params.yaml at the same time. devices, jobs: as `wanted` and `jobs` of `make_slots`.
 
-    Raises `UserError` for slots that cannot be, and for stages that fail; `KeyboardInterrupt` on Ctrl-C, SIGTERM and SIGHUP, when every
-    child has ended.
+    Raises `UserError` for GPUs that cannot be used and for stages that fail, and `KeyboardInterrupt` on Ctrl-C, SIGTERM and SIGHUP, once
+    every child process has ended.
     """
+    import torch  # takes seconds to import
+
     params = load_params()
-    slots = make_slots(visible_devices(), devices, jobs, params.machine.gpus_per_fold)
+    visible = device_names(torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+    slots = make_slots(visible, devices, jobs, params.machine.gpus_per_fold, cores())
     try:
         asyncio.run(_bring_up_to_date(params.folds, slots))
     except asyncio.CancelledError:

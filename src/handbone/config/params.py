@@ -1,24 +1,46 @@
-"""params.yaml as frozen, typed sections, read strictly: an unknown key, a wrong type or a value out of range is an error.
+"""params.yaml as frozen, typed sections. Each key's default, bounds and description are here, at its field, and nowhere else.
 
-Nothing else in the package reads params.yaml: stages load it here and hand sections on.
+Reading is strict: an unknown or missing key, a wrong type and a value out of range are errors, reported all at once.
+Stages and commands load the file and pass sections on; nothing else in the package reads it.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from handbone.config.yaml12 import read_yaml
 from handbone.utils.errors import Problem, nearest, raise_if_any
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Above = Annotated[float, Field(gt=0)]
-Transform = dict[str, dict[str, Any]]
+BONES = (  # the classes of the first competition
+    *(f"finger-{number}" for number in range(1, 20)),
+    *("Trapezium", "Trapezoid", "Capitate", "Hamate", "Scaphoid", "Lunate", "Triquetrum", "Pisiform", "Radius", "Ulna"),
+)
+AUGMENT: list[dict[str, dict[str, Any]]] = [
+    {"HorizontalFlip": {"p": 0.5}},
+    {"Affine": {"rotate": [-20, 20], "scale": [0.9, 1.1], "translate_percent": [-0.05, 0.05], "p": 0.9}},
+    {"RandomBrightnessContrast": {"brightness_limit": 0.2, "contrast_limit": 0.2, "p": 0.5}},
+]
+
+Weight = Annotated[float, Field(ge=0)]
+Rule = tuple[bool, str, str, object]  # holds, key, expected, found
+
+
+def _require(*rules: Rule) -> None:
+    """Raise one error inside a validator that carries (key, expected, found) of every rule that does not hold."""
+    if broken := [rule[1:] for rule in rules if not rule[0]]:
+        raise PydanticCustomError("rules", "{broken}", {"broken": broken})
+
+
+def _is_schedule(points: list[list[float]]) -> bool:
+    """Whether `points` are [epoch, weight] pairs, at least one, with rising epochs."""
+    epochs = [point[0] for point in points if len(point) == 2]
+    return 0 < len(epochs) == len(points) and sorted(set(epochs)) == epochs
 
 
 class Section(BaseModel):
@@ -28,232 +50,329 @@ class Section(BaseModel):
 
 
 class DataParams(Section):
-    """Where the data set lies, what its classes are, and what to make of its gaps."""
+    """The data set, its classes, and what to leave out."""
 
-    root: str
-    classes: Annotated[list[str], Field(min_length=1)]
-    allow_missing: bool
-    exclude: list[str]
+    root: str = Field("data/raw", description="folder that holds train/ and test/; for data/phantom the graph makes the synthetic data set")
+    classes: list[str] = Field(list(BONES), min_length=1, description="label names, in the order of the submission")
+    allow_missing: bool = Field(False, description="true: an image need not show every class")
+    exclude: list[str] = Field([], description="people (ID058) or samples (ID363/image1661392103627) to leave out")
 
     @field_validator("classes")
     @classmethod
-    def _unique(cls, classes: list[str]) -> list[str]:
-        if twice := sorted({name for name in classes if classes.count(name) > 1}):
-            raise ValueError(f"each class once, but {', '.join(twice)} stands there more than once")
+    def _different(cls, classes: list[str]) -> list[str]:
+        repeated = sorted({name for name in classes if classes.count(name) > 1})
+        _require((not repeated, "", "each class once", f"{', '.join(repeated)} more than once"))
         return classes
 
 
 class PhantomParams(Section):
-    """The synthetic data set: how large, how many people, how many of them with a bent or turned wrist."""
+    """The synthetic data set, made only if data.root is data/phantom."""
 
-    size: Annotated[int, Field(ge=64, le=2048)]
-    train_people: Positive
-    test_people: Positive
-    bent_train: Fraction
-    bent_test: Fraction
-    seed: Count
+    size: int = Field(512, ge=64, le=2048, description="pixels, width and height")
+    train_people: int = Field(20, ge=1, description="people in the training set, two images each")
+    test_people: int = Field(8, ge=1, description="people in the test set, two images each")
+    bent_train: float = Field(0.12, ge=0, le=1, description="share of training people with a bent or turned wrist, as in the real data")
+    bent_test: float = Field(0.58, ge=0, le=1, description="share of test people with a bent or turned wrist, as in the real data")
+    seed: int = Field(7, ge=0, description="random seed of the whole data set")
 
 
 class PreprocessParams(Section):
-    """How images are cached: their size, null for the native one, and the clip limit of CLAHE, null for none. Masks keep full resolution."""
+    """How images are cached. Masks are always cached at full resolution."""
 
-    size: Positive | None
-    clahe: Above | None
+    size: int | None = Field(None, ge=1, description="pixels, longer side of the cached image; null: native size")
+    clahe: float | None = Field(None, gt=0, description="clip limit of CLAHE (local contrast) for training and test images; null: off")
 
 
 class SplitParams(Section):
-    """How people are dealt into folds."""
+    """How people are assigned to folds."""
 
-    n_folds: Annotated[int, Field(ge=2)]
-    seed: Count
+    n_folds: int = Field(5, ge=2, description="number of folds; no person is in two of them")
+    seed: int = Field(1, ge=0, description="random seed, decides between people with equally many images")
+
+
+class PseudoParams(Section):
+    """Pseudo-labels: masks from submissions that join the training images of every fold, never the validation images."""
+
+    labels: str | None = Field(None, description="submission CSV in pseudo/ to take masks from; null: off")
+    check: str | None = Field(None, description="second CSV in pseudo/ that has to agree with it; null: no check")
+    agreement: float = Field(0.95, ge=0, le=1, description="mean Dice of the two CSVs from which on an image is used")
+    weight: float = Field(0.5, gt=0, le=1, description="weight of a pseudo-labelled image in the loss; an annotated image has 1")
 
 
 class ModelParams(Section):
-    """The network; `options` holds constructor arguments for each architecture that wants some."""
+    """The network."""
 
-    arch: str
-    encoder: str | None
-    weights: str | None
-    in_channels: Literal[1, 3]
-    options: dict[str, dict[str, Any]]
+    arch: str = Field("Unet", description="any name of docs/models.md, in upper or lower case")
+    encoder: str | None = Field(
+        "resnet34", description="encoder of segmentation-models-pytorch, or tu-<name> of timm; null: the architecture's default"
+    )
+    weights: str | None = Field(
+        "imagenet", description="imagenet: pretrained encoder; a file or folder in weights/: initial weights; null: random"
+    )
+    in_channels: Literal[1, 3] = Field(1, description="1: grey; 3: colour (grey images are repeated)")
+    options: dict[str, dict[str, Any]] = Field({}, description="constructor arguments by architecture; only those of model.arch are used")
 
 
 class TrainParams(Section):
-    """One fold's training."""
+    """Training of one fold."""
 
-    size: Annotated[int, Field(ge=32)]
-    crop: Annotated[int, Field(ge=32)] | None
-    target: Literal["coverage", "hard"]
-    epochs: Positive
-    batch_size: Positive
-    grad_accum: Positive
-    optimizer: Literal["adamw", "lion", "sgd"]
-    lr: Above
-    encoder_lr_mult: NotNegative
-    layer_decay: Annotated[float, Field(gt=0, le=1)]
-    weight_decay: NotNegative
-    schedule: Literal["cosine", "poly", "plateau", "constant"]
-    warmup: Fraction
-    max_grad_norm: Above | None
-    loss: Annotated[dict[str, NotNegative | list[list[NotNegative]]], Field(min_length=1)]
-    class_weights: dict[str, NotNegative]
-    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None
-    swa_epochs: Positive | None
-    patience: Positive | None
-    freeze_batch_norm: bool
-    validate_every: Positive
-    precision: Literal["auto", "no", "fp16", "bf16"]
-    deterministic: bool
-    exclude: list[str]
-    oversample: dict[str, NotNegative]
-    augment: Literal["light", "medium", "strong"] | list[Transform]
+    size: int = Field(512, ge=32, description="pixels, longer side of the network's input; images are never enlarged")
+    crop: int | None = Field(None, ge=32, description="pixels, side of the random windows to train on; null: whole images")
+    target: Literal["coverage", "hard"] = Field(
+        "coverage", description="coverage: share of each pixel inside the mask; hard: 1 from half of it on"
+    )
+    epochs: int = Field(60, ge=1, description="passes over the training images")
+    batch_size: int = Field(8, ge=1, description="images per batch")
+    grad_accum: int = Field(1, ge=1, description="gradient accumulation steps, in batches")
+    optimizer: Literal["adamw", "lion", "sgd"] = Field("adamw", description="adamw, lion, sgd")
+    lr: float = Field(0.0003, gt=0, description="peak learning rate")
+    encoder_lr_mult: float = Field(1.0, ge=0, description="factor on the encoder's learning rate; 0: the encoder is frozen")
+    layer_decay: float = Field(1.0, gt=0, le=1, description="factor on the learning rate from each encoder stage to the stage before it")
+    weight_decay: float = Field(0.01, ge=0, description="weight decay; biases and norm layers have none")
+    schedule: Literal["cosine", "poly", "plateau", "constant"] = Field(
+        "cosine", description="learning rate schedule: cosine, poly, plateau (halved when the Dice stalls), constant"
+    )
+    warmup: float = Field(0.1, ge=0, le=1, description="share of all steps in which the learning rate rises to its peak")
+    max_grad_norm: float | None = Field(None, gt=0, description="maximum gradient norm; null: no clipping")
+    loss: dict[str, Weight | list[list[Weight]]] = Field(
+        {"bce": 1.0, "dice": 1.0},
+        min_length=1,
+        description="weights of bce, focal, dice, jaccard, tversky, lovasz, boundary; or [[epoch, weight], ...]",
+    )
+    class_weights: dict[str, Weight] = Field({}, description="weight of a class in the loss, by name; 1 for all others")
+    ema_decay: float | None = Field(
+        0.999, gt=0, lt=1, description="decay of the weights' exponential moving average, which is scored and kept; null: off"
+    )
+    swa_epochs: int | None = Field(None, ge=1, description="last epochs whose weights are averaged instead (SWA); null: off")
+    patience: int | None = Field(None, ge=1, description="scores without a new best before training stops early; null: never")
+    freeze_batch_norm: bool = Field(False, description="true: batch norm keeps its statistics, for batches of one or two images")
+    validate_every: int = Field(5, ge=1, description="epochs between two full-resolution scores; the best epoch is kept")
+    precision: Literal["auto", "no", "fp16", "bf16"] = Field(
+        "auto", description="auto: bf16 or fp16 if the GPU supports it; no, fp16, bf16"
+    )
+    deterministic: bool = Field(False, description="true: same bits in every run on a GPU too, but slower; a CPU always gives them")
+    exclude: list[str] = Field([], description="people or samples that are validated but never trained on")
+    oversample: dict[str, Weight] = Field(
+        {}, description="how often an image is drawn per epoch, by class, person, sample or attribute (sex=f) of people.csv"
+    )
+    augment: Literal["light", "medium", "strong"] | list[dict[str, dict[str, Any]]] = Field(
+        AUGMENT, description="light, medium, strong, or albumentations transforms in order, with their arguments"
+    )
 
     @field_validator("loss")
     @classmethod
     def _schedules(cls, loss: dict[str, float | list[list[float]]]) -> dict[str, float | list[list[float]]]:
-        for name, points in loss.items():
-            epochs = [point[0] for point in points if len(point) == 2] if isinstance(points, list) else [1.0]
-            if not epochs or (isinstance(points, list) and len(epochs) < len(points)) or sorted(set(epochs)) != epochs:
-                raise ValueError(f"a weight, or rising [epoch, weight] pairs such as [[1, 0.0], [20, 1.0]], for {name}; it is {points}")
+        expected = "a weight, or [epoch, weight] pairs with rising epochs such as [[1, 0.0], [20, 1.0]]"
+        _require(*((_is_schedule(points), name, expected, points) for name, points in loss.items() if isinstance(points, list)))
         return loss
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if self.crop and self.crop > self.size:
-            raise ValueError(f"crop to be null or at most size ({self.size}); it is {self.crop}")
-        if self.swa_epochs and self.swa_epochs >= self.epochs:
-            raise ValueError(f"swa_epochs to be less than epochs ({self.epochs}); it is {self.swa_epochs}")
-        if self.swa_epochs and self.patience:
-            raise ValueError("swa_epochs or patience to be null: the epochs to be averaged are the last ones, which patience may leave out")
+        swa = self.swa_epochs or 0
+        both = "null if swa_epochs is set: SWA needs the last epochs, and patience may skip them"
+        _require(
+            (self.crop is None or self.crop <= self.size, "crop", f"null or at most train.size ({self.size})", self.crop),
+            (swa < self.epochs, "swa_epochs", f"null or less than train.epochs ({self.epochs})", swa),
+            (not (swa and self.patience), "patience", both, self.patience),
+        )
         return self
 
 
-class PseudoParams(Section):
-    """Submission CSVs whose masks join the training folds; see stages/pseudo.py."""
-
-    labels: str | None
-    check: str | None
-    agreement: Fraction
-    weight: Annotated[float, Field(gt=0, le=1)]
-
-
 class CrfParams(Section):
-    """A dense CRF's kernels; the defaults are those of DeepLab V1 (LargeFOV), found on photographs 500 pixels wide.
+    """Dense CRF; the defaults are those of DeepLab V1 (LargeFOV), found on photographs 500 pixels wide.
 
-    All lengths are pixels at the network's size, so the sigmas should grow with it. `bilateral_contrast` is in grey levels of 0..255, for
-    an image of three channels: a grey image counts as three equal ones. `radius` and `stride` trade exactness for time.
+    Lengths are pixels at the network's size, so the sigmas should grow with it.
     """
 
-    iterations: Positive = 10
-    gaussian_weight: NotNegative = 3.0
-    gaussian_sigma: Above = 3.0
-    bilateral_weight: NotNegative = 5.0
-    bilateral_sigma: Above = 50.0
-    bilateral_contrast: Above = 10.0
-    radius: Positive = 50
-    stride: Positive = 4
+    iterations: int = Field(10, ge=1, description="mean-field iterations")
+    gaussian_weight: float = Field(3.0, ge=0, description="weight of the smoothness kernel")
+    gaussian_sigma: float = Field(3.0, gt=0, description="pixels, width of the smoothness kernel")
+    bilateral_weight: float = Field(5.0, ge=0, description="weight of the appearance kernel")
+    bilateral_sigma: float = Field(50.0, gt=0, description="pixels, width of the appearance kernel")
+    bilateral_contrast: float = Field(
+        10.0, gt=0, description="grey levels of 0..255, over three channels: a grey image counts as three equal ones"
+    )
+    radius: int = Field(50, ge=1, description="pixels, neighbours farther away are ignored; smaller is faster and less exact")
+    stride: int = Field(4, ge=1, description="pixels between the neighbours used; larger is faster and less exact")
 
 
 class InferParams(Section):
-    """How probabilities are made, for the held-out people and the test set alike."""
+    """How networks compute probabilities, for held-out people and the test set alike."""
 
-    window_size: Positive | None
-    window_stride: Positive | None
-    hflip: bool
-    vflip: bool
-    scales: Annotated[list[Above], Field(min_length=1)]
-    crf: CrfParams | None
-    batch_size: Positive
+    window_size: int | None = Field(None, ge=1, description="pixels at the network's size, side of a sliding window; null: the whole image")
+    window_stride: int | None = Field(None, ge=1, description="pixels between two windows; null only if window_size is null")
+    hflip: bool = Field(True, description="also predict the image mirrored left to right, and average")
+    vflip: bool = Field(False, description="also predict the image mirrored top to bottom, and average")
+    scales: list[Annotated[float, Field(gt=0)]] = Field(
+        [1.0], min_length=1, description="sizes to predict at and average, as factors of train.size"
+    )
+    crf: CrfParams | None = Field(
+        None, description="dense CRF after the network: {} for DeepLab V1's, or its settings (docs/models.md); null: off"
+    )
+    batch_size: int = Field(8, ge=1, description="images per batch")
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if (self.window_size is None) != (self.window_stride is None):
-            raise ValueError(f"window_size and window_stride both or neither; they are {self.window_size} and {self.window_stride}")
-        if self.window_size and self.window_stride and self.window_stride > self.window_size:
-            raise ValueError(f"window_stride to be at most window_size ({self.window_size}); it is {self.window_stride}")
+        size, stride = self.window_size, self.window_stride
+        _require(
+            ((size is None) == (stride is None), "window_stride", f"null if and only if infer.window_size is null ({size})", stride),
+            ((stride or 0) <= (size or stride or 0), "window_stride", f"at most infer.window_size ({size})", stride),
+        )
         return self
 
 
 class DecideParams(Section):
-    """How probabilities become masks, for the held-out people and the test set alike; no network runs for it."""
+    """How probabilities become masks, for held-out people and the test set alike; no network runs."""
 
-    threshold: Annotated[float, Field(gt=0, lt=1)]
+    threshold: float = Field(0.5, gt=0, lt=1, description="probability at full resolution above which a pixel counts as the class")
 
 
 class ReportParams(Section):
-    """What the page shows."""
+    """The page reports/index.html."""
 
-    cases: Positive
+    cases: int = Field(4, ge=1, description="how many of the best and of the worst images to show")
 
 
 class MachineParams(Section):
-    """What the machine can carry. No result depends on it, so no stage reruns when it changes."""
+    """What the machine can do. No result depends on it, so no stage reruns when it changes."""
 
-    preprocess_workers: Positive | None
-    num_workers: Count
-    gpus_per_fold: Positive
-    resume_dir: str | None
+    preprocess_workers: int | None = Field(None, ge=1, description="processes for phantom and preprocess; null: one per core")
+    num_workers: int = Field(4, ge=0, description="processes that load images for one training; 0: the training loads them itself")
+    gpus_per_fold: int = Field(1, ge=1, description="GPUs that share the batches of one training")
+    resume_dir: str | None = Field(None, description="folder for checkpoints of unfinished trainings; null: .dvc/tmp/resume")
 
 
 class Params(Section):
     """The whole of params.yaml."""
 
-    seed: Count
-    data: DataParams
-    phantom: PhantomParams
-    preprocess: PreprocessParams
-    split: SplitParams
-    pseudo: PseudoParams
-    folds: Annotated[list[Count], Field(min_length=1)]
-    model: ModelParams
-    train: TrainParams
-    infer: InferParams
-    decide: DecideParams
-    report: ReportParams
-    machine: MachineParams
+    seed: int = Field(21, ge=0, description="random seed of weights, shuffling and augmentation")
+    data: DataParams = DataParams()
+    phantom: PhantomParams = PhantomParams()
+    preprocess: PreprocessParams = PreprocessParams()
+    split: SplitParams = SplitParams()
+    pseudo: PseudoParams = PseudoParams()
+    folds: list[Annotated[int, Field(ge=0)]] = Field(
+        [0, 1, 2, 3, 4], min_length=1, description="folds to train, validate and ensemble, of 0 to split.n_folds - 1"
+    )
+    model: ModelParams = ModelParams()
+    train: TrainParams = TrainParams()
+    infer: InferParams = InferParams()
+    decide: DecideParams = DecideParams()
+    report: ReportParams = ReportParams()
+    machine: MachineParams = MachineParams()
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        wrong = [fold for fold in self.folds if fold >= self.split.n_folds]
-        if wrong or len(set(self.folds)) != len(self.folds):
-            known = f"0 to {self.split.n_folds - 1}, as split.n_folds is {self.split.n_folds}"
-            raise ValueError(f"folds to be different numbers from {known}; it is {self.folds}")
-        if self.preprocess.size and self.preprocess.size < self.train.size:
-            raise ValueError(f"preprocess.size to be null or at least train.size ({self.train.size}); it is {self.preprocess.size}")
-        if unknown := [name for name in self.train.class_weights if name not in self.data.classes]:
-            raise ValueError(f"train.class_weights of names in data.classes; found {', '.join(unknown)}")
+        folds, n_folds, cached, size = self.folds, self.split.n_folds, self.preprocess.size, self.train.size
+        unknown = [name for name in self.train.class_weights if name not in self.data.classes]
+        distinct = len(set(folds)) == len(folds) and max(folds) < n_folds
+        _require(
+            (distinct, "folds", f"different numbers from 0 to {n_folds - 1}, as split.n_folds is {n_folds}", folds),
+            (cached is None or cached >= size, "preprocess.size", f"null or at least train.size ({size})", cached),
+            (not unknown, "train.class_weights", "names in data.classes", ", ".join(unknown)),
+        )
         return self
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:
-    """Read and check the whole file; a `UserError` lists every key that is unknown, missing or out of range."""
-    path = Path(path)
-    document = read_yaml(path)
+    """Read and check the whole file.
+
+    Raises `UserError` that lists every key that is unknown, missing, of a wrong type or out of range.
+    """
+    document = read_yaml(Path(path))
+    return parse_params(document, str(path), _missing(document, str(path)))
+
+
+def parse_params(document: Any, source: str, problems: list[Problem] | None = None) -> Params:
+    """The parameters in `document`, with defaults for missing keys. `source` is the file that problems name.
+
+    Raises `UserError` with `problems` and those found here.
+    """
+    found = list(problems or [])
     try:
-        return Params.model_validate(document)
+        params = Params.model_validate(document)
     except ValidationError as error:
-        raise_if_any([_problem(path, dict(details)) for details in error.errors()], f"{path} cannot be used")
-        raise
+        found += _invalid(document, source, error)
+    raise_if_any(found, f"{source} cannot be used")
+    return params
 
 
-def _problem(path: Path, error: dict[str, Any]) -> Problem:
-    key = ".".join(str(part) for part in error["loc"]) or "the whole"
-    where = f"{path}: {key}"
-    if error["type"] == "extra_forbidden":
-        return Problem(where, "a known parameter", "no such parameter", nearest(key, parameter_names()))
-    if error["type"] == "missing":
-        return Problem(where, "a value", "nothing", "copy the key from presets/demo.yaml")
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return Problem(where, message, repr(error["input"])[:80], "change the value")
+def sections() -> dict[str, type[Section]]:
+    """The sections of params.yaml by name."""
+    types = {name: field.annotation for name, field in Params.model_fields.items()}
+    return {name: kind for name, kind in types.items() if isinstance(kind, type) and issubclass(kind, Section)}
 
 
 def parameter_names() -> list[str]:
     """Every key of params.yaml as a dotted path, e.g. `model.arch`."""
-    names = []
-    for name, field in Params.model_fields.items():
-        section = field.annotation
-        if isinstance(section, type) and issubclass(section, Section):
-            names += [f"{name}.{key}" for key in section.model_fields]
+    known = sections()
+    return [
+        path
+        for name in Params.model_fields
+        for path in ([f"{name}.{key}" for key in known[name].model_fields] if name in known else [name])
+    ]
+
+
+def _missing(document: Any, source: str) -> list[Problem]:
+    """A problem for each section and key that the document lacks. Keys inside values, such as those of infer.crf, may be missing."""
+    if not isinstance(document, dict):
+        return []
+    given = {name: document.get(name) for name in Params.model_fields}
+    lacking = [name for name in given if name not in document]
+    for name, section in sections().items():
+        keys = given[name]
+        lacking += [f"{name}.{key}" for key in section.model_fields if isinstance(keys, dict) and key not in keys]
+    fix = "add it, or write the whole file with handbone preset NAME"
+    return [Problem("params.missing", f"{source}: {key}", "this key, as DVC needs the whole file", "none", fix) for key in lacking]
+
+
+def _invalid(document: Any, source: str, error: ValidationError) -> Iterator[Problem]:
+    """One problem for each value that pydantic refuses; the alternatives that a value may have are joined by `or`."""
+    expected: dict[str, list[str]] = {}
+    for details in error.errors():
+        keys, value = _locate(document, details["loc"])
+        place = ".".join(keys)
+        if details["type"] == "extra_forbidden":
+            yield Problem("params.unknown", f"{source}: {place}", "a known key", "no such key", _suggestion(keys))
+        elif details["type"] == "rules":
+            for key, wanted, found in details["ctx"]["broken"]:
+                where = ".".join(filter(None, [place, key]))
+                yield Problem("params.value", f"{source}: {where}", wanted, _shown(found), "change the value")
         else:
-            names.append(name)
-    return names
+            expected.setdefault(place, [_shown(value)]).append(_wording(details["type"], details["msg"], keys))
+    for place, (found, *alternatives) in expected.items():
+        yield Problem("params.value", f"{source}: {place or 'the whole file'}", " or ".join(alternatives), found, "change the value")
+
+
+def _locate(document: Any, location: tuple[str | int, ...]) -> tuple[list[str], Any]:
+    """The keys of `location` that are in the document, and the value there; pydantic appends the names of types that it tried."""
+    keys: list[str] = []
+    for part in location:
+        inside = part in document if isinstance(document, dict) else isinstance(document, list) and part in range(len(document))
+        if not inside:
+            break
+        document = document[part]
+        keys.append(str(part))
+    return keys, document
+
+
+def _suggestion(keys: list[str]) -> str:
+    """The known key that is nearest to an unknown one, of the same section if that is known."""
+    beside = [name for name in parameter_names() if name.startswith(f"{keys[0]}.")]
+    if len(keys) == 3:  # a section inside a section: infer.crf
+        beside = [f"infer.crf.{name}" for name in CrfParams.model_fields]
+    return nearest(".".join(keys), beside if len(keys) > 1 else list(Params.model_fields))
+
+
+def _wording(kind: str, message: str, keys: list[str]) -> str:
+    """What pydantic expects, as a clause; where null is possible, it says so, because 0 is not "off"."""
+    if kind == "model_type":
+        return "a section: keys with values"
+    section = sections().get(keys[0]) if len(keys) == 2 else None
+    optional = section and type(None) in get_args(section.model_fields[keys[1]].annotation)
+    return ("null, or " if optional else "") + message.removeprefix("Input should be ")
+
+
+def _shown(value: object) -> str:
+    """The value as in YAML, at most 80 characters; a text is shown as it is."""
+    return (value if isinstance(value, str) else json.dumps(value, default=str))[:80]

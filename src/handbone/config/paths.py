@@ -1,6 +1,6 @@
-"""Where each stage's outs lie, relative to the repository's root.
+"""The paths that stages read and write, relative to the repository's root. Only stages and commands import this module.
 
-Each path is written here and in dvc.yaml; a test holds the two together.
+Each path is written here and in dvc.yaml; a test checks that they agree.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ from pathlib import Path
 PHANTOM = Path("data/phantom")
 
 CACHE = Path("data/cache")
-TRAIN_INDEX, TEST_INDEX = CACHE / "train" / "index.csv", CACHE / "test" / "index.csv"  # apart: other test images retrain nothing
+TRAIN_INDEX, TEST_INDEX = (
+    CACHE / "train" / "index.csv",
+    CACHE / "test" / "index.csv",
+)  # two folders, so that other test images do not retrain
 AREAS = CACHE / "train" / "areas.csv"
 DATA_REPORT = Path("reports/data.json")
 
@@ -41,7 +44,7 @@ WEIGHTS = Path("weights")
 
 
 def fold_model(fold: int) -> Path:
-    """The folder of one fold's weights and settings."""
+    """The folder of one fold's weights and model.json."""
     return MODELS / f"fold_{fold}"
 
 
@@ -51,7 +54,7 @@ def fold_curve(fold: int) -> Path:
 
 
 def cached_sample(subset: str, key: str) -> Path:
-    """The npz of a sample: `train` or `test`, and a key such as `ID001/image1661130828152_R`."""
+    """The npz of a sample. subset: `train` or `test`; key: e.g. `ID001/image1661130828152_R`."""
     return CACHE / subset / f"{key}.npz"
 
 
@@ -61,17 +64,19 @@ def pseudo_sample(key: str) -> Path:
 
 
 def prediction(subset: str, key: str) -> Path:
-    """The npz of a sample's probabilities; `oof` (training images, each by the model that has not seen its person) or `test`."""
+    """The npz of a sample's probabilities. subset: `oof` (training images, by the model not trained on their person) or `test`."""
     return PREDICTIONS / subset / f"{key}.npz"
 
 
 def prediction_record(subset: str) -> Path:
-    """The JSON that says which models gave the probabilities of `oof` or `test`."""
+    """The JSON that names the models behind the probabilities of `oof` or `test`."""
     return PREDICTIONS / subset / "models.json"
 
 
 def init_weights(weights: str | None) -> Path:
-    """The file or folder that `model.weights` names. `None` and `imagenet` are notes: the graph depends on `weights/${model.weights}`
-    whatever it is, and DVC writes a null parameter as None.
+    """The file or folder that `model.weights` names.
+
+    `weights/None` and `weights/imagenet` are placeholder files: the stage train always depends on `weights/${model.weights}`, and DVC
+    writes null as None.
     """
     return WEIGHTS / str(weights)

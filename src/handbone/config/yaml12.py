@@ -1,4 +1,4 @@
-"""YAML as DVC reads it: by version 1.2, where PyYAML is of 1.1."""
+"""YAML by version 1.2, as DVC reads it. PyYAML alone reads version 1.1."""
 
 from __future__ import annotations
 
@@ -8,29 +8,39 @@ from typing import Any
 
 import yaml
 
-from handbone.utils.errors import UserError
+from handbone.utils.errors import Problem, UserError
+
+# tag, pattern of a plain scalar, its first characters
+SCALARS: list[tuple[str, re.Pattern[str], list[str]]] = [
+    (f"tag:yaml.org,2002:{tag}", re.compile(f"^(?:{pattern})$"), list(first))
+    for tag, pattern, first in [
+        ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+        ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
+        ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+0123456789."),
+        ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+        ("merge", r"<<", "<"),
+    ]
+]
 
 
 class _Yaml12Loader(yaml.SafeLoader):
-    """YAML 1.2's plain scalars, as DVC reads the same file: `1e-3` is a number, `on` and `010` are not what 1.1 makes of them."""
+    """Plain scalars by YAML 1.2: `1e-3` is a number (1.1: a text), `on` is a text (1.1: true), `010` is ten (1.1: eight)."""
 
 
 _Yaml12Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in [
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+0123456789."),
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("merge", r"<<", "<"),
-]:
-    _Yaml12Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
+for _scalar in SCALARS:
+    _Yaml12Loader.add_implicit_resolver(*_scalar)
 
 
 def read_yaml(path: Path) -> Any:
-    """The document in `path` by YAML 1.2's rules; a missing or broken file is a `UserError`."""
+    """The document in `path` by YAML 1.2's rules.
+
+    Raises `UserError` for a missing or broken file.
+    """
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Yaml12Loader)
     except FileNotFoundError:
-        raise UserError(f"{path}: expected the parameters, found no such file; copy one from presets/") from None
+        fix = "run it in the repository's root, or write the file with handbone preset NAME"
+        raise UserError(Problem("params.file", str(path), "the parameters", "no such file", fix)) from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path}: expected YAML, found {error}; mend what is named") from None
+        raise UserError(Problem("params.yaml", str(path), "YAML", str(error), "correct the line named above")) from None

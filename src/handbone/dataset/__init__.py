@@ -1,1 +1,1 @@
-"""The competition's files coming in: folders, people, annotations, samples for the cache, folds."""
+"""Reading the competition's files: folders, people, annotations, samples for the cache, folds."""

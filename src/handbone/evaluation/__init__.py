@@ -1,1 +1,1 @@
-"""From probabilities to masks by one decision, to counts, to Dice."""
+"""From probabilities to masks by one decision, then to counts and Dice."""

@@ -1,8 +1,8 @@
-"""The decision: what turns probabilities into masks, for held-out people and test set alike."""
+"""The decision: how probabilities become masks, for the held-out people and the test set alike. No network runs for it."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -13,23 +13,39 @@ from handbone.masks.cropped_maps import CroppedMaps
 from handbone.masks.packed import PackedMasks
 from handbone.masks.runs import RunLengthMasks
 from handbone.masks.upsample import full_masks
+from handbone.utils.errors import Problem, nearest, raise_if_any
 from handbone.utils.io import read_json, write_json
 
 
 @dataclass(frozen=True)
 class Decision:
-    """threshold: the probability (0..1) above which a pixel counts as the class, after upsampling to full resolution."""
+    """Everything that `decide` needs to know, kept in reports/decision.json.
+
+    threshold: the probability (0..1) above which a pixel counts as the class, after upsampling to full resolution.
+    """
 
     threshold: float
 
     def save(self, path: Path) -> None:
-        """Write it as JSON."""
+        """Write the decision as JSON."""
         write_json(path, asdict(self))
 
     @classmethod
     def load(cls, path: Path) -> Decision:
-        """The decision as it was written; a `UserError` if there is no such file."""
-        return cls(**read_json(path))
+        """Read a decision. Raises `UserError` if the file does not exist, and for each key that is unknown or missing."""
+        document, known = read_json(path), [field.name for field in fields(cls)]
+        problems = [
+            Problem("decision.key", f"{path}: {name}", "a key of the decision", "an unknown one", nearest(name, known))
+            for name in document
+            if name not in known
+        ]
+        problems += [
+            Problem("decision.key", f"{path}: {name}", "a value", "none", "run dvc repro, which writes the file again")
+            for name in known
+            if name not in document
+        ]
+        raise_if_any(problems, f"{path} cannot be used")
+        return cls(**document)
 
 
 def decide(maps: CroppedMaps, shape: tuple[int, int], decision: Decision) -> RunLengthMasks:

@@ -1,4 +1,4 @@
-"""Dice by the competition's formula, from counts. Sums before ratios: every figure comes from (tp, fp, fn) per image and class."""
+"""Dice by the competition's formula, from counts: every score is computed from (tp, fp, fn) per image and class."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ COUNTS = ["tp", "fp", "fn"]
 
 
 def count(predicted: RunLengthMasks, truth: RunLengthMasks) -> NDArray[np.int64]:
-    """Two stacks of C masks of one image -> (C, 3) pixels: true positive, false positive, false negative."""
+    """C predicted and C true masks of one image -> (C, 3) numbers of pixels: true positive, false positive, false negative."""
     both = predicted.intersections(truth)
     return np.stack([both, predicted.areas() - both, truth.areas() - both], 1)
 
 
 def dice(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(..., 3) counts -> (...) Dice: (2·tp + eps) / (|y| + |p| + eps). Both empty counts 1, one empty about 0."""
+    """(..., 3) counts -> (...) Dice: (2·tp + eps) / (|y| + |p| + eps). 1 if both masks are empty, about 0 if one is."""
     tp, fp, fn = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
     ratio: NDArray[np.float64] = (2 * tp + EPS) / (2 * tp + fp + fn + EPS)
     return ratio
@@ -33,15 +33,15 @@ def counts_table(key: str, classes: Sequence[str], counts: NDArray[np.int64]) ->
 
 
 def with_dice(table: pd.DataFrame) -> pd.DataFrame:
-    """The table of counts with a column `dice`."""
+    """The table of counts with one more column, `dice`."""
     return table.assign(dice=dice(table[COUNTS].to_numpy()))
 
 
 def per_class(table: pd.DataFrame) -> pd.Series:
-    """A table of counts -> each class's mean Dice over the images, in the table's order of classes."""
+    """A table of counts -> mean Dice over the images per class, in the table's order of classes."""
     return with_dice(table).groupby("class", sort=False)["dice"].mean()
 
 
 def mean_dice(table: pd.DataFrame) -> float:
-    """The score: the mean over the classes of the mean over the images."""
+    """The competition's score: the mean over the classes of the mean over the images."""
     return float(per_class(table).mean())

@@ -1,4 +1,4 @@
-"""reports/metrics.json from tables of counts."""
+"""The document of reports/metrics.json, from tables of counts."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from handbone.evaluation.dice import mean_dice, per_class
 
 
 def summarise(validation: pd.DataFrame, test: pd.DataFrame) -> dict[str, Any]:
-    """Counts of the held-out images (with their fold) and of the test set (empty: truth unknown) -> the nested metrics.
+    """Counts of the held-out images (with a column fold) and of the test set (no row: truth unknown) -> the nested metrics, Dice 0..1.
 
-    Figures that do not exist are left out: NaN would show as changed in every `dvc metrics diff`.
+    Metrics that do not exist are left out: `dvc metrics diff` would show NaN as changed every time.
     """
     folds = {str(fold): mean_dice(rows) for fold, rows in validation.groupby("fold")}
     metrics = _dice(validation) | {"n_folds": len(folds)}

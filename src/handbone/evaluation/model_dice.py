@@ -1,4 +1,4 @@
-"""The score that training watches: a network's Dice on held-out images, at full resolution."""
+"""The score by which training picks the best epoch: a network's Dice on held-out images at full resolution."""
 
 from __future__ import annotations
 
@@ -19,16 +19,26 @@ from handbone.masks.cropped_maps import CroppedMaps
 from handbone.utils.parallel import prefetch_map
 
 
-def model_dice(model: nn.Module, files: Mapping[str, Path], inputs: InputSpec, window: int | None, decision: Decision) -> float:
-    """The mean Dice of `model` on the cached samples `files` of all processes, each of which passes its share.
+def model_dice(
+    model: nn.Module,
+    files: Mapping[str, Path],
+    inputs: InputSpec,
+    window: int | None,
+    decision: Decision,
+    rank: int = 0,
+    world_size: int = 1,
+) -> float:
+    """The mean Dice of `model` over images and classes.
 
+    files: the npz of each sample by key; process `rank` of `world_size` predicts its part of them, and all return the same mean.
     window: side in pixels of the windows through which the model sees an image, half a window apart; null: whole images.
     """
-    predictor = from_model(windowed(model, window, window // 2) if window else model)
+    predictor = from_model(model if window is None else windowed(model, window, window // 2))
 
-    def counts(found: tuple[str, CroppedMaps]) -> NDArray[np.int64]:
-        key, maps = found
+    def counts(predicted: tuple[str, CroppedMaps]) -> NDArray[np.int64]:
+        key, maps = predicted
         return decided_counts(maps, read_masks(files[key]), decision)
 
-    share = list(prefetch_map(counts, predict(predictor, files, inputs))) if files else []
-    return float(dice(np.stack(gather_object(share))).mean())
+    part = dict(list(files.items())[rank::world_size])
+    counted = list(prefetch_map(counts, predict(predictor, part, inputs))) if part else []
+    return float(dice(np.stack(gather_object(counted))).mean())

@@ -5,15 +5,16 @@ L.-C. Chen, G. Papandreou, I. Kokkinos, K. Murphy, A. L. Yuille: Semantic Image 
 Connected CRFs, ICLR 2015; M. Teichmann, R. Cipolla: Convolutional CRFs for Semantic Segmentation, BMVC 2019 (arXiv 2018);
 J. Kopf, M. F. Cohen, D. Lischinski, M. Uyttendaele: Joint Bilateral Upsampling, SIGGRAPH 2007 (from cells back to pixels).
 
-Each class is a CRF of its own with two labels, present and absent, and Potts costs, so that overlaps survive. The difference of its two
-mean-field equations is one equation for the logit q of "present":  q = logit + K (2 sigmoid(q) - 1), where K is the weighted sum of a
-Gaussian and a bilateral kernel, each normalised symmetrically, K_ij / sqrt(sum_k K_ik · sum_k K_kj), as densecrf does by default.
+Each class has a separate CRF with two labels, present and absent, and Potts costs, so classes may still overlap. Subtracting the two
+mean-field equations leaves one equation for the logit q of "present":  q = logit + K (2 sigmoid(q) - 1). K is the weighted sum of a
+Gaussian and a bilateral kernel, each normalised symmetrically, K_ij / sqrt(sum_k K_ik · sum_k K_kj), which is densecrf's default.
 
-Two shortcuts make it fast. With `stride` s, messages pass between cells of s x s pixels, by their means; at last each pixel takes those of
-the nearest cells, of the cells like itself in the image above all. What is smaller than a cell sends no message of its own. And the
-bilateral kernel ends at `radius` pixels (the Gaussian one never does): as it is normalised over what is left, near pixels count for more.
-Where the logits are wrong in one piece wider than the radius, they stay wrong, although the image might tell. Stride 1 and a radius no
-smaller than the image give the exact dense CRF.
+Two approximations make it fast.
+`stride` s: messages pass between cells of s x s pixels, each represented by its mean. At the end every pixel takes a weighted mean of the
+messages of its four nearest cells; cells of a similar grey level count more. Details smaller than a cell send no message.
+`radius`: the bilateral kernel is cut off at `radius` pixels (the Gaussian kernel is not). It is normalised after the cut, so near pixels
+count more. A connected error wider than the radius is not corrected, even if the image shows it.
+With stride 1 and a radius as large as the image the result is that of the exact dense CRF.
 """
 
 from __future__ import annotations
@@ -27,17 +28,19 @@ from torch.nn import functional
 
 from handbone.config.params import CrfParams
 
-_TILE = 8  # cells on a side: of a tile's patch of (8 + 2·reach)² cells, all but few are within reach of each of its cells
-_FLOOR = -60.0  # of exponents: exp(-60) counts for nothing, but below -87 come numbers with which a CPU computes a hundred times slower
-_ENTRIES = 2**19  # of the bilateral kernel held at once: 2 MiB, near a CPU's caches, and still some work for a GPU
+_TILE = 8  # side of a tile in cells; most cells of its patch of (8 + 2·reach)² cells are within reach of every cell of the tile
+_MIN_EXPONENT = -60.0  # exp(-60) is negligible; below -87 float32 becomes denormal, which is a hundred times slower on a CPU
+_CHUNK = 2**19  # entries of the bilateral kernel in memory at a time: 2 MiB, near a CPU's cache size, and enough work for a GPU
 
 
 @torch.no_grad()
 def mean_field(logits: Tensor, images: Tensor, settings: CrfParams) -> Tensor:
     """Finite logits (N, C, h, w) and their images (N, C_in, h, w) in 0..1 -> refined logits (N, C, h, w), float32.
 
-    Besides its input and its result it holds, of one image at a time, about 6 · C · (h / stride) · (w / stride) floats of reduced maps, a
-    dozen planes of h x w, and a few times 2 MiB of the bilateral kernel, or a few times 64 · (8 + 2 · radius / stride)² floats if more.
+    Besides input and result, memory holds for one image at a time: about 6 · C · (h / stride) · (w / stride) floats of reduced maps, about
+    twelve planes of h x w, and a few times 2 MiB of the bilateral kernel (or 64 · (8 + 2 · radius / stride)² floats, if that is more).
+
+    Raises `ValueError` if logits and images differ in number or size.
     """
     if logits.shape[0] != images.shape[0] or logits.shape[2:] != images.shape[2:]:
         raise ValueError(f"logits of shape {tuple(logits.shape)} do not belong to images of shape {tuple(images.shape)}")
@@ -49,14 +52,14 @@ def mean_field(logits: Tensor, images: Tensor, settings: CrfParams) -> Tensor:
 
 
 def _features(image: Tensor, settings: CrfParams) -> Tensor:
-    """(C_in, h, w) in 0..1 -> in standard deviations of the bilateral kernel: all 0 without that kernel, one channel if it is grey."""
+    """Image (C_in, h, w) in 0..1 -> features in standard deviations of the bilateral kernel: one channel if grey, 0 without that kernel."""
     channels = image[:1] if (image == image[:1]).all() else image
     contrast = settings.bilateral_contrast * math.sqrt(len(channels) / 3)
     return channels.float() * (255 / contrast if settings.bilateral_weight else 0)
 
 
 def _refine(logits: Tensor, features: Tensor, settings: CrfParams, result: Tensor) -> None:
-    """Logits (C, h, w) of one image -> `result`, class by class, as all classes at once would take as much memory again."""
+    """Write the refined logits (C, h, w) of one image to `result`, class by class: all at once would double the memory."""
     means = _by_cell(features, settings.stride)
     messages = _messages(_by_cell(logits, settings.stride), means, settings)
     neighbours = _neighbours(features, means, settings.stride)
@@ -67,7 +70,7 @@ def _refine(logits: Tensor, features: Tensor, settings: CrfParams, result: Tenso
 
 
 def _messages(logits: Tensor, features: Tensor, settings: CrfParams) -> Tensor:
-    """Logits (C, h, w) of the cells, features (C_in, h, w) -> what the last iteration adds to the logits, (C, h, w)."""
+    """Logits (C, h, w) and features (C_in, h, w) of the cells -> the last iteration's messages (C, h, w), which are added to the logits."""
     kernels: list[tuple[float, _Gaussian | _Bilateral]] = []
     if settings.gaussian_weight:
         kernels.append((settings.gaussian_weight, _Gaussian(features, settings)))
@@ -83,19 +86,19 @@ def _messages(logits: Tensor, features: Tensor, settings: CrfParams) -> Tensor:
 
 
 def _neighbours(features: Tensor, means: Tensor, stride: int) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Each pixel's four nearest cells: their rows (h), their columns (w), their weights (h, w), which are bilinear in a plain image."""
+    """Each pixel's four nearest cells: their rows (h,), columns (w,) and weights (h, w), which are bilinear if the image is constant."""
     rows = _nearest(torch.arange(features.shape[1], device=features.device), stride)
     columns = _nearest(torch.arange(features.shape[2], device=features.device), stride)
     found = []
     for (row, row_share), (column, column_share) in itertools.product(rows, columns):
         contrasts = (means[:, row][:, :, column] - features).square_().sum(0)
-        found.append((row, column, (contrasts / -2).clamp_min_(_FLOOR).exp_() * row_share[:, None] * column_share))
+        found.append((row, column, (contrasts / -2).clamp_min_(_MIN_EXPONENT).exp_() * row_share[:, None] * column_share))
     total = torch.stack([weights for _, _, weights in found]).sum(0)
     return [(row, column, weights.div_(total)) for row, column, weights in found]
 
 
 def _nearest(pixels: Tensor, stride: int) -> list[tuple[Tensor, Tensor]]:
-    """Along one axis: the cells before and behind each pixel, and their shares in it."""
+    """Along one axis: the cells before and behind each pixel, each with its bilinear weight."""
     last = (len(pixels) - 1) // stride
     places = ((pixels + 0.5) / stride - 0.5).clamp_(0, last)
     before = places.long()
@@ -103,17 +106,17 @@ def _nearest(pixels: Tensor, stride: int) -> list[tuple[Tensor, Tensor]]:
 
 
 def _by_cell(maps: Tensor, stride: int) -> Tensor:
-    """Maps (C, h, w) -> the means of their cells, float32; those at the ends of rows and columns may be of fewer pixels."""
+    """Maps (C, h, w) -> the mean of each cell, float32; cells at the right and bottom border may hold fewer pixels."""
     return functional.avg_pool2d(maps.float(), stride, ceil_mode=True)
 
 
 def _exponents(distances: Tensor, sigma: float) -> Tensor:
-    """The logarithms of the Gaussian."""
-    return ((distances / sigma).square() / -2).clamp_min_(_FLOOR)
+    """Distances -> the logarithm of a Gaussian."""
+    return ((distances / sigma).square() / -2).clamp_min_(_MIN_EXPONENT)
 
 
 class _Gaussian:
-    """The spatial kernel, separable, so exact by two small matrix products."""
+    """The spatial kernel. It is separable, so two small matrix products compute it exactly."""
 
     def __init__(self, features: Tensor, settings: CrfParams) -> None:
         sigma = settings.gaussian_sigma / settings.stride
@@ -130,9 +133,9 @@ class _Gaussian:
 
 
 class _Bilateral:
-    """The kernel of place and intensity, within reach: for each tile the matrix from the patch around it, made anew each time.
+    """The kernel of position and grey level, cut off at `reach` cells: for each tile, the matrix from the patch around it, not stored.
 
-    Most of the patch is within reach of each cell of the tile, so a matrix product over all of it is faster than a sum over shifts.
+    Most of the patch is within reach of each cell of the tile, so a matrix product over the whole patch is faster than a sum over shifts.
     """
 
     def __init__(self, features: Tensor, settings: CrfParams) -> None:
@@ -140,44 +143,44 @@ class _Bilateral:
         self.patch = _TILE + 2 * self.reach
         self.features = self._patches(features)
         self.spatial = self._spatial(features.device, settings.bilateral_sigma / settings.stride)
-        self.scale = self._exchanged(torch.ones_like(features[:1])).rsqrt()
+        self.scale = self._filtered(torch.ones_like(features[:1])).rsqrt()
 
     def __call__(self, beliefs: Tensor) -> Tensor:
-        return self._exchanged(beliefs * self.scale).mul_(self.scale)
+        return self._filtered(beliefs * self.scale).mul_(self.scale)
 
     def _spatial(self, device: torch.device, sigma: float) -> Tensor:
-        """Logarithms of the kernel by place alone, (a tile's cells, its patch's cells); out of reach it is as good as 0."""
+        """The logarithm of the kernel's spatial factor, (cells of a tile, cells of its patch); out of reach the kernel is negligible."""
         places = torch.arange(self.patch, device=device)
         distances = places - self.reach - places[:_TILE, None]
-        axis = _exponents(distances, sigma).masked_fill_(distances.abs() > self.reach, _FLOOR)
+        axis = _exponents(distances, sigma).masked_fill_(distances.abs() > self.reach, _MIN_EXPONENT)
         return (axis[:, None, :, None] + axis[None, :, None, :]).reshape(_TILE**2, self.patch**2)
 
     def _patches(self, maps: Tensor) -> Tensor:
-        """(C, h, w) -> the patch around each tile, 0 beyond the borders, (tile rows, tile columns, C, patch, patch): a view."""
+        """Maps (C, h, w) -> a view of the patch around each tile, (tile rows, tile columns, C, patch, patch), 0 outside the image."""
         bottom, right = (self.reach + -count % _TILE for count in maps.shape[1:])
         padded = functional.pad(maps.permute(1, 2, 0), (0, 0, self.reach, right, self.reach, bottom))
         return padded.unfold(0, self.patch, _TILE).unfold(1, self.patch, _TILE)
 
-    def _exchanged(self, beliefs: Tensor) -> Tensor:
-        """Beliefs (C, h, w) -> for each cell the sum of all within reach, weighted by the kernel before it is normalised, (C, h, w)."""
+    def _filtered(self, beliefs: Tensor) -> Tensor:
+        """Beliefs (C, h, w) -> for each cell the sum over its reach, weighted by the kernel without normalisation, (C, h, w)."""
         sources = self._patches(beliefs)
         rows, columns, classes = sources.shape[:3]
         messages = beliefs.new_empty(rows, _TILE, columns, _TILE, classes)
-        step = max(_ENTRIES // self.spatial.numel(), 1)
+        step = max(_CHUNK // self.spatial.numel(), 1)
         for row in range(rows):
             for first in range(0, columns, step):
                 tiles = slice(first, first + step)
-                patches = sources[row, tiles].permute(0, 2, 3, 1).flatten(1, 2)  # (tiles, a patch's cells, C)
-                sums = self._kernel(self.features[row, tiles]) @ patches  # (tiles, a tile's cells, C)
+                patches = sources[row, tiles].permute(0, 2, 3, 1).flatten(1, 2)  # (tiles, cells of a patch, C)
+                sums = self._kernel(self.features[row, tiles]) @ patches  # (tiles, cells of a tile, C)
                 messages[row, :, tiles] = sums.view(-1, _TILE, _TILE, classes).transpose(0, 1)
         height, width = beliefs.shape[1:]
         return messages.flatten(2, 3).flatten(0, 1)[:height, :width].permute(2, 0, 1)
 
     def _kernel(self, features: Tensor) -> Tensor:
-        """Patches of features, (tiles, C_in, patch, patch) -> the kernel, (tiles, a tile's cells, its patch's cells)."""
+        """Patches of features (tiles, C_in, patch, patch) -> the kernel (tiles, cells of a tile, cells of its patch)."""
         centre = slice(self.reach, self.reach + _TILE)
         exponents = self.spatial
         for channel in features.unbind(1):
             contrasts = channel.flatten(1)[:, None] - channel[:, centre, centre].flatten(1)[:, :, None]
             exponents = torch.addcmul(exponents, contrasts, contrasts, value=-0.5)
-        return exponents.clamp_min_(_FLOOR).exp_()
+        return exponents.clamp_min_(_MIN_EXPONENT).exp_()

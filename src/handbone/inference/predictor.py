@@ -1,6 +1,7 @@
-"""Cached samples -> probabilities, batch by batch, for whatever gives probabilities for images.
+"""Run a predictor over cached samples in batches.
 
-Three things go on at once: threads read the next images, the network runs, threads finish what came out of it.
+Three things happen at the same time: threads read the next images, the network runs, and threads crop the maps of the last batch.
+Memory is bounded: a few images and a few images' maps, however many samples there are.
 """
 
 from __future__ import annotations
@@ -11,23 +12,29 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
 from handbone.cache.resize import channels_first, resized, scaled_shape
 from handbone.cache.sample import read_sample
-from handbone.inference.quantise import to_uint8
 from handbone.inference.sliding_window import Model
-from handbone.masks.cropped_maps import CroppedMaps, Maps
+from handbone.masks.cropped_maps import CroppedMaps
 from handbone.models.precision import autocast_dtype
 from handbone.utils.parallel import prefetch_map
 
-Predictor = Callable[[Tensor], Tensor]  # (N, C_in, h, w) in 0..1 -> (N, C, h, w) float32 logits, or uint8 probabilities, 255 for certainty
+Maps = NDArray[np.uint8] | NDArray[np.float32]
+# (N, C_in, h, w) in 0..1 -> (N, C, h, w): float32 logits, or uint8 probabilities where 255 is 1
+Predictor = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """How images reach the network: longer side in pixels, 1 or 3 channels, images per batch, device, and `train.precision`."""
+    """How images reach the network.
+
+    size: the longer side in pixels, never enlarged; channels: 1 or 3, a grey image is repeated; batch_size: images; precision: as
+    `train.precision`.
+    """
 
     size: int
     channels: int
@@ -36,17 +43,27 @@ class InputSpec:
     precision: str = "auto"
 
 
+def to_uint8(probs: Tensor) -> Tensor:
+    """Probabilities (N, C, h, w) in 0..1 -> uint8, where 255 is 1."""
+    return probs.float().mul(255).round().to(torch.uint8)
+
+
 def from_model(model: Model) -> Predictor:
-    """The probabilities of one model, e.g. a `windowed` one."""
-    return lambda images: to_uint8(model(images))
+    """A model as a predictor: float32 logits on a CPU; on a GPU uint8 probabilities, as the host then receives a quarter of the bytes."""
+
+    def predictor(images: Tensor) -> Tensor:
+        logits = model(images).float()
+        return to_uint8(logits.sigmoid()) if logits.is_cuda else logits
+
+    return predictor
 
 
 def predict(
     predictor: Predictor, files: Mapping[str, Path], inputs: InputSpec, desc: str | None = None
 ) -> Iterator[tuple[str, CroppedMaps]]:
-    """Run a predictor over cached samples in batches -> each sample's key and its probabilities at the network's resolution, in order.
+    """Run a predictor over cached samples in batches -> (key, probabilities at the network's resolution) of each sample, in order.
 
-    files: the npz of each sample by key. With `desc`, a progress bar. Images of different shapes never share a batch.
+    files: the npz of each sample by key. desc: the label of a progress bar; null: no bar. Images of different shapes never share a batch.
     """
     images = prefetch_map(lambda file: _load(file, inputs), files.values())
     maps = zip(files, _maps(predictor, _batches(images, inputs.batch_size), inputs), strict=True)
@@ -56,19 +73,19 @@ def predict(
 
 @torch.inference_mode()
 def _maps(predictor: Predictor, batches: Iterable[list[Tensor]], inputs: InputSpec) -> Iterator[Maps]:
-    """Each image's (C, h, w) maps; a GPU has the next batch before the last one's are fetched."""
-    queued: Callable[[], Tensor] | None = None
+    """The (C, h, w) maps of each image. The next batch is launched before the host waits for the last one, so a GPU is never idle."""
+    launched: Callable[[], Tensor] | None = None
     for batch in batches:
         following = _launch(predictor, torch.stack(batch), inputs)
-        if queued is not None:
-            yield from queued().numpy()
-        queued = following
-    if queued is not None:
-        yield from queued().numpy()
+        if launched is not None:
+            yield from launched().numpy()
+        launched = following
+    if launched is not None:
+        yield from launched().numpy()
 
 
 def _launch(predictor: Predictor, images: Tensor, spec: InputSpec) -> Callable[[], Tensor]:
-    """Start the network on uint8 images -> a function that waits for the result, in the host's memory."""
+    """Start the network on uint8 images (N, C_in, h, w) -> a function that waits for the result and returns it in the host's memory."""
     device, on_gpu = spec.device, spec.device.type == "cuda"
     dtype = autocast_dtype(spec.precision, device)
     inputs = (images.pin_memory() if on_gpu else images).to(device, non_blocking=True)
@@ -87,12 +104,14 @@ def _launch(predictor: Predictor, images: Tensor, spec: InputSpec) -> Callable[[
 
 
 def _load(file: Path, inputs: InputSpec) -> Tensor:
+    """The image of a cached sample -> (C_in, h, w) uint8."""
     sample = read_sample(file)
     image = channels_first(resized(sample.image, scaled_shape(sample.shape, inputs.size)))
-    return torch.from_numpy(np.array(np.broadcast_to(image, (inputs.channels, *image.shape[1:]))))  # a copy: torch wants to own it
+    return torch.from_numpy(np.array(np.broadcast_to(image, (inputs.channels, *image.shape[1:]))))  # a copy: torch needs writable memory
 
 
-def _batches(images: Iterator[Tensor], batch_size: int) -> Iterator[list[Tensor]]:
+def _batches(images: Iterable[Tensor], batch_size: int) -> Iterator[list[Tensor]]:
+    """Consecutive images of one shape, at most `batch_size` at a time."""
     batch: list[Tensor] = []
     for image in images:
         if batch and (len(batch) == batch_size or image.shape != batch[0].shape):

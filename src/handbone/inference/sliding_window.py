@@ -1,8 +1,9 @@
-"""A network that sees the image through windows, and still gives logits for all of it.
+"""A network that sees an image through overlapping windows and gives logits for the whole image.
 
-As in nnU-Net (F. Isensee, P. F. Jaeger, S. A. A. Kohl, J. Petersen, K. H. Maier-Hein: nnU-Net: a self-configuring method for deep
-learning-based biomedical image segmentation, Nature Methods 18, 2021), where windows overlap, each counts by a Gaussian around its centre:
-near its border the network sees too little of what surrounds a pixel. The least weight is that of MONAI's sliding_window_inference.
+F. Isensee, P. F. Jaeger, S. A. A. Kohl, J. Petersen, K. H. Maier-Hein: nnU-Net: a self-configuring method for deep learning-based
+biomedical image segmentation, Nature Methods 18, 2021. Where windows overlap, each pixel of a window is weighted by a Gaussian around the
+window's centre, because near its border the network sees too little context. The smallest weight is that of MONAI's
+sliding_window_inference.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from torch import Tensor
 Model = Callable[[Tensor], Tensor]  # (N, C_in, H, W) in 0..1 -> (N, C, H, W) logits
 Window = tuple[slice, slice]  # rows, columns
 
-_SIGMA = 1 / 8  # of a window's side
-_LEAST = 1e-3  # of weights: in the corners the Gaussian is 1e-7, and there are pixels that only a corner covers
+_SIGMA = 1 / 8  # of the Gaussian, as a share of the window's side
+_MIN_WEIGHT = 1e-3  # in the corners the Gaussian is 1e-7, and some pixels are covered by a corner only
 
 
 def windowed(model: Model, side: int, stride: int, batch_size: int = 8) -> Model:
     """`model` behind windows of `side` pixels, `stride` (1 to side) apart: (N, C_in, H, W) in 0..1 -> (N, C, H, W) float32 logits.
 
-    An image no larger than a window goes to `model` as it is, so the result is its very own. Where only one axis is shorter, windows are
-    as long as the image there. A model whose logits hang on each pixel alone gives the same as without windows, but for float32's
-    rounding: a mean of equal numbers, by weights. `model` gets `batch_size` windows at a time, of all images alike.
+    An image no larger than a window goes to `model` directly, so the result is the model's. If only one axis is shorter than `side`,
+    windows are as long as the image along that axis. A model that computes each pixel by itself gives the same as without windows, up to
+    the rounding of a weighted mean of equal numbers. `model` gets `batch_size` windows at a time, also across the images of a batch.
     """
 
     def blended(images: Tensor) -> Tensor:
@@ -35,7 +36,7 @@ def windowed(model: Model, side: int, stride: int, batch_size: int = 8) -> Model
 
 
 def positions(length: int, side: int, stride: int) -> list[int]:
-    """First pixels of windows along an axis of `length` pixels: `stride` apart, the last one flush with the end."""
+    """First pixels of the windows along an axis of `length` pixels: `stride` apart, the last window flush with the end."""
     last = max(length - side, 0)
     return [*range(0, last, stride), last]
 
@@ -43,7 +44,7 @@ def positions(length: int, side: int, stride: int) -> list[int]:
 def importance(height: int, width: int, device: torch.device | None = None) -> Tensor:
     """(height, width) weights of a window's pixels, 1e-3 to 1."""
     rows, columns = _gaussian(height, device), _gaussian(width, device)
-    return (rows[:, None] * columns).clamp_min_(_LEAST)
+    return (rows[:, None] * columns).clamp_min_(_MIN_WEIGHT)
 
 
 def _gaussian(length: int, device: torch.device | None) -> Tensor:
@@ -57,7 +58,7 @@ def _windows(height: int, width: int, side: int, stride: int) -> list[Window]:
 
 
 def _blended(model: Model, images: Tensor, side: int, stride: int, batch_size: int) -> Tensor:
-    """The weighted mean of the windows' logits, (N, C, H, W) float32, summed up as they come: none is kept."""
+    """The weighted mean of the windows' logits, (N, C, H, W) float32; windows are added one by one, none is kept."""
     height, width = images.shape[-2:]
     windows = _windows(height, width, side, stride)
     weights = importance(min(side, height), min(side, width), images.device)
@@ -66,14 +67,14 @@ def _blended(model: Model, images: Tensor, side: int, stride: int, batch_size: i
         total[window] += weights
     sums = images.new_empty(0)
     for index, (rows, columns), logits in _logits(model, images, windows, batch_size):
-        if not len(sums):  # only now it is known how many classes there are
+        if not len(sums):  # the first logits show how many classes there are
             sums = total.new_zeros(len(images), len(logits), height, width)
         sums[index, :, rows, columns].addcmul_(logits.float(), weights)
     return sums.div_(total)
 
 
 def _logits(model: Model, images: Tensor, windows: list[Window], batch_size: int) -> Iterator[tuple[int, Window, Tensor]]:
-    """Each image's number, a window, its logits (C, h, w); batch by batch."""
+    """For every window of every image: the image's index, the window, its logits (C, h, w)."""
     places = list(product(range(len(images)), windows))
     for first in range(0, len(places), batch_size):
         batch = places[first : first + batch_size]

@@ -1,4 +1,4 @@
-"""From a model's logits, or several models' on several views of the image, to the probabilities that are kept."""
+"""Test-time augmentation and ensembling: the mean of several models' probabilities over several views of an image."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from torch.nn import functional
 
 from handbone.config.params import CrfParams, InferParams
 from handbone.inference.crf import mean_field
-from handbone.inference.predictor import Predictor, from_model
-from handbone.inference.quantise import quantise
+from handbone.inference.predictor import Predictor, from_model, to_uint8
 from handbone.inference.sliding_window import Model, windowed
 
-FAINTEST = 1e-6  # probability that still has a finite logit
-Flip = tuple[int, ...]  # axes along which a view is mirrored
+MIN_PROB = 1e-6  # probabilities are clamped to MIN_PROB..1-MIN_PROB before the CRF, so that every logit is finite
+Flip = tuple[int, ...]  # the axes along which a view is mirrored
 
 
 def ensemble(models: Sequence[Model], settings: InferParams) -> Predictor:
-    """The mean of the models' probabilities over all views of the image, refined by `settings.crf` after that.
+    """The mean of the models' probabilities over all views of the image, then refined by `settings.crf`.
 
-    Views are the image and its mirror images, all of them at each of `settings.scales`; what the network says of them is mirrored and
-    resized back. Windows have the same side in pixels at every scale. One model with one view keeps its logits: see `single`.
+    The views are the image and its mirror images, each at every size of `settings.scales`; the probabilities of a view are mirrored and
+    resized back. A window has the same side in pixels at every scale. One model with one view keeps its logits: see `from_model`.
     """
     if settings.window_size and settings.window_stride:
         models = [windowed(model, settings.window_size, settings.window_stride, settings.batch_size) for model in models]
@@ -32,13 +31,13 @@ def ensemble(models: Sequence[Model], settings: InferParams) -> Predictor:
 
     def predictor(images: Tensor) -> Tensor:
         probs = _mean(models, images, flips, settings.scales)
-        return quantise(probs if settings.crf is None else _refined(probs, images, settings.crf))
+        return to_uint8(probs if settings.crf is None else _refined(probs, images, settings.crf))
 
     return predictor
 
 
 def _flips(hflip: bool, vflip: bool) -> list[Flip]:
-    """None at all, left and right, top and bottom, both: as far as asked for."""
+    """The mirror images to use: none, left-right, top-bottom, both."""
     flips: list[Flip] = [(), (-1,), (-2,), (-2, -1)]
     return [axes for axes in flips if (hflip or -1 not in axes) and (vflip or -2 not in axes)]
 
@@ -49,13 +48,13 @@ def _mean(models: Sequence[Model], images: Tensor, flips: list[Flip], scales: li
     total = torch.zeros((), device=images.device)
     for factor in scales:
         scaled = _resized(images, max(1, round(height * factor)), max(1, round(width * factor)), antialias=True)
-        # the sum is resized, not each term: the same, as resizing is linear
+        # resizing is linear, so the sum is resized once instead of each term
         total = total + _resized(_sum(models, scaled, flips), height, width, antialias=False)
     return total / (len(scales) * len(flips) * len(models))
 
 
 def _sum(models: Sequence[Model], images: Tensor, flips: list[Flip]) -> Tensor:
-    """The sum of the models' probabilities of each mirror image, mirrored back."""
+    """Images (N, C_in, h, w) -> the sum of all models' probabilities of all mirror images, mirrored back, (N, C, h, w)."""
     total = torch.zeros((), device=images.device)
     for axes in flips:
         inputs = images.flip(axes) if axes else images
@@ -66,11 +65,11 @@ def _sum(models: Sequence[Model], images: Tensor, flips: list[Flip]) -> Tensor:
 
 
 def _resized(maps: Tensor, height: int, width: int, antialias: bool) -> Tensor:
-    """Maps (N, C, h, w) -> (N, C, height, width), bilinear, centre-aligned; untouched where that is their size."""
+    """Maps (N, C, h, w) -> (N, C, height, width), bilinear and centre-aligned; unchanged if they have that size."""
     if maps.shape[-2:] == (height, width):
         return maps
     return functional.interpolate(maps, (height, width), mode="bilinear", align_corners=False, antialias=antialias)
 
 
-def _refined(probabilities: Tensor, images: Tensor, crf: CrfParams) -> Tensor:
-    return mean_field(torch.logit(probabilities, FAINTEST), images, crf).sigmoid()
+def _refined(probs: Tensor, images: Tensor, crf: CrfParams) -> Tensor:
+    return mean_field(torch.logit(probs, MIN_PROB), images, crf).sigmoid()

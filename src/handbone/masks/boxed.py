@@ -1,4 +1,4 @@
-"""Multi-label masks as boxes and crops, the form in which they are painted and drawn."""
+"""Multi-label masks as boxes and crops: the form in which polygons are painted and pictures are drawn."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class BoxedMasks:
-    """C masks of one (H, W) image, each cut to its bounding box.
+    """C masks of one (H, W) image, each cropped to its bounding box.
 
-    boxes: (C, 4) int32 rows of y0, x0, y1, x1 in pixels, ends exclusive; all zero where a mask is empty.
-    crops: C bool arrays of the boxes' shapes.
+    boxes: (C, 4) int32 rows of y0, x0, y1, x1 in pixels, ends exclusive; all zero for an empty mask.
+    crops: C bool arrays, each in its box's shape.
     """
 
     shape: tuple[int, int]
@@ -25,7 +25,7 @@ class BoxedMasks:
 
     @classmethod
     def from_crops(cls, shape: tuple[int, int], corners: Sequence[tuple[int, int]], crops: Sequence[Mask]) -> BoxedMasks:
-        """C crops that begin at `corners` (y, x), each shrunk to its set pixels."""
+        """C crops and the place (y, x) of each one's first pixel -> boxed, each crop reduced to the bounding box of its set pixels."""
         tight = [_tighten(y, x, crop) for (y, x), crop in zip(corners, crops, strict=True)]
         boxes = np.array([[y, x, y + crop.shape[0], x + crop.shape[1]] for y, x, crop in tight], np.int32).reshape(-1, 4)
         return cls(shape, boxes, [crop for _, _, crop in tight])
@@ -43,11 +43,12 @@ class BoxedMasks:
         return masks
 
     def areas(self) -> NDArray[np.int64]:
-        """(C,) pixels."""
+        """-> (C,) pixels."""
         return np.array([np.count_nonzero(crop) for crop in self.crops], np.int64)
 
 
 def _tighten(y: int, x: int, crop: Mask) -> tuple[int, int, Mask]:
+    """A crop at (y, x) -> the bounding box of its set pixels: y, x and content; an empty crop at 0, 0 if there are none."""
     rows, columns = np.flatnonzero(crop.any(1)), np.flatnonzero(crop.any(0))
     if not len(rows):
         return 0, 0, np.zeros((0, 0), bool)

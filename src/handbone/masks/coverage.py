@@ -1,8 +1,8 @@
-"""Full-resolution masks, moved as augmentation moved the image -> coverage at the network's size: the training target.
+"""Full-resolution masks, warped as augmentation warps the image -> coverage at the network's size: the training target.
 
-The masks themselves are never moved. Each network pixel is traced back to where it comes from at full resolution, and a raster of points
-inside it is looked up there; their mean is its coverage. Without augmentation, at a whole-numbered ratio of the sizes, that is the area
-average exactly.
+The masks themselves are never warped. Each network pixel is mapped back to full resolution, where the masks are looked up at a grid of
+sample points inside the pixel (supersampling); the mean is its coverage. Without augmentation and at an integer ratio of the sizes, this
+equals the area average exactly.
 """
 
 from __future__ import annotations
@@ -14,90 +14,74 @@ from handbone.masks.cropped_maps import CroppedMaps
 from handbone.masks.kernels import kernel
 from handbone.masks.packed import PackedMasks
 
-Motion = NDArray[np.floating]
-"""Where a network pixel comes from, in network pixels whose centres are whole numbers: (2, 3), an affine matrix to be applied to (x, y, 1),
-or (h, w, 2), x and y of every pixel, far below 0 for what comes from outside."""
+InverseWarp = NDArray[np.floating]
+"""Where each network pixel comes from, in network pixels whose centres are integers: a (2, 3) affine matrix to apply to (x, y, 1), or
+(h, w, 2), x and y for every pixel, at most `OUTSIDE` if the pixel comes from outside of the image."""
 Boxes = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 IDENTITY = np.eye(2, 3)
-RASTER = 4  # points along a side of a network pixel, at least
-TILE = 8  # pixels along a side of what is looked at together: a byte of packed mask is that wide
-EMPTY, MIXED, FULL = 0, 1, 2
-OUTSIDE = -1000.0
+SUPERSAMPLING = 4  # minimum number of sample points along a side of a network pixel
+TILE = 8  # side in pixels of the blocks that are skipped or filled as a whole: one byte of a packed mask is that wide
+EMPTY, MIXED, FULL = 0, 1, 2  # states of a tile
+OUTSIDE = -1000.0  # network pixels
 
 
-def coverage(masks: PackedMasks, shape: tuple[int, int], motion: Motion = IDENTITY) -> CroppedMaps:
-    """C masks at full resolution, moved by `motion` -> their coverage at the network's size `shape` (h, w)."""
+def coverage(masks: PackedMasks, shape: tuple[int, int], inverse_warp: InverseWarp = IDENTITY, points: int | None = None) -> CroppedMaps:
+    """C masks at full resolution, warped -> their coverage at the network's size `shape` (h, w).
+
+    points: sample points along a side of a network pixel; None: `supersampling` of the two sizes.
+    """
     scale = np.array([masks.shape[1] / shape[1], masks.shape[0] / shape[0]])  # x, y
     boxes, offsets = masks.boxes.astype(np.int64), masks.offsets()
     states = _tile_states(masks.bits, boxes, offsets)
-    points = raster(masks.shape, shape)
-    if motion.ndim == 2:
-        # a network pixel's index -> full resolution, where pixel p intervals p to p + 1
-        trace = (motion + np.array([0, 0, 0.5])) * scale[:, None]
-        found = _affine_boxes(boxes, trace, shape)
-        values = np.zeros(int((found[:, 2:] - found[:, :2]).prod(1).sum()), np.uint8)
-        _affine_coverage(masks.bits, boxes, offsets, states, trace, points, found, values)
+    points = points or supersampling(masks.shape, shape)
+    if inverse_warp.ndim == 2:
+        # from a network pixel's index to full resolution, where pixel p covers p to p + 1
+        matrix = (inverse_warp + np.array([0, 0, 0.5])) * scale[:, None]
+        warped = _affine_boxes(boxes, matrix, shape)
+        values = np.zeros(int((warped[:, 2:] - warped[:, :2]).prod(1).sum()), np.uint8)
+        _affine_coverage(masks.bits, boxes, offsets, states, matrix, points, warped, values)
     else:
-        places = (motion.astype(np.float32) + np.float32(0.5)) * scale.astype(np.float32)
-        found = _grid_boxes(boxes, places)
-        values = np.zeros(int((found[:, 2:] - found[:, :2]).prod(1).sum()), np.uint8)
-        _grid_coverage(masks.bits, boxes, offsets, states, places, points, found, values)
-    return CroppedMaps(shape, found.astype(np.int32), values)
+        places = (inverse_warp.astype(np.float32) + np.float32(0.5)) * scale.astype(np.float32)
+        warped = _grid_boxes(boxes, places)
+        values = np.zeros(int((warped[:, 2:] - warped[:, :2]).prod(1).sum()), np.uint8)
+        _grid_coverage(masks.bits, boxes, offsets, states, places, points, warped, values)
+    return CroppedMaps(shape, warped.astype(np.int32), values)
 
 
-def cut(whole: CroppedMaps, window: tuple[int, int, int, int]) -> CroppedMaps:
-    """The part of each map in `window` (y0, x0, y1, x1), in the window's own coordinates."""
-    top, left, bottom, right = window
-    boxes = np.clip(whole.boxes, [top, left, top, left], [bottom, right, bottom, right])
-    boxes[(boxes[:, :2] >= boxes[:, 2:]).any(1)] = [top, left, top, left]
-    sizes = whole.boxes[:, 2:] - whole.boxes[:, :2]
-    pieces = np.split(whole.values, np.cumsum(sizes.prod(1))[:-1])
-    kept = [
-        piece.reshape(size)[y0 - own[0] : y1 - own[0], x0 - own[1] : x1 - own[1]].ravel() if y1 > y0 else piece[:0]
-        for piece, size, own, (y0, x0, y1, x1) in zip(pieces, sizes, whole.boxes, boxes, strict=True)
-    ]
-    return CroppedMaps((bottom - top, right - left), (boxes - [top, left, top, left]).astype(np.int32), np.concatenate(kept))
-
-
-def hardened(soft: CroppedMaps) -> CroppedMaps:
-    """The same with pixels that are all inside or all outside: inside from half covered on."""
-    return CroppedMaps(soft.shape, soft.boxes, np.where(soft.values >= 128, np.uint8(255), np.uint8(0)))
-
-
-def raster(full: tuple[int, int], small: tuple[int, int]) -> int:
-    """The points along a side of a network pixel: a multiple of the sizes' ratio, rounded up, and at least `RASTER`."""
+def supersampling(full: tuple[int, int], small: tuple[int, int]) -> int:
+    """Sample points along a side of a network pixel: a multiple of the sizes' ratio, rounded up, and at least `SUPERSAMPLING`."""
     ratio = max(1, *(-(-one // other) for one, other in zip(full, small, strict=True)))
-    return ratio * -(-RASTER // ratio)
+    return ratio * -(-SUPERSAMPLING // ratio)
 
 
-def _affine_boxes(boxes: Boxes, trace: NDArray[np.float64], shape: tuple[int, int]) -> Boxes:
-    """(C, 4): the network pixels that an affine motion can bring into each mask's box, all zero where there are none."""
-    back = np.linalg.inv(np.vstack([trace, [0, 0, 1]]))[:2]
+def _affine_boxes(boxes: Boxes, matrix: NDArray[np.float64], shape: tuple[int, int]) -> Boxes:
+    """(C, 4): box of the network pixels that an affine warp can map into each mask's box; all zero if there are none."""
+    inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
     corners = np.stack([boxes[:, [1, 3, 1, 3]], boxes[:, [0, 0, 2, 2]], np.ones((len(boxes), 4))])  # x, y, 1 of four corners
-    x, y = np.einsum("ij,jck->ick", back, corners)
-    found = np.stack([np.floor(y.min(1)), np.floor(x.min(1)), np.ceil(y.max(1)) + 1, np.ceil(x.max(1)) + 1], 1)
-    found = np.clip(found, 0, [*shape, *shape]).astype(np.int64)
-    nothing = (boxes[:, 2] == boxes[:, 0]) | (found[:, :2] >= found[:, 2:]).any(1)
-    return np.where(nothing[:, None], 0, found)
+    x, y = np.einsum("ij,jck->ick", inverse, corners)
+    warped = np.stack([np.floor(y.min(1)), np.floor(x.min(1)), np.ceil(y.max(1)) + 1, np.ceil(x.max(1)) + 1], 1)
+    warped = np.clip(warped, 0, [*shape, *shape]).astype(np.int64)
+    empty = (boxes[:, 2] == boxes[:, 0]) | (warped[:, :2] >= warped[:, 2:]).any(1)
+    return np.where(empty[:, None], 0, warped)
 
 
 @kernel
 def _tile_states(bits: Bytes, boxes: Boxes, offsets: NDArray[np.int64]) -> Bytes:
-    """For each byte-wide, eight rows high tile of each packed mask, one class after the other, whether it is empty, full or mixed."""
+    """EMPTY, FULL or MIXED for each tile (one byte wide, eight rows high) of each packed mask, one class after the other."""
     states = np.zeros(len(bits) // TILE + len(boxes) + (boxes[:, 3] - boxes[:, 1]).sum(), np.uint8)
     at = 0
     for index in range(len(boxes)):
         height, stride = boxes[index, 2] - boxes[index, 0], (boxes[index, 3] - boxes[index, 1] + 7) // 8
         for top in range(0, height, TILE):
             for column in range(stride):
-                least, most = 255, 0
+                all_set, any_set = 255, 0
                 for row in range(top, min(top + TILE, height)):
                     value = bits[offsets[index] + row * stride + column]
-                    least &= value
-                    most |= value
-                full = least == 255 and top + TILE <= height
-                states[at] = EMPTY if most == 0 else FULL if full else MIXED
+                    all_set &= value
+                    any_set |= value
+                full = all_set == 255 and top + TILE <= height
+                states[at] = EMPTY if any_set == 0 else FULL if full else MIXED
                 at += 1
     return states
 
@@ -108,21 +92,22 @@ def _affine_coverage(
     boxes: Boxes,
     offsets: NDArray[np.int64],
     states: Bytes,
-    trace: NDArray[np.float64],
+    matrix: NDArray[np.float64],
     points: int,
-    found: Boxes,
+    warped: Boxes,
     values: Bytes,
 ) -> None:
-    """Fill `values`, which are 0 at first, for the `found` boxes under an affine motion."""
-    step_x, step_y = (trace[0, 0], trace[1, 0]), (trace[0, 1], trace[1, 1])  # at full resolution, to the next pixel right and below
+    """Fill `values`, all 0 before, with the contents of the `warped` boxes under an affine warp."""
+    # to the next network pixel right and below, in full-resolution pixels
+    step_x, step_y = (matrix[0, 0], matrix[1, 0]), (matrix[0, 1], matrix[1, 1])
     reach = (abs(step_x[0]) + abs(step_y[0])) / 2, (abs(step_x[1]) + abs(step_y[1])) / 2
     position, tiles = 0, 0
     for index in range(len(boxes)):
         size = (boxes[index, 2] - boxes[index, 0], boxes[index, 3] - boxes[index, 1])
-        top, left, bottom, right = found[index]
+        top, left, bottom, right = warped[index]
         for row in range(top, bottom):
-            x_row = step_y[0] * row + trace[0, 2] - boxes[index, 1]
-            y_row = step_y[1] * row + trace[1, 2] - boxes[index, 0]
+            x_row = step_y[0] * row + matrix[0, 2] - boxes[index, 1]
+            y_row = step_y[1] * row + matrix[1, 2] - boxes[index, 0]
             start, stop = _crossing(x_row, step_x[0], size[1], reach[0], left, right)
             start, stop = _crossing(y_row, step_x[1], size[0], reach[1], start, stop)
             line = position + (row - top) * (right - left) - left
@@ -132,14 +117,14 @@ def _affine_coverage(
                 if state == FULL:
                     values[line + column] = 255
                 elif state == MIXED:
-                    values[line + column] = _share(bits, offsets[index], size, x, y, step_x, step_y, points)
+                    values[line + column] = _pixel_coverage(bits, offsets[index], size, x, y, step_x, step_y, points)
         position += (bottom - top) * (right - left)
         tiles += ((size[0] + 7) >> 3) * ((size[1] + 7) >> 3)
 
 
 @kernel
 def _crossing(at: float, step: float, size: int, reach: float, start: int, stop: int) -> tuple[int, int]:
-    """Of the columns start:stop, those for which at + step·column lies between -reach and size + reach, or a column beside them."""
+    """The part of the columns start:stop where at + step·column is between -reach and size + reach, or one column more per end."""
     if abs(step) < 1e-9:
         return (start, stop) if -reach < at < size + reach else (start, start)
     one, other = (-reach - at) / step, (size + reach - at) / step
@@ -149,13 +134,13 @@ def _crossing(at: float, step: float, size: int, reach: float, start: int, stop:
 
 @kernel
 def _state_around(states: Bytes, tiles: int, size: tuple[int, int], x: float, y: float, reach: tuple[float, float]) -> int:
-    """The state of the mask in all of x, y ± reach in its box of `size` (height, width), MIXED where unsure; its tiles begin at `tiles`."""
+    """State of a mask in the whole area x ± reach, y ± reach, MIXED if unsure; size: (height, width) of its box; tiles: its first tile."""
     left, right, top, bottom = x - reach[0], x + reach[0], y - reach[1], y + reach[1]
     if right <= 0 or bottom <= 0 or left >= size[1] or top >= size[0]:
         return EMPTY
     if left < 0 or top < 0 or right >= size[1] or bottom >= size[0]:
         return MIXED
-    x0, x1, y0, y1 = int(left) >> 3, int(right) >> 3, int(top) >> 3, int(bottom) >> 3  # shifts: TILE is 8, and // is slow
+    x0, x1, y0, y1 = int(left) >> 3, int(right) >> 3, int(top) >> 3, int(bottom) >> 3  # shifts, as TILE is 8 and // is slow
     if x1 - x0 > 1 or y1 - y0 > 1:
         return MIXED
     stride = (size[1] + 7) >> 3
@@ -166,7 +151,7 @@ def _state_around(states: Bytes, tiles: int, size: tuple[int, int], x: float, y:
 
 
 @kernel
-def _share(
+def _pixel_coverage(
     bits: Bytes,
     offset: int,
     size: tuple[int, int],
@@ -176,7 +161,7 @@ def _share(
     step_y: tuple[float, float],
     points: int,
 ) -> int:
-    """The coverage (0..255) of one network pixel by one mask: its centre in the mask's box, the steps to the pixels right and below."""
+    """Coverage (0..255) of one network pixel by one mask; x, y: its centre in the mask's box; step_x, step_y: to its two neighbours."""
     stride = (size[1] + 7) >> 3
     pitch = 1 / points
     first = pitch / 2 - 0.5
@@ -195,29 +180,29 @@ def _share(
 
 @kernel
 def _grid_boxes(boxes: Boxes, places: NDArray[np.float32]) -> Boxes:
-    """(C, 4): the tiles of network pixels that a motion given pixel by pixel brings into each mask's box, all zero where there are none."""
+    """(C, 4): box of the tiles of network pixels that a warp given pixel by pixel maps into each mask's box; all zero if there are none."""
     height, width, _ = places.shape
-    found = np.zeros((len(boxes), 4), np.int64)
+    warped = np.zeros((len(boxes), 4), np.int64)
     for top in range(0, height, TILE):
         for left in range(0, width, TILE):
             bottom, right = min(top + TILE, height), min(left + TILE, width)
-            # with a pixel more on all sides, as far as a pixel at the rim can reach
+            # one pixel more on all sides, as far as a pixel on the tile's border can reach
             around = places[max(top - 1, 0) : bottom + 1, max(left - 1, 0) : right + 1]
             low_x, high_x = _range(around[:, :, 0])
             low_y, high_y = _range(around[:, :, 1])
             for index in range(len(boxes)):
                 y0, x0, y1, x1 = boxes[index]
                 if x0 < high_x and low_x < x1 and y0 < high_y and low_y < y1:
-                    empty = found[index, 2] == 0
-                    found[index, 0] = top if empty else min(found[index, 0], top)
-                    found[index, 1] = left if empty else min(found[index, 1], left)
-                    found[index, 2], found[index, 3] = max(found[index, 2], bottom), max(found[index, 3], right)
-    return found
+                    empty = warped[index, 2] == 0
+                    warped[index, 0] = top if empty else min(warped[index, 0], top)
+                    warped[index, 1] = left if empty else min(warped[index, 1], left)
+                    warped[index, 2], warped[index, 3] = max(warped[index, 2], bottom), max(warped[index, 3], right)
+    return warped
 
 
 @kernel
 def _range(places: NDArray[np.float32]) -> tuple[float, float]:
-    """The least and the greatest of those that are not outside; inf, -inf where all are."""
+    """Minimum and maximum of the places that are not `OUTSIDE`; inf, -inf if all are."""
     low, high = np.inf, -np.inf
     for row in range(places.shape[0]):
         for column in range(places.shape[1]):
@@ -234,14 +219,14 @@ def _grid_coverage(
     states: Bytes,
     places: NDArray[np.float32],
     points: int,
-    found: Boxes,
+    warped: Boxes,
     values: Bytes,
 ) -> None:
-    """Fill `values`, which are 0 at first, for the `found` boxes under a motion given pixel by pixel."""
+    """Fill `values`, all 0 before, with the contents of the `warped` boxes under a warp given pixel by pixel."""
     position, tiles = 0, 0
     for index in range(len(boxes)):
         size = (boxes[index, 2] - boxes[index, 0], boxes[index, 3] - boxes[index, 1])
-        top, left, bottom, right = found[index]
+        top, left, bottom, right = warped[index]
         for row in range(top, bottom):
             for column in range(left, right):
                 x, y = places[row, column]
@@ -255,16 +240,16 @@ def _grid_coverage(
                 if state == FULL:
                     values[at] = 255
                 elif state == MIXED:
-                    values[at] = _share(bits, offsets[index], size, x, y, step_x, step_y, points)
+                    values[at] = _pixel_coverage(bits, offsets[index], size, x, y, step_x, step_y, points)
         position += (bottom - top) * (right - left)
         tiles += ((size[0] + 7) >> 3) * ((size[1] + 7) >> 3)
 
 
 @kernel
 def _slope(places: NDArray[np.float32], row: int, column: int, down: int, across: int) -> tuple[float, float]:
-    """How x and y change from pixel to pixel, along one axis of the grid.
+    """How x and y change per pixel along one axis of the grid (down, across: 1, 0 or 0, 1).
 
-    The lesser of the differences to both neighbours (minmod): at a seam, where a motion jumps, that is the one on the pixel's own side.
+    The minmod of the differences to both neighbours: at a seam, where the warp jumps, that is the difference on the pixel's side of it.
     """
     height, width, _ = places.shape
     x, y = float(places[row, column, 0]), float(places[row, column, 1])
@@ -276,13 +261,13 @@ def _slope(places: NDArray[np.float32], row: int, column: int, down: int, across
     if has_after:
         after = places[row + down, column + across, 0] - x, places[row + down, column + across, 1] - y
     if has_before and has_after:
-        return _lesser(before[0], after[0]), _lesser(before[1], after[1])
+        return _minmod(before[0], after[0]), _minmod(before[1], after[1])
     return before if has_before else after
 
 
 @kernel
-def _lesser(one: float, other: float) -> float:
-    """The one nearer to 0, or 0 where their signs differ."""
+def _minmod(one: float, other: float) -> float:
+    """The slope that is nearer to 0, or 0 if the signs differ (a flux limiter: Roe, Annual Review of Fluid Mechanics 18, 1986)."""
     if one * other <= 0:
         return 0.0
     return one if abs(one) < abs(other) else other

@@ -1,8 +1,9 @@
-"""Predicted probabilities as they are kept: uint8 at the network's resolution, each class cut to where it is not zero."""
+"""Soft maps of many classes, each cropped to a box outside of which it is zero: training targets and predicted probabilities."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,19 +13,17 @@ from numpy.typing import NDArray
 from handbone.masks.kernels import kernel
 from handbone.utils.io import write_npz
 
-Maps = NDArray[np.uint8] | NDArray[np.float32]  # 255 times the probability, or logits
-# the logit whose probability is half a step of uint8, below which there is 0; the float32 above it, not below
-FAINTEST = np.nextafter(np.float32(math.log(0.5 / 254.5)), np.float32(0))
-# the same as an unsigned number, as which the float32 from FAINTEST on are smaller than all others: those compare faster
-FAINTEST_BITS = FAINTEST.view(np.uint32)
-CERTAIN = np.float32(6.3)  # a logit above which there is 255
+# logit whose probability is half a step of uint8; below it the map is 0. The float32 just above the exact value
+MIN_LOGIT = np.nextafter(np.float32(math.log(0.5 / 254.5)), np.float32(0))
+MAX_LOGIT = np.float32(6.3)  # from this logit on the map is 255
 
 
 @dataclass(frozen=True)
 class CroppedMaps:
-    """C maps of one (h, w) image, 255 for certainty.
+    """C maps of one (h, w) image in steps of 1 / 255: coverage (the share of each pixel inside a mask) or probabilities.
 
-    boxes: (C, 4) int32 rows of y0, x0, y1, x1, ends exclusive; values: the boxes' contents in row-major order, one after the other.
+    boxes: (C, 4) int32 rows of y0, x0, y1, x1 in pixels, ends exclusive; all zero for an empty map.
+    values: (sum of the boxes' areas,) uint8, the contents of the boxes one after the other, each in row-major order.
     """
 
     shape: tuple[int, int]
@@ -32,37 +31,62 @@ class CroppedMaps:
     values: NDArray[np.uint8]
 
     @classmethod
-    def from_maps(cls, maps: Maps) -> CroppedMaps:
-        """(C, h, w) uint8 probabilities or float32 logits -> cropped."""
+    def from_crops(cls, shape: tuple[int, int], boxes: NDArray[np.int32], crops: Sequence[NDArray[np.uint8]]) -> CroppedMaps:
+        """The (C, 4) boxes in an (h, w) image and the content of each -> cropped."""
+        return cls(shape, boxes, np.concatenate([np.zeros(0, np.uint8), *(crop.ravel() for crop in crops)]))
+
+    @classmethod
+    def from_dense(cls, maps: NDArray[np.uint8]) -> CroppedMaps:
+        """(C, h, w) uint8 -> cropped, each to its bounding box."""
+        boxes = _boxes(np.ascontiguousarray(maps))
+        crops = [plane[y0:y1, x0:x1] for plane, (y0, x0, y1, x1) in zip(maps, boxes, strict=True)]
+        return cls.from_crops((maps.shape[1], maps.shape[2]), boxes, crops)
+
+    @classmethod
+    def from_logits(cls, logits: NDArray[np.float32]) -> CroppedMaps:
+        """(C, h, w) -> cropped probabilities, without a sigmoid for the nine tenths of all pixels that are zero; NaN gives 0.
+
+        They equal `round(255 * sigmoid(logits))` except within 1e-4 of the middle between two steps, where float32 may round the other way.
+        """
+        maps = np.ascontiguousarray(logits)
+        values = np.empty(maps.size, np.uint8)  # the system provides memory only for the part that is written
+        boxes, count = _crops_of_logits(maps, values)
+        return cls((maps.shape[1], maps.shape[2]), boxes, values[:count].copy())
+
+    @classmethod
+    def from_maps(cls, maps: NDArray[np.uint8] | NDArray[np.float32]) -> CroppedMaps:
+        """(C, h, w) uint8 probabilities or float32 logits, whichever a predictor returns -> cropped."""
         if maps.dtype == np.uint8:
             return cls.from_dense(maps.view(np.uint8))
         return cls.from_logits(maps.view(np.float32))
 
-    @classmethod
-    def from_logits(cls, logits: NDArray[np.float32]) -> CroppedMaps:
-        """(C, h, w) -> cropped, without a sigmoid for the nine tenths of all pixels that are nothing; it differs from the plain way
-        where float32 rounds the other way, within 1e-4 of the middle between two steps.
-        """
-        maps = np.ascontiguousarray(logits)
-        values = np.empty(maps.size, np.uint8)  # memory is only taken where it is written
-        boxes, count = _crops_of_logits(maps, maps.view(np.uint32), values)
-        return cls((maps.shape[1], maps.shape[2]), boxes, values[:count].copy())
-
-    @classmethod
-    def from_dense(cls, maps: NDArray[np.uint8]) -> CroppedMaps:
-        """(C, h, w) uint8 -> cropped."""
-        boxes = _boxes(np.ascontiguousarray(maps))
-        crops = [plane[y0:y1, x0:x1].ravel() for plane, (y0, x0, y1, x1) in zip(maps, boxes, strict=True)]
-        return cls((maps.shape[1], maps.shape[2]), boxes, np.concatenate(crops))
+    def crops(self) -> list[NDArray[np.uint8]]:
+        """-> C views of `values`, each in its box's shape."""
+        sizes = self.boxes[:, 2:] - self.boxes[:, :2]
+        pieces = np.split(self.values, np.cumsum(sizes.prod(1))[:-1])
+        return [piece.reshape(size) for piece, size in zip(pieces, sizes, strict=True)]
 
     def dense(self) -> NDArray[np.uint8]:
         """-> (C, h, w) uint8."""
         maps = np.zeros((len(self.boxes), *self.shape), np.uint8)
-        sizes = (self.boxes[:, 2:] - self.boxes[:, :2]).prod(1)
-        pieces = np.split(self.values, np.cumsum(sizes)[:-1])
-        for plane, (y0, x0, y1, x1), piece in zip(maps, self.boxes, pieces, strict=True):
-            plane[y0:y1, x0:x1] = piece.reshape(y1 - y0, x1 - x0)
+        for plane, (y0, x0, y1, x1), crop in zip(maps, self.boxes, self.crops(), strict=True):
+            plane[y0:y1, x0:x1] = crop
         return maps
+
+    def crop(self, window: tuple[int, int, int, int]) -> CroppedMaps:
+        """The part of each map in `window` (y0, x0, y1, x1 in pixels, ends exclusive), in the window's coordinates."""
+        top, left, bottom, right = window
+        boxes = np.clip(self.boxes, [top, left, top, left], [bottom, right, bottom, right])
+        boxes[(boxes[:, :2] >= boxes[:, 2:]).any(1)] = [top, left, top, left]
+        crops = [
+            whole[y0 - own_y : y1 - own_y, x0 - own_x : x1 - own_x] if y1 > y0 else whole[:0]
+            for whole, (own_y, own_x, _, _), (y0, x0, y1, x1) in zip(self.crops(), self.boxes, boxes, strict=True)
+        ]
+        return CroppedMaps.from_crops((bottom - top, right - left), (boxes - [top, left, top, left]).astype(np.int32), crops)
+
+    def binarize(self) -> CroppedMaps:
+        """The same with 255 from half (128) on, else 0."""
+        return CroppedMaps(self.shape, self.boxes, np.where(self.values >= 128, np.uint8(255), np.uint8(0)))
 
     def save(self, path: Path) -> None:
         """Write a compressed npz; equal maps give equal bytes."""
@@ -70,7 +94,7 @@ class CroppedMaps:
 
     @classmethod
     def load(cls, path: Path) -> CroppedMaps:
-        """The npz as it was written."""
+        """Read the npz that `save` wrote."""
         with np.load(path, allow_pickle=False) as arrays:
             height, width = arrays["shape"].tolist()
             return cls((height, width), arrays["boxes"], arrays["values"])
@@ -78,7 +102,7 @@ class CroppedMaps:
 
 @kernel
 def _boxes(maps: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """(C, h, w) -> (C, 4), each map's bounding box; all zero where it is."""
+    """(C, h, w) -> (C, 4), each map's bounding box; all zero where the map is."""
     classes, height, width = maps.shape
     boxes = np.zeros((classes, 4), np.int32)
     columns = np.empty(width, np.uint8)
@@ -88,7 +112,7 @@ def _boxes(maps: NDArray[np.uint8]) -> NDArray[np.int32]:
         for y in range(height):
             any_set = np.uint8(0)
             row = maps[index, y]
-            for x in range(width):  # no way out at the first hit, so that it runs many pixels at a time
+            for x in range(width):  # without an exit at the first hit, so that the compiler handles many pixels at a time
                 any_set |= row[x]
             if any_set:
                 top = y if top < 0 else top
@@ -106,18 +130,18 @@ def _boxes(maps: NDArray[np.uint8]) -> NDArray[np.int32]:
 
 
 @kernel
-def _crops_of_logits(logits: NDArray[np.float32], bits: NDArray[np.uint32], values: NDArray[np.uint8]) -> tuple[NDArray[np.int32], int]:
-    """(C, h, w) logits, and the same as bits, -> boxes, and how many values stand in them. Class by class: what is read twice is cached."""
+def _crops_of_logits(logits: NDArray[np.float32], values: NDArray[np.uint8]) -> tuple[NDArray[np.int32], int]:
+    """(C, h, w) logits -> (C, 4) boxes, and the number of `values` written. Class by class: the second pass reads from the CPU's cache."""
     boxes = np.zeros((len(logits), 4), np.int32)
     count = 0
     for index in range(len(logits)):
-        top, bottom, left, right = _seen(bits[index])
+        top, left, bottom, right = _logits_box(logits[index])
         for y in range(top, bottom):
             for x in range(left, right):
                 logit = logits[index, y, x]
-                if logit >= CERTAIN:
+                if logit >= MAX_LOGIT:
                     values[count] = 255
-                elif logit >= FAINTEST:
+                elif logit >= MIN_LOGIT:
                     values[count] = int(255 / (1 + math.exp(-float(logit))) + 0.5)
                 else:
                     values[count] = 0
@@ -127,25 +151,25 @@ def _crops_of_logits(logits: NDArray[np.float32], bits: NDArray[np.uint32], valu
 
 
 @kernel
-def _seen(bits: NDArray[np.uint32]) -> tuple[int, int, int, int]:
-    """(h, w) logits as bits -> top, bottom, left, right of what is not 0 as a probability; all zero where everything is."""
-    height, width = bits.shape
-    top, bottom, left, right = 0, 0, 0, 0
+def _logits_box(logits: NDArray[np.float32]) -> tuple[int, int, int, int]:
+    """(h, w) -> y0, x0, y1, x1 of the logits from `MIN_LOGIT` on, ends exclusive; all zero where there are none."""
+    height, width = logits.shape
+    top, left, bottom, right = 0, 0, 0, 0
     for y in range(height):
-        least = bits[y, 0]
-        for x in range(width):  # no way out at the first hit, so that it runs many pixels at a time
-            least = min(least, bits[y, x])
-        if least > FAINTEST_BITS:
+        any_set = np.uint8(0)
+        for x in range(width):  # without an exit at the first hit, so that the compiler handles many pixels at a time
+            any_set |= np.uint8(logits[y, x] >= MIN_LOGIT)
+        if not any_set:
             continue
         if bottom == 0:
             top, left = y, width
         bottom = y + 1
         for x in range(left):
-            if bits[y, x] <= FAINTEST_BITS:
+            if logits[y, x] >= MIN_LOGIT:
                 left = x
                 break
         for x in range(width, right, -1):
-            if bits[y, x - 1] <= FAINTEST_BITS:
+            if logits[y, x - 1] >= MIN_LOGIT:
                 right = x
                 break
-    return top, bottom, left, right
+    return top, left, bottom, right

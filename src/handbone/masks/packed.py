@@ -1,4 +1,4 @@
-"""Multi-label masks as boxes and bits, the form in which the cache keeps them and the loader samples them."""
+"""Multi-label masks as boxes and bits: the form in which the cache stores them and training looks up coverage."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from handbone.masks.boxed import BoxedMasks, Mask
 
 @dataclass(frozen=True)
 class PackedMasks:
-    """C masks of one (H, W) image, a bit a pixel inside each mask's bounding box.
+    """C masks of one (H, W) image, one bit per pixel inside each mask's bounding box.
 
-    boxes: (C, 4) int32 rows of y0, x0, y1, x1 in pixels, ends exclusive; all zero where a mask is empty.
-    bits: uint8, the boxes' rows one after the other; each row begins with a byte of its own, its first pixel is the lowest bit.
+    boxes: (C, 4) int32 rows of y0, x0, y1, x1 in pixels, ends exclusive; all zero for an empty mask.
+    bits: uint8, the boxes' rows one after the other; each row begins with a new byte, and its first pixel is the lowest bit.
     """
 
     shape: tuple[int, int]
@@ -24,16 +24,16 @@ class PackedMasks:
 
     @classmethod
     def pack(cls, masks: BoxedMasks) -> PackedMasks:
-        """Boxed masks -> the same, packed."""
+        """Boxed masks -> packed."""
         rows = [np.packbits(crop, axis=1, bitorder="little").ravel() for crop in masks.crops]
         return cls(masks.shape, masks.boxes, np.concatenate(rows))
 
     def strides(self) -> NDArray[np.int64]:
-        """(C,) bytes in a row of each mask's box."""
+        """-> (C,) bytes per row of each mask's box."""
         return ((self.boxes[:, 3] - self.boxes[:, 1] + 7) // 8).astype(np.int64)
 
     def offsets(self) -> NDArray[np.int64]:
-        """(C + 1,) where each mask's bytes begin, and where the last one's end."""
+        """-> (C + 1,) index of each mask's first byte, and the number of all bytes."""
         return np.concatenate([np.zeros(1, np.int64), np.cumsum(self.strides() * (self.boxes[:, 2] - self.boxes[:, 0]))])
 
     def unpack(self) -> BoxedMasks:

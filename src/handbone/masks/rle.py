@@ -7,50 +7,45 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from handbone.masks.boxed import Mask
 from handbone.masks.kernels import kernel
 from handbone.masks.runs import Intervals, RunLengthMasks
-from handbone.utils.errors import UserError
+from handbone.utils.errors import Problem, UserError
 
-DIGITS = 20  # at most, of a 64-bit number with the blank behind it
+DIGITS = 20  # maximum length of a 64-bit number and the blank after it
 BLANK, ZERO = 32, 48  # in ASCII
 
 
-def encode(masks: Mask) -> list[str]:
-    """(C, H, W) bool -> C strings; an empty mask is an empty string."""
-    return encode_runs(RunLengthMasks.from_dense(np.asarray(masks, bool)))
-
-
 def encode_runs(masks: RunLengthMasks) -> list[str]:
-    """C masks as runs -> C strings."""
+    """C masks -> C strings; an empty mask gives an empty string."""
     text = np.empty(2 * DIGITS * len(masks.intervals), np.uint8)
     ends = _write(masks.indptr, masks.intervals, text)
     letters = text[: ends[-1]].tobytes().decode("ascii")
     return [letters[start:end].rstrip() for start, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
 
 
-def decode(text: str, height: int, width: int) -> Mask:
-    """A string -> (H, W) bool. Raises `UserError` for what is no run-length encoding of such a mask."""
-    mask: Mask = decode_runs([text], height, width).boxed().dense()[0]
-    return mask
-
-
 def decode_runs(texts: Sequence[str], height: int, width: int) -> RunLengthMasks:
-    """C strings -> C masks of one (H, W) image. Raises `UserError` for the first that is no run-length encoding of such a mask."""
+    """C strings -> C masks of one (H, W) image.
+
+    Raises `UserError` (rle.syntax) for the first string that does not encode such a mask; the text shows its beginning.
+    """
     intervals = np.empty((sum(len(text) for text in texts) // 2 + len(texts), 2), np.int64)
     indptr = np.zeros(len(texts) + 1, np.int64)
     for index, text in enumerate(texts):
-        found = _read(np.frombuffer(text.encode(), np.uint8), height * width, intervals, indptr[index])
-        if found < 0:
-            expected = f"pairs of start and length, rising and inside 1 to {height * width}"
-            raise UserError(f"RLE: expected {expected}; found {text[:40]!r}; check the file, and the size of the image")
-        indptr[index + 1] = found
+        count = _read(np.frombuffer(text.encode(), np.uint8), height * width, intervals, indptr[index])
+        if count < 0:
+            raise UserError(_syntax_problem(text, height, width))
+        indptr[index + 1] = count
     return RunLengthMasks((height, width), indptr, intervals[: indptr[-1]].copy())
+
+
+def _syntax_problem(text: str, height: int, width: int) -> Problem:
+    expected = f"pairs of start and length, rising and inside 1 to {height * width} ({height} x {width} pixels)"
+    return Problem("rle.syntax", "run-length encoding", expected, repr(text[:40]), "check the file, and the size of the image")
 
 
 @kernel
 def _write(indptr: NDArray[np.int64], intervals: Intervals, text: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Each mask's numbers with a blank behind each -> where each mask's letters begin, and where the last one's end."""
+    """Write each mask's numbers, one blank after each, into `text` -> (C + 1,) index of each mask's first letter, and of the end."""
     ends = np.zeros(len(indptr), np.int64)
     at = 0
     for index in range(len(indptr) - 1):
@@ -72,7 +67,7 @@ def _write(indptr: NDArray[np.int64], intervals: Intervals, text: NDArray[np.uin
 
 @kernel
 def _read(text: NDArray[np.uint8], pixels: int, intervals: Intervals, count: int) -> int:
-    """Append the text's runs to the first `count` intervals -> their number, or -1 for what is no encoding of so many pixels."""
+    """Append the text's runs to the first `count` intervals -> the new count, or -1 if the text does not encode a mask of `pixels`."""
     first, start, at = count, -1, 0
     while at < len(text):
         if text[at] == BLANK:

@@ -1,31 +1,28 @@
-"""Multi-label masks as runs of pixels, the form in which predictions are counted, written and read: its cost is that of their outline."""
+"""Multi-label masks as runs of pixels: the form in which masks are counted, written and read. Time and memory grow with the outlines."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handbone.masks.boxed import BoxedMasks, Mask
+from handbone.masks.boxed import BoxedMasks
 from handbone.masks.kernels import kernel
 from handbone.masks.packed import PackedMasks
-from handbone.utils.parallel import THREADS
 
 Intervals = NDArray[np.int64]
-BLOCK = 512  # pixels that are looked at together
-NONE_SET, ALL_SET = np.uint64(0), np.uint64(0x0101010101010101)  # of eight pixels
+ROOM = 32768  # intervals that fit in the first buffer
 
 
 @dataclass(frozen=True)
 class RunLengthMasks:
     """C masks of one (H, W) image.
 
-    intervals: (R, 2) int64, the first pixel of each run and the one behind its last, counted row by row from 0; runs of a mask rise and
-    never touch, so that one goes on through a row's end.
-    indptr: (C + 1,) int64; mask c has the runs intervals[indptr[c]:indptr[c + 1]].
+    intervals: (R, 2) int64, start and end (exclusive) of each run, in pixels counted row by row from 0. The runs of a mask rise and never
+    touch, so a run continues through the end of a row.
+    indptr: (C + 1,) int64; the runs of mask c are intervals[indptr[c]:indptr[c + 1]].
     """
 
     shape: tuple[int, int]
@@ -36,36 +33,25 @@ class RunLengthMasks:
     def from_packed(cls, masks: PackedMasks) -> RunLengthMasks:
         """Packed masks -> runs."""
         boxes, offsets = masks.boxes.astype(np.int64), masks.offsets()
-        return cls(masks.shape, *with_growing_buffer(lambda intervals: _packed_runs(boxes, offsets, masks.bits, masks.shape[1], intervals)))
+        width = masks.shape[1]
+        return cls(masks.shape, *with_growing_buffer(lambda intervals: _packed_runs(boxes, offsets, masks.bits, width, intervals)))
 
     @classmethod
     def from_boxed(cls, masks: BoxedMasks) -> RunLengthMasks:
         """Boxed masks -> runs."""
         return cls.from_packed(PackedMasks.pack(masks))
 
-    @classmethod
-    def from_dense(cls, masks: Mask) -> RunLengthMasks:
-        """(C, H, W) bool -> runs. Threads share the classes: to read the planes is all that takes time."""
-        flat = np.ascontiguousarray(masks).reshape(len(masks), -1).view(np.uint8)
-        if rest := flat.shape[1] % BLOCK:
-            flat = np.pad(flat, ((0, 0), (0, BLOCK - rest)))
-        words = flat.view(np.uint64).reshape(len(flat), -1, BLOCK // 8)
-        parts = zip(np.array_split(words, THREADS), np.array_split(flat, THREADS), strict=True)
-        with ThreadPoolExecutor(THREADS) as pool:
-            found = list(pool.map(lambda part: with_growing_buffer(lambda intervals: _dense_runs(part[0], part[1], intervals)), parts))
-        counts = np.concatenate([np.zeros(1, np.int64), *(np.diff(indptr) for indptr, _ in found)])
-        return cls((masks.shape[1], masks.shape[2]), np.cumsum(counts), np.concatenate([intervals for _, intervals in found]))
-
     def areas(self) -> NDArray[np.int64]:
-        """(C,) pixels."""
+        """-> (C,) pixels."""
         sums = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.intervals[:, 1] - self.intervals[:, 0])])
         return np.asarray(np.diff(sums[self.indptr]), np.int64)
 
     def intersections(self, other: RunLengthMasks) -> NDArray[np.int64]:
-        """(C,) pixels that mask c of both holds."""
+        """-> (C,) pixels in mask c of both; a ValueError if the shapes or the numbers of classes differ."""
         if self.shape != other.shape or len(self.indptr) != len(other.indptr):
-            raise ValueError(f"masks of {self.shape} and {other.shape} pixels, {len(self.indptr) - 1} and {len(other.indptr) - 1} classes")
-        return _shared(self.indptr, self.intervals, other.indptr, other.intervals)
+            classes = len(self.indptr) - 1, len(other.indptr) - 1
+            raise ValueError(f"masks of {self.shape} and {other.shape} pixels, {classes[0]} and {classes[1]} classes")
+        return _intersections(self.indptr, self.intervals, other.indptr, other.intervals)
 
     def boxed(self) -> BoxedMasks:
         """-> boxed masks."""
@@ -80,8 +66,11 @@ class RunLengthMasks:
 
 
 def with_growing_buffer(find: Callable[[Intervals], tuple[NDArray[np.int64], int]]) -> tuple[NDArray[np.int64], Intervals]:
-    """The indptr and intervals that a kernel finds; it is given room for them, and asked again where that was too little."""
-    intervals = np.empty((32768, 2), np.int64)
+    """Call a kernel that writes intervals into a buffer and returns indptr and their number -> indptr and intervals.
+
+    If the buffer is too small, the kernel still counts, and is called again with a buffer of that size.
+    """
+    intervals = np.empty((ROOM, 2), np.int64)
     indptr, count = find(intervals)
     if count > len(intervals):
         intervals = np.empty((count, 2), np.int64)
@@ -91,14 +80,14 @@ def with_growing_buffer(find: Callable[[Intervals], tuple[NDArray[np.int64], int
 
 @kernel
 def push_pixel(inside: bool, run_start: int, pixel: int, first: int, intervals: Intervals, count: int) -> tuple[int, int]:
-    """Begin a run at `pixel`, or end before it the one that began at `run_start` (-1: none); -> run_start and the number of intervals.
+    """Begin a run at `pixel` if that is inside, or end the run that began at `run_start` (-1: none) before it -> run_start, count.
 
-    The mask's runs are the intervals from `first` on. What finds no room is counted and not kept.
+    A mask's runs are the intervals from `first` to `count`. A run that does not fit into `intervals` is counted, but not stored.
     """
     if inside and run_start < 0:
         run_start = pixel
     elif not inside and run_start >= 0:
-        if count > first and count <= len(intervals) and intervals[count - 1, 1] == run_start:  # goes on through a row's end
+        if count > first and count <= len(intervals) and intervals[count - 1, 1] == run_start:  # continues a run of the row before
             intervals[count - 1, 1] = pixel
         else:
             if count < len(intervals):
@@ -113,6 +102,7 @@ def push_pixel(inside: bool, run_start: int, pixel: int, first: int, intervals: 
 def _packed_runs(
     boxes: NDArray[np.int64], offsets: NDArray[np.int64], bits: NDArray[np.uint8], width: int, intervals: Intervals
 ) -> tuple[NDArray[np.int64], int]:
+    """-> indptr and the number of intervals."""
     indptr = np.zeros(len(boxes) + 1, np.int64)
     count = 0
     for index in range(len(boxes)):
@@ -134,41 +124,17 @@ def _packed_runs(
 
 
 @kernel
-def _dense_runs(words: NDArray[np.uint64], pixels: NDArray[np.uint8], intervals: Intervals) -> tuple[NDArray[np.int64], int]:
-    """(C, N, BLOCK / 8) words and the same bytes as (C, pixels), 0 or 1 each."""
-    classes, blocks, length = words.shape
-    indptr = np.zeros(classes + 1, np.int64)
-    count = 0
-    for index in range(classes):
-        run_start = -1
-        for block in range(blocks):
-            found = np.uint64(0)
-            for word in range(length):  # without a way out at the first hit, so that it runs many words at a time
-                found |= words[index, block, word]
-            if found == 0 and run_start < 0:
-                continue
-            same = NONE_SET if run_start < 0 else ALL_SET  # eight pixels at which nothing begins or ends
-            for word in range(length):
-                if words[index, block, word] == same:
-                    continue
-                start = 8 * (block * length + word)
-                for pixel in range(start, start + 8):
-                    if (pixels[index, pixel] != 0) != (run_start >= 0):
-                        run_start, count = push_pixel(run_start < 0, run_start, pixel, indptr[index], intervals, count)
-                same = NONE_SET if run_start < 0 else ALL_SET
-        _, count = push_pixel(False, run_start, pixels.shape[1], indptr[index], intervals, count)
-        indptr[index + 1] = count
-    return indptr, count
-
-
-@kernel
-def _shared(indptr: NDArray[np.int64], intervals: Intervals, other_splits: NDArray[np.int64], others: Intervals) -> NDArray[np.int64]:
+def _intersections(
+    indptr: NDArray[np.int64], intervals: Intervals, other_indptr: NDArray[np.int64], other_intervals: Intervals
+) -> NDArray[np.int64]:
+    """-> (C,) pixels in both."""
     pixels = np.zeros(len(indptr) - 1, np.int64)
     for index in range(len(pixels)):
-        one, other = indptr[index], other_splits[index]
-        while one < indptr[index + 1] and other < other_splits[index + 1]:
-            pixels[index] += max(0, min(intervals[one, 1], others[other, 1]) - max(intervals[one, 0], others[other, 0]))
-            if intervals[one, 1] < others[other, 1]:
+        one, other = indptr[index], other_indptr[index]
+        while one < indptr[index + 1] and other < other_indptr[index + 1]:
+            start, end = max(intervals[one, 0], other_intervals[other, 0]), min(intervals[one, 1], other_intervals[other, 1])
+            pixels[index] += max(0, end - start)
+            if intervals[one, 1] < other_intervals[other, 1]:
                 one += 1
             else:
                 other += 1
@@ -177,6 +143,7 @@ def _shared(indptr: NDArray[np.int64], intervals: Intervals, other_splits: NDArr
 
 @kernel
 def _bounds(indptr: NDArray[np.int64], intervals: Intervals, width: int) -> NDArray[np.int64]:
+    """-> (C, 4) bounding boxes y0, x0, y1, x1; all zero for an empty mask."""
     boxes = np.zeros((len(indptr) - 1, 4), np.int64)
     for index in range(len(boxes)):
         if indptr[index] == indptr[index + 1]:
@@ -204,11 +171,12 @@ def _fill(
     width: int,
     pixels: NDArray[np.uint8],
 ) -> None:
+    """Set the runs to 1 in `pixels`, all 0 before, where the content of box c begins at starts[c]."""
     for index in range(len(boxes)):
         top, left, _, right = boxes[index]
         for run in range(indptr[index], indptr[index + 1]):
             position, end = intervals[run]
-            while position < end:  # a run that goes on through a row's end is filled row by row
+            while position < end:  # row by row, as a run may continue through a row's end
                 row = position // width
                 stop = min(end, (row + 1) * width)
                 at = starts[index] + (row - top) * (right - left) - left - row * width

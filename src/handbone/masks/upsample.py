@@ -1,8 +1,8 @@
-"""Probabilities at the network's resolution -> masks at full resolution, straight to runs: no plane of either is ever unfolded.
+"""Probabilities at the network's resolution -> masks at full resolution as runs, without a dense map or mask of either.
 
-Bilinear and centre-aligned, as torch's interpolate(align_corners=False), in whole numbers: a full-resolution pixel lies at a multiple
-of 1 / (2·H) between two low-resolution rows, so its probability is a whole number of 1 / (4·H·W) of the steps of uint8, and is compared
-with the threshold without any rounding.
+Upsampling is bilinear and centre-aligned, as torch's interpolate(align_corners=False), in integers: the place of a full-resolution pixel
+between two low-resolution rows is a multiple of 1 / (2·H), so its probability is an integer in units of 1 / (4·H·W) of a step of uint8, and
+is compared with the threshold without any rounding.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ Ints = NDArray[np.int64]
 
 
 def full_masks(probabilities: CroppedMaps, shape: tuple[int, int], threshold: float) -> RunLengthMasks:
-    """C maps at (h, w) -> C masks at (H, W): where the upsampled probability is above `threshold` (0..1)."""
+    """C maps at (h, w) -> C masks at `shape` (H, W): the pixels whose upsampled probability is above `threshold` (0..1)."""
     (small_h, small_w), (full_h, full_w) = probabilities.shape, shape
     level = threshold * 255
-    # of a source, of two rows blended, of two of those: each in steps of its own, and above the level means above its floor
+    # for a source pixel, for two of one column blended, for four blended: each in its units, where above the level is above its floor
     levels = (math.floor(level), math.floor(level * 2 * full_h), math.floor(level * 4 * full_h * full_w))
     axes = _axis(small_h, full_h), _axis(small_w, full_w)
     boxes = probabilities.boxes.astype(np.int64)
-    return RunLengthMasks(
-        shape, *with_growing_buffer(lambda intervals: _upsampled_runs(boxes, probabilities.values, *axes, levels, intervals))
-    )
+    values = probabilities.values
+    return RunLengthMasks(shape, *with_growing_buffer(lambda intervals: _upsampled_runs(boxes, values, *axes, levels, intervals)))
 
 
 @lru_cache
 def _axis(small: int, full: int) -> tuple[Ints, Ints, Ints]:
-    """Along one axis: the first source of each of `full` pixels and the weight of the one behind it, in steps of 1 / (2·full);
-    and for each of `small` sources the first pixel that has it, or one behind it, as its first source (one entry more: `full`).
+    """Along one axis, where each of `full` pixels blends two neighbours of `small` sources -> first, weights, starts.
+
+    first: (full,) the first of the two; weights: (full,) of the second one, in units of 1 / (2·full);
+    starts: (small + 1,) the first pixel whose first source is this one or a later one.
     """
     centres = np.clip((2 * np.arange(full) + 1) * small - full, 0, 2 * full * (small - 1))
     first = centres // (2 * full)
@@ -52,6 +53,7 @@ def _upsampled_runs(
     levels: tuple[int, int, int],
     intervals: Intervals,
 ) -> tuple[Ints, int]:
+    """-> indptr and the number of intervals."""
     indptr = np.zeros(len(boxes) + 1, np.int64)
     cells = np.empty((len(columns[2]) + 1, 2), np.int64)
     count, position = 0, 0
@@ -76,25 +78,24 @@ def _class_runs(
     intervals: Intervals,
     count: int,
 ) -> int:
-    """Append the runs of one class, whose map is `crop` at (y0, x0) and 0 around it."""
+    """Append the runs of one class, whose map is `crop` at (y0, x0) and 0 around it -> the new count."""
     first = count
-    upper = np.zeros(crop.shape[1] + 2, np.int64)  # two low-resolution rows, with the 0 on either side of the crop
+    upper = np.zeros(crop.shape[1] + 2, np.int64)  # two low-resolution rows, with a 0 on either side of the crop
     lower = np.zeros(crop.shape[1] + 2, np.int64)
     for source in range(max(y0 - 1, 0), y0 + crop.shape[0]):  # the pixels between this low-resolution row and the next
         _read_row(crop, source - y0, upper)
         _read_row(crop, source - y0 + 1, lower)
-        found = _turning(upper, lower, max(x0 - 1, 0) - x0 + 1, levels[0], cells)
-        if found:
+        crossed = _crossed_cells(upper, lower, max(x0 - 1, 0) - x0 + 1, levels[0], cells)
+        if crossed:
             between = rows[2][source], rows[2][source + 1]
-            count = _row_runs(
-                upper, lower, cells[:found], x0 - 1, between, rows[1], columns[1], columns[2], levels, first, intervals, count
-            )
+            used = cells[:crossed]
+            count = _row_runs(upper, lower, used, x0 - 1, between, rows[1], columns[1], columns[2], levels, first, intervals, count)
     return count
 
 
 @kernel
 def _read_row(crop: NDArray[np.uint8], row: int, values: Ints) -> None:
-    """The crop's row, or 0 where there is none, into `values`, between their ends."""
+    """Copy a row of the crop, or 0 if it has no such row, into `values` between the first and the last."""
     if 0 <= row < len(crop):
         values[1:-1] = crop[row]
     else:
@@ -102,13 +103,13 @@ def _read_row(crop: NDArray[np.uint8], row: int, values: Ints) -> None:
 
 
 @kernel
-def _turning(upper: Ints, lower: Ints, start: int, level: int, cells: Ints) -> int:
-    """Where a run can begin or end: the cells between two rows and two columns whose corners are not all on one side of the level,
-    and the first cell behind each of those, -> their number; cells: (M, 2), the column and how many corners are above, of 4.
+def _crossed_cells(upper: Ints, lower: Ints, start: int, level: int, cells: Ints) -> int:
+    """Find where a run can begin or end: the cells (between two rows and two columns) whose four corners are not all on one side of the
+    level, and the cell after each of those -> their number; cells: (M, 2), the column and the number of corners above the level.
     """
     count = 0
     left = int(upper[start] > level) + int(lower[start] > level)
-    last = start - 1 if left else -2  # the cell before: at the image's border a run may begin in the first
+    last = start - 1 if left else -2  # the last crossed cell: at the image's border a run may begin in the first cell
     for column in range(start, len(upper) - 1):
         right = int(upper[column + 1] > level) + int(lower[column + 1] > level)
         above = left + right
@@ -137,8 +138,10 @@ def _row_runs(
     intervals: Intervals,
     count: int,
 ) -> int:
-    """Append the runs of the full-resolution rows between two low-resolution ones, of which nothing is above the level at either end;
-    offset: the column of their first value; below, behind: weights of the lower row, and of the column behind.
+    """Append the runs of the full-resolution rows between two low-resolution ones, -> the new count.
+
+    Their first and last values are not above the level.
+    offset: column of their first value; below, behind: weights of the lower row, and of the right column; starts: as in `_axis`.
     """
     width, down, across = len(behind), 2 * len(below), 2 * len(behind)
     last = starts[min(offset + len(upper) - 1, len(starts) - 1)]

@@ -1,1 +1,1 @@
-"""Networks by name, behind one contract: (N, C_in, H, W) images in, (N, classes, H, W) logits out."""
+"""Networks by name with one contract: images (N, C_in, H, W) -> logits (N, classes, H, W)."""

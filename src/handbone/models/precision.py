@@ -1,4 +1,4 @@
-"""Which numbers networks compute with, in training and inference alike."""
+"""The floating-point type of networks, the same in training and inference."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     """The dtype that `train.precision` (auto, no, fp16, bf16) means on `device`; null: float32 throughout.
 
-    auto is bf16 on a GPU that computes with it natively, fp16 on an older one, float32 on a CPU.
+    auto is bf16 on a GPU with native support for it, fp16 on an older one, float32 on a CPU.
     """
     if precision == "auto":
         if device.type != "cuda":

@@ -1,4 +1,4 @@
-"""A trained model on disk: weights as safetensors, and a JSON of what builds the network again. Nothing is unpickled."""
+"""A trained model on disk: weights as safetensors, and a JSON with the description of the network. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ WEIGHTS, INFO = "model.safetensors", "model.json"
 
 @dataclass(frozen=True)
 class TrainedModelInfo:
-    """What is known of a trained model.
+    """The description of a trained model, as model.json keeps it.
 
-    spec: builds its network; weights, weights_sha256: what the training started from, and that file's hash; folds_sha256: the hash of
-    the table of folds; size: longer side of the images in pixels; fold, epoch, dice: which fold, and the epoch that was kept with its Dice.
+    spec: of its network; weights, weights_sha256: `model.weights` of its training, and the hash of that file; folds_sha256: of the table
+    of folds; size: longer side of the images in pixels; fold: the one that it did not see; epoch, dice: of the best epoch, which was kept.
     """
 
     spec: ModelSpec
@@ -39,14 +39,14 @@ class TrainedModelInfo:
 
 
 def save_model(folder: Path, weights: dict[str, Tensor], info: TrainedModelInfo) -> None:
-    """Write both files."""
+    """Write the weights and the description into `folder`."""
     with replacing(folder / WEIGHTS) as partial:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, partial)
     write_json(folder / INFO, asdict(info))
 
 
 def read_info(folder: Path) -> TrainedModelInfo:
-    """What is known of the trained model in `folder`; a `UserError` if there is none."""
+    """The description of the trained model in `folder`. Raises `UserError` (`model.missing`) if there is none."""
     missing = [name for name in (WEIGHTS, INFO) if not (folder / name).is_file()]
     if missing:
         raise UserError(Problem("model.missing", str(folder), f"{WEIGHTS} and {INFO}", f"no {' and no '.join(missing)}", "run dvc repro"))
@@ -55,7 +55,10 @@ def read_info(folder: Path) -> TrainedModelInfo:
 
 
 def load_model(folder: Path) -> tuple[SegmentationModel, TrainedModelInfo]:
-    """The network in eval mode on the CPU, and what is known of it; nothing is downloaded."""
+    """The trained network in eval mode on the CPU, and its description; nothing is downloaded.
+
+    Raises `UserError` (`model.missing`) if there is none.
+    """
     info = read_info(folder)
     model = build_model(info.spec)
     model.load_state_dict(load_file(folder / WEIGHTS))
@@ -63,9 +66,10 @@ def load_model(folder: Path) -> tuple[SegmentationModel, TrainedModelInfo]:
 
 
 def load_folds(folders: Mapping[int, Path], classes: Sequence[str]) -> tuple[dict[int, SegmentationModel], list[TrainedModelInfo]]:
-    """The folds' models by fold, and what is known of each. They must agree with one another, and with `classes` by name and order.
+    """The trained networks by fold, and their descriptions in the same order.
 
-    Raises `UserError` for a folder without a model, and for each model that disagrees.
+    Raises `UserError` for a folder without a model (`model.missing`), for models whose classes are not `classes` by name and order
+    (`model.classes`), and for models of different image sizes or channels (`model.folds_differ`).
     """
     loaded = {fold: load_model(folder) for fold, folder in folders.items()}
     infos = [info for _, info in loaded.values()]
@@ -83,5 +87,5 @@ def load_folds(folders: Mapping[int, Path], classes: Sequence[str]) -> tuple[dic
 
 
 def weights_hash(folder: Path) -> str:
-    """SHA-256 of the weights' file."""
+    """SHA-256 of the file with the weights of the trained model in `folder`."""
     return file_hash(folder / WEIGHTS)

@@ -1,162 +1,217 @@
-"""The networks of segmentation-models-pytorch, with its own encoders and, by the prefix `tu-`, timm's."""
+"""The networks of segmentation-models-pytorch, with its encoders and, by the prefix `tu-`, those of timm."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from warnings import catch_warnings
 
 import segmentation_models_pytorch as smp
 import timm
 import torch
-from safetensors.torch import save_file
+from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
-from handbone.models.outputs import IMAGENET_MEAN, IMAGENET_STD, Parts, normalised
-from handbone.models.packaged import packaged
-from handbone.models.pretrained import IMAGENET, State, load_into, read_weights
-from handbone.models.published import FILE, by_hand, headless, hub_url
+from handbone.models.builder import IMAGENET_MEAN, IMAGENET_STD, BuiltNetwork, with_normalisation, with_prefix
+from handbone.models.pretrained import (
+    HUB_FILE,
+    IMAGENET,
+    State,
+    hub_url,
+    load_into,
+    manual_download,
+    packaged_weights,
+    read_weights,
+    without,
+)
+from handbone.models.spec import ModelSpec, option_key
 from handbone.utils.errors import Problem, UserError, nearest, raise_if_any
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]  # mean and standard deviation of each channel
 HALF = (0.5, 0.5, 0.5)
 DPN = ((124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3)
-# the library's encoders, by how their names begin, whose weights were not trained with ImageNet's own mean and deviation
-OTHERS: dict[str, Normalisation] = {
+# the library's encoders, by the start of their names, whose weights were not trained with ImageNet's mean and standard deviation
+OTHER_NORMALISATIONS: dict[str, Normalisation] = {
     "xception": (HALF, HALF),
     "inception": (HALF, HALF),
     "timm-tf_efficientnet_lite": (HALF, HALF),
     "dpn": DPN,
 }
 TIMM = "tu-"
-TABLES = ("relative_position_index", "relative_coords_table", "attn_mask")  # of windows: old files have them, timm computes them
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+WINDOW_TABLES = ("relative_position_index", "relative_coords_table", "attn_mask")  # old files have them, timm computes them
 
 
-def build_smp(arch: str, encoder: str | None, weights: str | None, in_channels: int, classes: int, options: dict[str, Any]) -> Parts:
-    """The architecture `arch` of the library; every reason why it cannot be built is a `UserError`."""
-    chosen = encoder or inspect.signature(smp.MODEL_ARCHITECTURES_MAPPING[arch]).parameters["encoder_name"].default
-    _check_encoder(chosen)
-    _check_options(arch, encoder, options)
-    state = _state(chosen, weights)
-    if arch == "dpt":  # or a vision transformer takes images of its one size only
-        options = {"dynamic_img_size": True} | options
+def build_smp(arch: str, spec: ModelSpec, weights: str | None) -> BuiltNetwork:
+    """The library's architecture `arch` with the encoder, channels, classes and options of `spec`.
 
-    def build(encoder_weights: str | bool | None, channels: int, **more: Any) -> nn.Module:
-        network: nn.Module = smp.create_model(arch, chosen, encoder_weights, channels, classes, **(options | more))
-        return network
-
+    Raises `UserError` for an unknown encoder or option (`model.encoder`, `model.option`), for weights that are missing or do not fit
+    (`weights.*`), and if the parts do not fit together (`model.build`).
+    """
+    encoder = spec.encoder or inspect.signature(smp.MODEL_ARCHITECTURES_MAPPING[arch]).parameters["encoder_name"].default
+    _check_encoder(encoder)
+    _check_options(arch, encoder, spec)
+    if arch == "dpt":  # without it a vision transformer takes images of one size only
+        spec = replace(spec, options={"dynamic_img_size": True} | dict(spec.options))
+    state = _local_weights(encoder, weights)
     try:
-        network = _built(build, chosen, weights, state, in_channels)
+        network = _build(arch, encoder, spec, weights, state)
         if arch == "dpt":
-            _freeze_head(network.get_submodule("encoder"), chosen.removeprefix(TIMM))
+            _freeze_classifier(network.get_submodule("encoder"), encoder.removeprefix(TIMM))
     except UserError:
         raise
-    except Exception as error:  # the libraries raise many kinds for what is one thing to the user: these names do not fit together
-        raise UserError(_why(arch, chosen, weights, options, error)) from error
-    return normalised(network, in_channels, *_normalisation(chosen))
+    except Exception as error:  # the libraries raise many types of errors if these names do not fit together
+        raise UserError(_build_problem(encoder, spec, weights, error)) from error
+    stages = with_prefix("encoder.", list(stages_of(network.get_submodule("encoder"))))
+    return with_normalisation(network, spec.in_channels, stages, *normalisation(encoder))
 
 
 def _check_encoder(encoder: str) -> None:
     known = smp.encoders.get_encoder_names()
     if not encoder.startswith(TIMM) and encoder not in known:
         expected = "a known encoder, or tu-<name> for one of timm's"
-        raise UserError(f"model.encoder: expected {expected}; found {encoder!r}; {nearest(encoder, known)}")
+        raise UserError(Problem("model.encoder", "params.yaml: model.encoder", expected, repr(encoder), nearest(encoder, known)))
 
 
-def _check_options(arch: str, encoder: str | None, options: dict[str, Any]) -> None:
-    """The library hands what it does not know on to the encoder: timm's have options of their own, its own ones swallow any."""
+def _check_options(arch: str, encoder: str, spec: ModelSpec) -> None:
+    """The library passes unknown options to the encoder: timm's encoders have options, the library's accept and ignore any."""
     known = [name for name in inspect.signature(smp.MODEL_ARCHITECTURES_MAPPING[arch]).parameters if name != "kwargs"]
-    unknown = [] if encoder and encoder.startswith(TIMM) else [name for name in options if name not in known]
-    problems = [Problem("params.yaml: model.options", f"an option of {arch}", repr(name), nearest(name, known)) for name in unknown]
+    unknown = [] if encoder.startswith(TIMM) else [name for name in spec.options if name not in known]
+    problems = [
+        Problem("model.option", option_key(spec), f"an option of {spec.arch}", repr(name), nearest(name, known)) for name in unknown
+    ]
     raise_if_any(problems, "model.options cannot be used")
 
 
-def _state(encoder: str, weights: str | None) -> State | None:
-    """The weights that are here already: a file's, or a package's; None if there are to be none, or the library downloads them."""
+def _local_weights(encoder: str, weights: str | None) -> State | None:
+    """The weights from a file or from an installed package; None if there are none or the library downloads them."""
     if weights is None:
         return None
     if weights != IMAGENET:
         return read_weights(weights)
-    return packaged(encoder.removeprefix(TIMM)) if encoder.startswith(TIMM) else None
+    return packaged_weights(encoder.removeprefix(TIMM)) if encoder.startswith(TIMM) else None
 
 
-def _built(build: Callable[..., nn.Module], encoder: str, weights: str | None, state: State | None, in_channels: int) -> nn.Module:
-    of_timm = encoder.startswith(TIMM)
+def _build(arch: str, encoder: str, spec: ModelSpec, weights: str | None, state: State | None) -> nn.Module:
+    def create(encoder_weights: str | bool | None, in_channels: int) -> Any:
+        return smp.create_model(arch, encoder, encoder_weights, in_channels, len(spec.classes), **spec.options)
+
+    from_timm = encoder.startswith(TIMM)
     if state is None:
-        return build(True if weights and of_timm else weights, in_channels)
-    if of_timm:
-        whole = _whole(encoder.removeprefix(TIMM), state, str(weights))
-        with TemporaryDirectory() as folder:  # what was checked is what timm reads, and it unpickles nothing
-            save_file(whole, Path(folder) / FILE)
-            return build(True, in_channels, pretrained_cfg_overlay={"file": str(Path(folder) / FILE)})
-    network = build(None, 3)
-    encoder_module: Any = network.encoder
-    _load_own(encoder_module, state, str(weights))
-    encoder_module.set_in_channels(in_channels, pretrained=True)  # one channel: the sum over RGB
+        network: nn.Module = create(True if weights and from_timm else weights, spec.in_channels)
+        return network
+    if from_timm:
+        network = create(None, spec.in_channels)
+        _load_timm(network.get_submodule("encoder"), encoder.removeprefix(TIMM), state, str(weights), spec.in_channels)
+        return network
+    network = create(None, 3)
+    encoder_module: Any = network.get_submodule("encoder")
+    _load_smp(encoder_module, state, str(weights))
+    encoder_module.set_in_channels(spec.in_channels, pretrained=True)  # one channel: the sum over RGB
     return network
 
 
-def _load_own(encoder: nn.Module, state: State, where: str) -> None:
-    """Load the library's own encoder, which drops its classifier from the dictionary and brings old names up to date itself."""
-    given = dict(state)
+def _load_smp(encoder: nn.Module, state: State, source: str) -> None:
+    """Load one of the library's encoders, which drops its classifier from the dictionary and translates old names."""
+    remaining = dict(state)
     try:
-        encoder.load_state_dict(given)
+        encoder.load_state_dict(remaining)
     except RuntimeError:
-        load_into(encoder, given, where)
+        load_into(encoder, remaining, source)
 
 
-def _whole(model: str, state: State, where: str) -> State:
-    """All of timm's `model`, as it is published: an encoder's part from `state`, strictly, and its classifier if it fits, or else zeros.
+def _load_timm(encoder: nn.Module, model: str, state: State, source: str, in_channels: int) -> None:
+    """Load an encoder of timm from a state dict of timm's whole network: strictly, except that the classifier may be missing or differ."""
+    whole = {_flat(name): tensor for name, tensor in _whole_network(model, state, source).items()}
 
-    timm itself passes over what is missing, and tells by the classifier whose names a file has.
-    """
-    kept = _kept(model)
-    with torch.device("meta"), catch_warnings(action="ignore"):  # a trial: torch says that nothing is copied to meta tensors
+    def fit(tensor: Tensor, expected: Tensor) -> Tensor:
+        fitted: Tensor = tensor if tensor.shape == expected.shape else adapt_input_conv(in_channels, tensor)
+        return fitted
+
+    encoder.load_state_dict({name: fit(whole[_flat(name)], expected) for name, expected in encoder.state_dict().items()})
+
+
+def _whole_network(model: str, state: State, source: str) -> State:
+    """All tensors of timm's network `model`, with zeros for a classifier that `state` does not have."""
+    used = _encoder_names(model)
+    with torch.device("meta"), catch_warnings(action="ignore"):  # only a check: torch warns that nothing is copied to meta tensors
         network = timm.create_model(model)
-        own = network.state_dict()
-        heads = {name: tensor for name, tensor in own.items() if _flat(name) not in kept}
-        state = {name: tensor for name, tensor in state.items() if name in own or not name.endswith(TABLES)}
-        load_into(network, headless(state, tuple(heads)) | heads, where)
-    return {name: _contiguous(state.get(name), tensor) for name, tensor in own.items()}
+        expected = network.state_dict()
+        classifier = {name: tensor for name, tensor in expected.items() if _flat(name) not in used}
+        state = {name: tensor for name, tensor in state.items() if name in expected or not name.endswith(WINDOW_TABLES)}
+        load_into(network, without(state, tuple(classifier)) | classifier, source)
+    return {name: _or_zeros(state.get(name), tensor) for name, tensor in expected.items()}
 
 
-def _contiguous(given: Tensor | None, own: Tensor) -> Tensor:
-    """A copy in memory of its own: safetensors takes no other."""
-    if given is None or given.shape != own.shape:
-        return torch.zeros(own.shape, dtype=own.dtype)
-    return given.clone(memory_format=torch.contiguous_format)
+def _or_zeros(tensor: Tensor | None, expected: Tensor) -> Tensor:
+    if tensor is None or tensor.shape != expected.shape:
+        return torch.zeros(expected.shape, dtype=expected.dtype)
+    return tensor
 
 
-def _kept(model: str) -> set[str]:
-    """What an encoder keeps of timm's `model`: all but what only classifies."""
+def _encoder_names(model: str) -> set[str]:
+    """The tensors that an encoder keeps of timm's network `model`: all except the classifier's."""
     with torch.device("meta"):
         return {_flat(name) for name in timm.create_model(model, features_only=True).state_dict()}
 
 
-def _freeze_head(encoder: nn.Module, model: str) -> None:
-    """DPT's encoder is the whole vision transformer, whose classifier nothing reads: no gradient would reach it."""
-    kept = _kept(model)
+def _freeze_classifier(encoder: nn.Module, model: str) -> None:
+    """DPT's encoder is a whole vision transformer; its classifier has no effect and gets no gradient."""
+    used = _encoder_names(model)
     for name, parameter in encoder.named_parameters():
-        parameter.requires_grad = _flat(name) in kept
+        parameter.requires_grad = _flat(name) in used
 
 
 def _flat(name: str) -> str:
-    """timm's encoders have `stages_0.` for `stages.0.`, and some of them `model.` in front."""
-    return name.removeprefix("model.").replace(".", "_")
+    """timm's encoders call `stages.0.` `stages_0.`, and some of them have one or two `model.` in front."""
+    return name.removeprefix("model.").removeprefix("model.").replace(".", "_")
 
 
-def _why(arch: str, encoder: str, weights: str | None, options: dict[str, Any], error: Exception) -> str:
-    what = f"model: {arch} with encoder {encoder}, weights {weights} and options {options} cannot be built"
+def stages_of(encoder: nn.Module, prefix: str = "") -> Iterator[list[str]]:
+    """The stages of an encoder from the image on, each as the names of its parameters.
+
+    Both libraries number the stages in the names of an encoder's parts: conv1, layer1, layer2; patch_embed1, block1; blocks.0.
+    A norm, or a part without a number, belongs to the stage of the part before it. A single part is a wrapper around the parts.
+    """
+    parts = {name: part for name, part in encoder.named_children() if any(True for _ in part.parameters())}
+    direct = [f"{prefix}{name}" for name, _ in encoder.named_parameters(recurse=False)]
+    if len(parts) == 1:
+        ((name, part),) = parts.items()
+        first, *others = stages_of(part, f"{prefix}{name}.")
+        yield [*direct, *first]
+        yield from others
+        return
+    stages: dict[int, list[str]] = {0: direct} if direct else {}
+    number = 0
+    for name, part in _parts(parts):
+        digits = None if isinstance(part, NORMS) else re.search(r"\d+$", name)
+        number = int(digits[0]) if digits else number
+        stages.setdefault(number, []).extend(f"{prefix}{name}.{key}" for key, _ in part.named_parameters())
+    yield from (stages[number] for number in sorted(stages))
+
+
+def _parts(parts: dict[str, nn.Module]) -> Iterator[tuple[str, nn.Module]]:
+    """The parts; a list of parts whose name has no number is replaced by its items."""
+    for name, part in parts.items():
+        if isinstance(part, nn.Sequential | nn.ModuleList) and not name[-1].isdigit():
+            yield from ((f"{name}.{key}", item) for key, item in part.named_children())
+        else:
+            yield name, part
+
+
+def _build_problem(encoder: str, spec: ModelSpec, weights: str | None, error: Exception) -> Problem:
+    expected = f"{spec.arch}, encoder {encoder}, weights {weights} and options {dict(spec.options)} that fit together"
     published = _published(encoder) if weights == IMAGENET else None
-    fix = f"without a connection {by_hand(*published)}" if published else "choose others"
-    return f"{what}: found {type(error).__name__}: {str(error)[:300]}; {fix}"
+    fix = f"without a connection {manual_download(*published)}" if published else "choose others"
+    return Problem("model.build", "params.yaml: model", expected, f"{type(error).__name__}: {str(error)[:300]}", fix)
 
 
 def _published(encoder: str) -> tuple[str, str] | None:
-    """The address of an encoder's weights, and a name for the file; None where nobody publishes any."""
+    """The address of an encoder's published weights, and a name for the file; None if there are none."""
     if not encoder.startswith(TIMM):
         known = smp.encoders.encoders[encoder]["pretrained_settings"]
         settings = known.get(IMAGENET) or next(iter(known.values()))
@@ -164,12 +219,13 @@ def _published(encoder: str) -> tuple[str, str] | None:
     config = timm.get_pretrained_cfg(encoder.removeprefix(TIMM))
     if config is None or not (config.hf_hub_id or config.url):
         return None
-    url = hub_url(config.hf_hub_id, file=config.hf_hub_filename or FILE) if config.hf_hub_id else str(config.url)
+    url = hub_url(config.hf_hub_id, file=config.hf_hub_filename or HUB_FILE) if config.hf_hub_id else str(config.url)
     return url, f"{config.architecture}.{config.tag}{Path(url).suffix}"
 
 
-def _normalisation(encoder: str) -> Normalisation:
+def normalisation(encoder: str) -> Normalisation:
+    """Mean and standard deviation of each channel, in 0..1, with which the encoder's published weights were trained."""
     if encoder.startswith(TIMM):
         config = timm.get_pretrained_cfg(encoder.removeprefix(TIMM))
         return (config.mean, config.std) if config else (IMAGENET_MEAN, IMAGENET_STD)
-    return next((own for name, own in OTHERS.items() if encoder.startswith(name)), (IMAGENET_MEAN, IMAGENET_STD))
+    return next((value for name, value in OTHER_NORMALISATIONS.items() if encoder.startswith(name)), (IMAGENET_MEAN, IMAGENET_STD))

@@ -1,4 +1,4 @@
-"""What describes a network: enough to build it again anywhere."""
+"""The description of a network."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A network by name, as model.json keeps it.
+    """Everything that builds a network, as model.json keeps it.
 
-    arch: a name of the registry; encoder: for architectures that take one, null for the architecture's default; in_channels: 1 or 3;
+    arch: a name of the registry; encoder: for architectures that take one, null is the architecture's default; in_channels: 1 or 3;
     classes: the names of the output channels, in order; options: arguments of the architecture's constructor.
     """
 
@@ -20,3 +20,8 @@ class ModelSpec:
     in_channels: int
     classes: Sequence[str]
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def option_key(spec: ModelSpec) -> str:
+    """The place of the network's options in params.yaml, for error messages."""
+    return f"params.yaml: model.options.{spec.arch}"

@@ -1,1 +1,1 @@
-"""The synthetic data set in the competition's layout."""
+"""The synthetic data set, in the competition's layout."""

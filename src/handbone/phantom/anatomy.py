@@ -1,7 +1,7 @@
 """Bone outlines of one hand in unit space: a 2048 x 2048 pixel grid, x to the right, y down, right hand with the thumb on the left.
 
-Lengths are unit pixels, areas square unit pixels, angles degrees from straight up, clockwise. The tables hold the straight mean hand
-relative to the wrist; a `Person` changes its proportions, a `Pose` bends, turns, spreads and shifts it.
+Lengths are in unit pixels, areas in square unit pixels, angles in degrees from straight up, clockwise. The tables describe the straight
+mean hand relative to the wrist; a `Person` changes its proportions, a `Pose` bends, turns, spreads and shifts it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from handbone.config.params import BONES
+
 Points = NDArray[np.float64]
 Outlines = dict[str, Points]
 
 UNIT = 2048
-BONES = (
-    *(f"finger-{k}" for k in range(1, 20)),
-    *("Trapezium", "Trapezoid", "Capitate", "Hamate", "Scaphoid", "Lunate", "Triquetrum", "Pisiform", "Radius", "Ulna"),
-)
 
 # Right halves of symmetric outlines, tip to base: (share of the half width, share of the length).
 HALF_SHAPES: dict[str, list[tuple[float, float]]] = {
@@ -107,7 +105,7 @@ JOINT_GAP = 5.0
 
 
 class ShortBone(NamedTuple):
-    """A carpal of the mean hand: centre relative to the wrist, share of the wrist's bend that it follows, outline of any size."""
+    """A carpal of the mean hand: centre relative to the wrist, area, share of the wrist's bend that it follows, outline at any scale."""
 
     centre: tuple[float, float]
     area: float
@@ -127,7 +125,7 @@ CARPALS = {
     "Triquetrum": ShortBone((92, -84), 7000, 0.5, [(-48, -15), (0, -52), (48, -34), (46, 15), (5, 52), (-38, 38)]),
     "Pisiform": ShortBone((112, -76), 4327, 0.5, [(-30, -26), (5, -40), (33, -20), (32, 18), (0, 40), (-30, 22)]),
 }
-# The forearm runs far beyond the image: its cut is the lower edge, wherever the pose puts that.
+# The forearm reaches far beyond the image, so that the lower edge cuts it in every pose.
 FOREARM: dict[str, list[tuple[float, float]]] = {
     "Radius": [
         *[(-166, -30), (-146, -52), (-112, -28), (-62, 2), (0, 16), (42, 8), (50, 50), (38, 100), (4, 160), (-28, 290), (-38, 520)],
@@ -141,14 +139,14 @@ FOREARM: dict[str, list[tuple[float, float]]] = {
 FOREARM_POINTS = 1100
 
 WRIST_HEIGHT = 1510
-PIVOT = np.array([0.0, -85.0])  # the capitate's head, relative to the wrist: the carpal rows glide round it
+PIVOT = np.array([0.0, -85.0])  # the capitate's head, relative to the wrist: the carpal rows turn about it
 MARGIN = 40
 MAX_CONTROL = 32
 
 
 @dataclass(frozen=True)
 class Person:
-    """What both hands share: factors of length and width (29,), bumps (29, 32, 2) in pixels, and the wrist's bend and turn in degrees."""
+    """What both hands share: factors of length and width (29,), bumps (29, 32, 2) in unit pixels, the wrist's bend and turn in degrees."""
 
     length: Points
     width: Points
@@ -159,7 +157,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Pose:
-    """What differs between two images of a person: angles in degrees (5 rays, 19 joints), gaps (19,) and shift (2,) in pixels."""
+    """What differs between two images of a person: angles in degrees (5 rays, 19 joints), gaps (19,) and shift (2,) in unit pixels."""
 
     spread: Points
     joints: Points
@@ -170,8 +168,8 @@ class Pose:
     shift: Points
 
 
-def draw_person(rng: np.random.Generator, bent: bool) -> Person:
-    """A person's proportions; a bent one has a wrist bent by 15 to 35 degrees to either side, and every third is turned in the frame."""
+def random_person(rng: np.random.Generator, bent: bool) -> Person:
+    """Random proportions. `bent`: the wrist is bent by 17 to 33 degrees to either side, and every third hand is also turned."""
     slim = rng.normal(0, 0.04)
     sign = rng.choice([-1.0, 1.0], 2)
     bend, turn, turned = rng.uniform(17, 33), rng.uniform(8, 18), rng.random() < 1 / 3
@@ -184,8 +182,8 @@ def draw_person(rng: np.random.Generator, bent: bool) -> Person:
     )
 
 
-def draw_pose(rng: np.random.Generator) -> Pose:
-    """One image's small differences."""
+def random_pose(rng: np.random.Generator) -> Pose:
+    """A random pose of one image."""
     return Pose(
         spread=rng.normal(0, 1.2, 5) + rng.uniform(0.4, 1.6) * np.array([-3, -2.5, 0, 2, 4]),
         joints=rng.normal(0, 1.2, len(FINGERS)),
@@ -198,11 +196,11 @@ def draw_pose(rng: np.random.Generator) -> Pose:
 
 
 def hand_outlines(person: Person, pose: Pose, mirrored: bool) -> Outlines:
-    """Smooth (n, 2) outlines of the 29 bones in unit space; Radius and Ulna run on beyond the lower edge."""
+    """Smooth (n, 2) outlines of the 29 bones in unit space; Radius and Ulna continue beyond the lower edge."""
     bend = person.wrist + pose.wrist
     hand = {name: _turn(outline, bend, PIVOT) for name, outline in _fingers(person, pose).items()}
     hand |= {name: _turn(outline, bend * CARPALS[name].follows, PIVOT) for name, outline in _carpals(person).items()}
-    forearm = {name: _smooth(_bumped(person, name, np.array(outline, float))) for name, outline in FOREARM.items()}
+    forearm = {name: _smooth(_vary(person, name, np.array(outline, float))) for name, outline in FOREARM.items()}
     turned = {name: _turn(outline, person.turn + pose.rotation) * pose.scale for name, outline in (hand | forearm).items()}
     shift = _shift_inside(np.concatenate([turned[name] for name in hand]), pose)
     moved = {name: turned[name] + shift for name in BONES}
@@ -210,12 +208,12 @@ def hand_outlines(person: Person, pose: Pose, mirrored: bool) -> Outlines:
 
 
 def hand_polygons(outlines: Outlines, size: int) -> dict[str, NDArray[np.int32]]:
-    """Annotated (n, 2) integer points in a `size` x `size` image: each outline cut at the lower edge, thinned, scaled, rounded."""
-    return {name: _rounded(_thinned(name, _cut_below(outline, UNIT - 0.5)), size) for name, outline in outlines.items()}
+    """(n, 2) int32 annotation points in a `size` x `size` image: each outline cut at the lower edge, resampled, converted and rounded."""
+    return {name: _to_pixels(_resample(name, _cut_below(outline, UNIT - 0.5)), size) for name, outline in outlines.items()}
 
 
-def scaled(points: Points, size: int) -> Points:
-    """(n, 2) unit points -> `size` space; a pixel's centre has integer coordinates in both."""
+def scale_points(points: Points, size: int) -> Points:
+    """(n, 2) points in unit space -> the same in a grid of `size` x `size` pixels; pixel centres have integer coordinates in both."""
     return (points + 0.5) * (size / UNIT) - 0.5
 
 
@@ -225,7 +223,7 @@ def _fingers(person: Person, pose: Pose) -> Outlines:
         base = np.array(ray.base)
         for bone in ray.bones:
             joint = FINGERS.index(bone.name)
-            # metacarpals are held by the palm: they take a third of the spread, and no bend of their own
+            # the palm holds the metacarpals: they take a third of the spread, and no joint bends them
             free = bone.shape != "metacarpal"
             angle = bone.angle + spread * (1 if free else 1 / 3) + pose.joints[joint] * free
             outlines[bone.name] = _turn(_long_bone(person, bone), angle) + base
@@ -237,7 +235,7 @@ def _fingers(person: Person, pose: Pose) -> Outlines:
 def _long_bone(person: Person, bone: LongBone) -> Points:
     half_width = bone.area / (bone.length * _shape_area(bone.shape))
     control = (_full_shape(bone.shape) - [0, 1]) * [half_width, bone.length]
-    return _smooth(_bumped(person, bone.name, control))
+    return _smooth(_vary(person, bone.name, control))
 
 
 def _carpals(person: Person) -> Outlines:
@@ -245,12 +243,12 @@ def _carpals(person: Person) -> Outlines:
     for name, bone in CARPALS.items():
         control = np.array(bone.outline, float)
         control *= np.sqrt(bone.area / _area(_smooth(control)))
-        outlines[name] = _smooth(_bumped(person, name, control)) + bone.centre
+        outlines[name] = _smooth(_vary(person, name, control)) + bone.centre
     return outlines
 
 
-def _bumped(person: Person, name: str, control: Points) -> Points:
-    """The mean (n, 2) control points with the person's factors and bumps; the width is that about the bone's own axis."""
+def _vary(person: Person, name: str, control: Points) -> Points:
+    """The mean (n, 2) control points with the person's factors and bumps; the width is scaled about the bone's axis."""
     bone = BONES.index(name)
     axis = np.array([control[:, 0].mean(), 0])
     factors = np.array([person.width[bone], person.length[bone]])
@@ -283,7 +281,7 @@ def _turn(points: Points, degrees: float, centre: Points | float = 0.0) -> Point
 
 
 def _shift_inside(hand: Points, pose: Pose) -> Points:
-    """The (2,) way from the wrist's frame into the image: the hand in the middle of it, and no point of it outside."""
+    """The (2,) shift from the wrist's frame into the image that centres the hand and leaves no point of it outside."""
     low, high = hand.min(0), hand.max(0)
     wanted = np.array([UNIT / 2 - (low[0] + high[0]) / 2, WRIST_HEIGHT]) + pose.shift
     shift: Points = np.clip(wanted, MARGIN - low, UNIT - MARGIN - high)
@@ -295,7 +293,7 @@ def _mirror(points: Points) -> Points:
 
 
 def _cut_below(outline: Points, limit: float) -> Points:
-    """The part of a closed (n, 2) outline with y up to `limit`, its cut straight."""
+    """The part of a closed (n, 2) outline with y up to `limit`, closed by a straight cut."""
     following = np.roll(outline, -1, axis=0)
     inside = outline[:, 1] <= limit
     crossing = inside != (following[:, 1] <= limit)
@@ -305,17 +303,17 @@ def _cut_below(outline: Points, limit: float) -> Points:
     return kept
 
 
-def _thinned(name: str, outline: Points) -> Points:
-    """Points at equal steps along a closed outline: as many as an annotator sets, or a tracing tool for the forearm."""
+def _resample(name: str, outline: Points) -> Points:
+    """Points at equal steps along a closed outline: as many as an annotator sets, or as many as a tracing tool sets for the forearm."""
     closed = np.concatenate([outline, outline[:1]])
-    way = np.concatenate([[0], np.hypot(*np.diff(closed, axis=0).T).cumsum()])
-    n = FOREARM_POINTS if name in FOREARM else int(np.clip(way[-1] / 15, 17, 63))
-    steps = np.arange(n) * (way[-1] / n)
-    return np.stack([np.interp(steps, way, closed[:, axis]) for axis in (0, 1)], 1)
+    distance = np.concatenate([[0], np.hypot(*np.diff(closed, axis=0).T).cumsum()])
+    n = FOREARM_POINTS if name in FOREARM else int(np.clip(distance[-1] / 15, 17, 63))
+    steps = np.arange(n) * (distance[-1] / n)
+    return np.stack([np.interp(steps, distance, closed[:, axis]) for axis in (0, 1)], 1)
 
 
-def _rounded(points: Points, size: int) -> NDArray[np.int32]:
-    return np.clip(np.rint(scaled(points, size)), 0, size - 1).astype(np.int32)
+def _to_pixels(points: Points, size: int) -> NDArray[np.int32]:
+    return np.clip(np.rint(scale_points(points, size)), 0, size - 1).astype(np.int32)
 
 
 def _area(points: Points) -> float:

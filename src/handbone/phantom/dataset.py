@@ -1,4 +1,4 @@
-"""The phantom's files, in the competition's layout down to its traps; the test set's truth lies apart, in `test_truth`."""
+"""The phantom's files, in the competition's layout with its pitfalls; the test set's truth is separate, in `test_truth`."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbone.config.params import PhantomParams
-from handbone.phantom.anatomy import draw_person, draw_pose, hand_outlines, hand_polygons
-from handbone.phantom.render import draw_look, render_xray
+from handbone.phantom.anatomy import hand_outlines, hand_polygons, random_person, random_pose
+from handbone.phantom.render import random_look, render_xray
+from handbone.utils.io import write_bytes, write_text
 from handbone.utils.parallel import map_samples
 
-SIDES = "RL"  # the right hand is the first by name
+SIDES = "RL"  # the right hand comes first by name
 FIRST_IMAGE, IMAGE_STEP = 1661130828152, 48_611
-CLAIMED_SIDE = 3060  # what the real annotations claim of every image, whatever its size
+CLAIMED_SIDE = 3060  # the size that the real annotations give for every image, even for those of 2048 px
 
 TRAIN, TEST = 0, 1
-PICTURES = ("train/DCM", "test/DCM")
+IMAGES = ("train/DCM", "test/DCM")
 ANNOTATIONS = ("train/outputs_json", "test_truth/outputs_json")
+PEOPLE = "train/people.csv"  # of both subsets
 
 
 @dataclass(frozen=True)
 class _Task:
     root: Path
     size: int
-    seed: tuple[int, int, int]  # the data set's, the subset, the person's place in it
-    number: int  # through both subsets, from 1
+    seed: tuple[int, int, int]  # the data set's seed, the subset, the person's place in it
+    number: int  # through both subsets, starting at 1
     bent: bool
 
     @property
@@ -39,12 +41,15 @@ class _Task:
         return f"ID{self.number:03d}"
 
 
-def write_phantom(params: PhantomParams, root: Path, workers: int) -> None:
-    """Write everybody's two pictures (`params.size` pixels square) and annotations, and people.csv, below `root`; 0 workers: one a core."""
+def write_phantom(params: PhantomParams, root: Path, workers: int | None) -> None:
+    """Write two images (`params.size` pixels square) and annotations per person, and train/people.csv, below `root`.
+
+    workers: processes; None: one per core.
+    """
     tasks = _tasks(params, root)
     map_samples(_write_person, tasks, workers, "phantom", "person")
     rows = [f"{task.person},{'bent' if task.bent else 'straight'}\n" for task in tasks]
-    (root / "people.csv").write_text("".join(["person,wrist\n", *rows]), encoding="utf-8", newline="\n")
+    write_text(root / PEOPLE, "".join(["person,wrist\n", *rows]))
 
 
 def bent_people(params: PhantomParams, subset: int) -> frozenset[int]:
@@ -64,14 +69,14 @@ def _tasks(params: PhantomParams, root: Path) -> list[_Task]:
 
 
 def _write_person(task: _Task) -> None:
-    """Write a person's images and annotations."""
+    """Write the images and annotations of one person."""
     rng = np.random.default_rng(task.seed)
-    person, look = draw_person(rng, task.bent), draw_look(rng)
+    person, look = random_person(rng, task.bent), random_look(rng)
     for index, side in enumerate(SIDES):
-        outlines = hand_outlines(person, draw_pose(rng), mirrored=side == "L")
+        outlines = hand_outlines(person, random_pose(rng), mirrored=side == "L")
         grey = render_xray(outlines, task.size, look, side, rng)
         stem = _stem(task.number, index)
-        _write_picture(_file(task, PICTURES, f"{stem}.png"), grey)
+        _write_image(_file(task, IMAGES, f"{stem}.png"), grey)
         _write_annotation(_file(task, ANNOTATIONS, f"{stem}.json"), hand_polygons(outlines, task.size), rng)
 
 
@@ -81,16 +86,14 @@ def _stem(number: int, index: int) -> str:
 
 
 def _file(task: _Task, folders: tuple[str, str], name: str) -> Path:
-    path = task.root / folders[task.seed[1]] / task.person / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+    return task.root / folders[task.seed[1]] / task.person / name
 
 
-def _write_picture(path: Path, grey: NDArray[np.uint8]) -> None:
+def _write_image(path: Path, grey: NDArray[np.uint8]) -> None:
     ok, png = cv2.imencode(".png", cv2.merge([grey] * 3))
     if not ok:
-        raise RuntimeError(f"{path}: OpenCV could not encode the picture")
-    path.write_bytes(png.tobytes())
+        raise RuntimeError(f"{path}: OpenCV could not encode the image")
+    write_bytes(path, png.tobytes())
 
 
 def _write_annotation(path: Path, polygons: dict[str, NDArray[np.int32]], rng: np.random.Generator) -> None:
@@ -104,7 +107,7 @@ def _write_annotation(path: Path, polygons: dict[str, NDArray[np.int32]], rng: n
         "filename": f"{path.stem}.jpg",
         "metadata": {"height": CLAIMED_SIDE, "width": CLAIMED_SIDE},
     }
-    path.write_text(json.dumps(document), encoding="utf-8")
+    write_text(path, json.dumps(document))
 
 
 def _annotation(number: int, label: str, points: NDArray[np.int32], rng: np.random.Generator) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""The X-ray look of a hand: every tissue adds attenuation, an exposure curve turns the sum into grey values.
+"""The X-ray image of a hand: every tissue adds attenuation, and an exposure curve converts the sum to grey values.
 
-Bones are drawn from their outlines at twice the image's resolution and averaged down, so that the visible edge is the outline itself.
-Soft tissue has no outline of its own: it is what lies within some distance of the bones.
+Bones are rendered from their outlines at twice the image's resolution and averaged down, so that the visible edge is the outline itself.
+Soft tissue has no outline: it fills everything within some distance of the bones.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handbone.phantom.anatomy import CARPALS, FOREARM, RAYS, UNIT, Outlines, Points, scaled
+from handbone.phantom.anatomy import CARPALS, FOREARM, RAYS, UNIT, Outlines, Points, scale_points
 
 Plane = NDArray[np.float32]
 
-FINE = 2  # bone pixels an image pixel, along one side
-SOFT = 512  # side of the grid for whatever changes slowly
-FRAME = 64  # unit pixels round a bone's crop
+FINE = 2  # bone pixels per image pixel, along one side
+SOFT = 512  # side of the grid for everything that varies slowly
+FRAME = 64  # unit pixels around a bone's crop
 
-# How far the skin lies from the common hull of some bones, in unit pixels, and those groups of bones.
+# Distance of the skin from the common hull of some bones, in unit pixels -> those groups of bones.
 _THUMB, *_LONG_FINGERS = [[bone.name for bone in ray.bones] for ray in RAYS]
 _PALM = [finger[0] for finger in _LONG_FINGERS]
 SKINS: dict[float, list[list[str]]] = {
@@ -34,7 +34,10 @@ SKINS: dict[float, list[list[str]]] = {
 
 @dataclass(frozen=True)
 class Look:
-    """One person's exposure: strength of bone, soft tissue, noise, blur (unit pixels), base grey (0..255), marker and collimator."""
+    """The exposure of one person's images.
+
+    bone, soft: strength of attenuation. noise: in grey values. blur: unit pixels. base: grey value of air, 0..255.
+    """
 
     bone: float
     soft: float
@@ -45,8 +48,8 @@ class Look:
     collimated: bool
 
 
-def draw_look(rng: np.random.Generator) -> Look:
-    """Contrast and brightness of a person's two images; two in three have a side marker, one in four a collimator's edge."""
+def random_look(rng: np.random.Generator) -> Look:
+    """A random exposure; two of three people have a side marker, one of four has a collimator's edge."""
     return Look(
         bone=float(rng.uniform(0.85, 1.15)),
         soft=float(rng.uniform(0.8, 1.2)),
@@ -59,17 +62,17 @@ def draw_look(rng: np.random.Generator) -> Look:
 
 
 def render_xray(outlines: Outlines, size: int, look: Look, side: str, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Outlines in unit space -> (size, size) uint8 picture; `side` is the marker's letter, R or L."""
+    """Outlines in unit space -> (size, size) uint8 image; `side` is the marker's letter, R or L."""
     skin = _skin(outlines)
-    attenuation = _enlarged(0.5 * look.soft * _soft_tissue(skin, rng), size)
+    attenuation = _resize(0.5 * look.soft * _soft_tissue(skin, rng), size)
     texture = _texture(size, rng)
     for outline in outlines.values():
         _add_bone(attenuation, outline, texture, look.bone)
     if look.marker:
         _add_marker(attenuation, skin, side)
     field = _exposure(rng) * (_collimator(rng) if look.collimated else 1)
-    signal = (look.base + 235 * (1 - np.exp(-attenuation))) * _enlarged(field, size)
-    return _detected(np.asarray(signal, np.float32), look, rng)
+    signal = (look.base + 235 * (1 - np.exp(-attenuation))) * _resize(field, size)
+    return _detect(np.asarray(signal, np.float32), look, rng)
 
 
 def _skin(outlines: Outlines) -> Plane:
@@ -79,7 +82,7 @@ def _skin(outlines: Outlines) -> Plane:
     for reach, groups in SKINS.items():
         outside = np.ones((SOFT, SOFT), np.uint8)
         for names in groups:
-            points = scaled(np.concatenate([outlines[name] for name in names]), SOFT)
+            points = scale_points(np.concatenate([outlines[name] for name in names]), SOFT)
             cv2.fillConvexPoly(outside, cv2.convexHull(np.rint(points * 16).astype(np.int32)), (0,), cv2.LINE_8, 4)
         np.maximum(depth, reach - unit * cv2.distanceTransform(outside, cv2.DIST_L2, 5), out=depth)
     smooth = cv2.GaussianBlur(np.clip(depth, -80, 80), (0, 0), 16 / unit)
@@ -88,7 +91,7 @@ def _skin(outlines: Outlines) -> Plane:
 
 
 def _soft_tissue(skin: Plane, rng: np.random.Generator) -> Plane:
-    """(SOFT, SOFT) attenuation, about 1 in the palm: round at the rim, thicker where the hand is broader, mottled by muscle."""
+    """(SOFT, SOFT) attenuation, about 1 in the palm: curved at the rim, thicker where the hand is broader, mottled by muscle."""
     rim = np.clip(skin, 0, 75)
     thickness = np.sqrt(rim * (150 - rim)) / 75
     bulk = cv2.GaussianBlur(np.clip(skin, 0, 220) / 220, (0, 0), 8)
@@ -97,20 +100,23 @@ def _soft_tissue(skin: Plane, rng: np.random.Generator) -> Plane:
 
 
 def _add_bone(attenuation: Plane, outline: Points, texture: Plane, strength: float) -> None:
-    """Add one bone to the (size, size) plane in place; `texture` is the grain of spongy bone, about 0."""
+    """Add one bone to the (size, size) plane in place; `texture` is the grain of spongy bone, with mean about 0."""
     size = len(attenuation)
     frame = FRAME * size // UNIT + 2
-    points = scaled(outline, size)
+    points = scale_points(outline, size)
     x0, y0 = np.clip(np.floor(points.min(0)).astype(int) - frame, 0, size)
     x1, y1 = np.clip(np.ceil(points.max(0)).astype(int) + frame, 0, size)
-    fine = scaled(outline, FINE * size) - np.array([x0, y0]) * FINE
+    fine = scale_points(outline, FINE * size) - np.array([x0, y0]) * FINE
     density = _bone_density(fine, (FINE * (x1 - x0), FINE * (y1 - y0)), UNIT / (FINE * size))
     crop = cv2.resize(density, (int(x1 - x0), int(y1 - y0)), interpolation=cv2.INTER_AREA)
     attenuation[y0:y1, x0:x1] += strength * crop * (1 + texture[y0:y1, x0:x1])
 
 
 def _bone_density(points: Points, shape: tuple[int, int], unit: float) -> Plane:
-    """A (width, height) crop's attenuation by one bone, a tube of dense cortex about a lighter core; `unit` is unit pixels a pixel."""
+    """(height, width) attenuation by one bone, a tube of dense cortex around a lighter core.
+
+    shape: (width, height) of the crop. unit: unit pixels per pixel of the crop.
+    """
     filled = np.zeros(shape[::-1], np.uint8)
     cv2.fillPoly(filled, [np.rint(points * 16).astype(np.int32)], (1,), shift=4)
     depth = cv2.distanceTransform(filled, cv2.DIST_L2, 5) * unit
@@ -123,7 +129,7 @@ def _bone_density(points: Points, shape: tuple[int, int], unit: float) -> Plane:
 
 
 def _chord(depth: Plane, radius: Plane | float) -> Plane:
-    """Way of a ray through a cylinder of that radius, `depth` inside its rim; full where the bone is broader."""
+    """Half the path of a ray through a cylinder, `depth` inside its rim; the whole radius where the bone is broader."""
     depth = np.clip(depth, 0, radius)
     return np.asarray(np.sqrt(depth * (2 * radius - depth)), np.float32)
 
@@ -141,22 +147,22 @@ def _shaft(points: Points, shape: tuple[int, int]) -> Plane:
 
 
 def _texture(size: int, rng: np.random.Generator) -> Plane:
-    """(size, size) grain of spongy bone, as large in the hand whatever the size."""
+    """(size, size) grain of spongy bone; its scale relative to the hand does not depend on `size`."""
     grain = rng.standard_normal((2 * SOFT, 2 * SOFT), np.float32)
     band = cv2.GaussianBlur(grain, (0, 0), 1.2) - cv2.GaussianBlur(grain, (0, 0), 3.5)
-    shading = _enlarged(_smooth_noise(14, rng), size)
-    return _enlarged(0.075 * band / band.std(), size) + 0.09 * shading
+    shading = _resize(_smooth_noise(14, rng), size)
+    return _resize(0.075 * band / band.std(), size) + 0.09 * shading
 
 
 def _exposure(rng: np.random.Generator) -> Plane:
-    """(SOFT, SOFT) share of the full dose: a gradient and a vignette, about 1."""
+    """(SOFT, SOFT) dose relative to the full dose, about 1: a gradient and a vignette."""
     y, x = np.mgrid[-1 : 1 : SOFT * 1j, -1 : 1 : SOFT * 1j]
     slope = rng.uniform(-0.08, 0.08, 2)
     return np.asarray(1 + slope[0] * x + slope[1] * y - rng.uniform(0.02, 0.12) * (x**2 + y**2), np.float32)
 
 
 def _collimator(rng: np.random.Generator) -> Plane:
-    """(SOFT, SOFT) window of lead shutters: 1 inside, little outside, with straight soft edges that leave the hand whole."""
+    """(SOFT, SOFT) transmission of lead shutters: 1 inside, less outside, with straight soft edges that do not cut the hand."""
     window = np.full((SOFT, SOFT), 0.45, np.float32)
     left, right = rng.integers(3, 9, 2)
     window[int(rng.integers(3, 9)) :, left : SOFT - right] = 1
@@ -164,7 +170,7 @@ def _collimator(rng: np.random.Generator) -> Plane:
 
 
 def _add_marker(attenuation: Plane, skin: Plane, side: str) -> None:
-    """A lead letter in the corner that lies farthest from the hand."""
+    """Add a lead letter in place, in the corner with the least tissue."""
     tissue = cv2.resize(np.clip(skin, 0, 1), (6, 6), interpolation=cv2.INTER_AREA)
     corners = {(0.07, 0.12): tissue[0, 0], (0.87, 0.12): tissue[0, -1], (0.07, 0.88): tissue[-1, 0], (0.87, 0.88): tissue[-1, -1]}
     x, y = min(corners, key=lambda corner: float(corners[corner]))
@@ -175,8 +181,8 @@ def _add_marker(attenuation: Plane, skin: Plane, side: str) -> None:
     attenuation += letter * np.float32(2 / 255)
 
 
-def _detected(signal: Plane, look: Look, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Blur of the focal spot, grain of the quanta: more where the picture is brighter, a little correlated."""
+def _detect(signal: Plane, look: Look, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """(size, size) uint8: blur of the focal spot, and slightly correlated quantum noise, stronger where the image is brighter."""
     size = len(signal)
     blurred = cv2.GaussianBlur(signal, (0, 0), max(0.3, look.blur * size / UNIT))
     noise = cv2.GaussianBlur(rng.standard_normal((size, size), np.float32), (0, 0), 0.6)
@@ -184,12 +190,12 @@ def _detected(signal: Plane, look: Look, rng: np.random.Generator) -> NDArray[np
 
 
 def _smooth_noise(sigma: float, rng: np.random.Generator) -> Plane:
-    """(SOFT, SOFT) noise of mean 0 and deviation 1, smooth over `sigma` of the slow grid's pixels."""
+    """(SOFT, SOFT) noise with mean 0 and standard deviation 1, smoothed with a Gaussian of `sigma` pixels of this grid."""
     coarse = rng.standard_normal((SOFT // 4, SOFT // 4), np.float32)
     noise = cv2.GaussianBlur(coarse, (0, 0), sigma / 4)
-    return _enlarged(np.asarray((noise - noise.mean()) / noise.std(), np.float32), SOFT)
+    return _resize(np.asarray((noise - noise.mean()) / noise.std(), np.float32), SOFT)
 
 
-def _enlarged(plane: Plane, size: int) -> Plane:
-    """A square plane on the image's grid."""
+def _resize(plane: Plane, size: int) -> Plane:
+    """A square plane resized to (size, size): averaged over areas when it shrinks, cubic when it grows."""
     return np.asarray(cv2.resize(plane, (size, size), interpolation=cv2.INTER_AREA if size < len(plane) else cv2.INTER_CUBIC), np.float32)

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing from outside: pictures are embedded, and the page forbids itself to load anything."""
+"""The report as one HTML page that works offline: pictures are embedded, and its content security policy forbids to load anything."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from handbone.evaluation.decision import Decision
 from handbone.report.figures import PREDICTED_RGB, TRUTH_RGB, Colour
 
 Json = Mapping[str, Any]
@@ -25,7 +26,8 @@ CSS = """
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 2.5rem 1.25rem 4rem; max-width: 72rem; background: var(--page); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
-h1 { margin: 0 0 1.5rem; font-size: 1.75rem; line-height: 1.2; font-weight: 650; letter-spacing: -.01em; overflow-wrap: anywhere; }
+h1 { margin: 0; font-size: 1.75rem; line-height: 1.2; font-weight: 650; letter-spacing: -.01em; overflow-wrap: anywhere; }
+.subtitle { margin: .3rem 0 1.5rem; color: var(--soft); overflow-wrap: anywhere; }
 h2 { margin: 3rem 0 1rem; font-size: 1.15rem; font-weight: 650; }
 h3 { margin: 1.75rem 0 .75rem; font-size: 1rem; font-weight: 600; }
 .card, .tile, .chart, figure, details { background: var(--card); border: 1px solid var(--line); border-radius: 8px; }
@@ -48,7 +50,7 @@ th, td { padding: .27rem 0 .27rem .8rem; border-bottom: 1px solid var(--line); t
 th:first-child, td:first-child { padding-left: 0; text-align: left; overflow-wrap: break-word; }
 tbody tr:last-child td { border-bottom: 0; }
 .cases { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(24rem, 100%), 1fr)); gap: 1rem; }
-.strips { display: grid; gap: 1rem; }
+.previews { display: grid; gap: 1rem; }
 figure { margin: 0; overflow: hidden; }
 figure img { display: block; width: 100%; }
 figcaption { padding: .6rem .9rem .75rem; font-size: .85rem; overflow-wrap: anywhere; }
@@ -68,7 +70,7 @@ pre { margin: .7rem 0 0; overflow-x: auto; font: .8rem/1.5 ui-monospace, "SF Mon
 
 @dataclass(frozen=True)
 class Case:
-    """One image of the gallery: its key, its mean Dice (0..1), the picture as a `data:` address, and a line on what to see."""
+    """One image of the gallery: its key, its mean Dice (0..1), the picture as a `data:` address, and a caption."""
 
     key: str
     dice: float
@@ -77,8 +79,8 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Strip:
-    """One training image and draws of its augmentation side by side: its key, and the picture as a `data:` address."""
+class Preview:
+    """One training image beside augmented versions of it: its key, and the picture as a `data:` address."""
 
     key: str
     picture: str
@@ -86,37 +88,39 @@ class Strip:
 
 def render_page(
     title: str,
+    subtitle: str,
     metrics: Json,
+    decision: Decision,
     classes: Sequence[str],
     curves: str,
     bars: str,
     best: Sequence[Case],
     worst: Sequence[Case],
-    strips: Sequence[Strip],
+    previews: Sequence[Preview],
     lineage: Json,
     data_report: Json,
 ) -> str:
     """The whole page as HTML text.
 
-    metrics: reports/metrics.json; classes: names in the order of params.yaml; curves, bars: SVG text; lineage: anything JSON can hold;
-    data_report: reports/data.json. Dice is 0..1 everywhere, areas are pixels of the full-size image. Where metrics know no test,
-    the page shows none.
+    title, subtitle: plain text; metrics: reports/metrics.json; classes: names in the order of params.yaml; curves, bars: SVG text;
+    lineage: any JSON document; data_report: reports/data.json. Dice is 0..1 everywhere, areas are in pixels at full resolution. If metrics
+    have no test score, the page shows none.
     """
-    curves_chart = _chart(curves, "Training loss and Dice by epoch, a line a fold", "wide")
-    bars_chart = _chart(bars, "Dice by class, the worst on top")
+    curves_chart = _chart(curves, "Training loss and Dice by epoch, one line per fold", "wide")
+    bars_chart = _chart(bars, "Dice by class, the worst class on top")
     sections = [
-        _tiles(metrics),
+        _tiles(metrics, decision),
         _section("Folds", _columns("narrow-wide", _fold_table(metrics), curves_chart)),
         _section("Classes", _columns("wide-narrow", bars_chart, _class_table(metrics, classes, data_report))),
         _section("Cases", _legend() + _cases("Worst", worst) + _cases("Best", best)),
-        _section("What the network is trained on", _strips(strips)),
+        _section("Training images and targets", _previews(previews)),
         _section("Data", _data_summary(data_report)),
         _section("Lineage", _lineage(lineage)),
     ]
-    return _document(title, "\n".join(sections))
+    return _document(title, subtitle, "\n".join(sections))
 
 
-def _document(title: str, body: str) -> str:
+def _document(title: str, subtitle: str, body: str) -> str:
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -128,6 +132,7 @@ def _document(title: str, body: str) -> str:
 </head>
 <body>
 <h1>{escape(title)}</h1>
+<p class="subtitle">{escape(subtitle)}</p>
 {body}
 </body>
 </html>
@@ -143,7 +148,7 @@ def _columns(layout: str, *parts: str) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table on a card; every cell is plain text and escaped here."""
+    """A table on a card; cells are plain text, which is escaped here."""
     heads = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     lines = ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
     body = "\n".join(lines)
@@ -151,19 +156,20 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _chart(svg: str, alt: str, style: str = "narrow") -> str:
-    # As a picture of its own: matplotlib's style rules and ids would leak into the page, and two charts share ids.
+    # As an image, not inline: matplotlib's style rules and ids would leak into the page, and two charts use the same ids.
     encoded = base64.b64encode(svg.encode()).decode()
     return f'<div class="chart"><img class="{style}" alt="{escape(alt)}" src="data:image/svg+xml;base64,{encoded}"></div>'
 
 
-def _tiles(metrics: Json) -> str:
-    tiles = [("Out-of-fold Dice", _dice(metrics["dice"]["mean"]))]
+def _tiles(metrics: Json, decision: Decision) -> str:
+    tiles = [("Validation Dice", _dice(metrics["dice"]["mean"]))]
     if "test" in metrics:
         tiles.append(("Test Dice", _dice(metrics["test"]["dice"]["mean"])))
-    tiles.append(("Validated images", _count(metrics["n_images"])))
+    tiles.append(("Validation images", _count(metrics["n_images"])))
     if "test" in metrics:
         tiles.append(("Test images", _count(metrics["test"]["n_images"])))
     tiles.append(("Folds", _count(metrics["n_folds"])))
+    tiles.append(("Threshold", f"{decision.threshold:g}"))
     cells = "\n".join(f'<div class="tile"><dt>{name}</dt><dd>{value}</dd></div>' for name, value in tiles)
     return f'<dl class="tiles">\n{cells}\n</dl>'
 
@@ -174,7 +180,7 @@ def _fold_table(metrics: Json) -> str:
 
 
 def _class_table(metrics: Json, classes: Sequence[str], data_report: Json) -> str:
-    """Worst first, classes without a Dice last; the order is that of the bars."""
+    """Worst class first, classes without a Dice last, as in the bars."""
     dice = metrics["dice"]["class"]
     test = metrics["test"]["dice"]["class"] if "test" in metrics else None
     head = ["Class", "Validation Dice", *(["Test Dice"] if test is not None else []), "Mean area, px"]
@@ -190,8 +196,8 @@ def _legend() -> str:
         ("line", TRUTH_RGB, "outline of the truth"),
         ("line", PREDICTED_RGB, "outline of the prediction"),
         ("line", (255, 255, 255), "both outlines"),
-        ("area", TRUTH_RGB, "missed: truth alone"),
-        ("area", PREDICTED_RGB, "too much: prediction alone"),
+        ("area", TRUTH_RGB, "missed: truth only"),
+        ("area", PREDICTED_RGB, "too much: prediction only"),
     ]
     items = [f'<li class="{kind}"><i style="background:{_css(colour, kind)}"></i>{text}</li>' for kind, colour, text in entries]
     return '<ul class="legend">\n' + "\n".join(items) + "\n</ul>"
@@ -217,21 +223,21 @@ def _case(case: Case) -> str:
     )
 
 
-def _strips(strips: Sequence[Strip]) -> str:
+def _previews(previews: Sequence[Preview]) -> str:
     figures = "\n".join(
-        f'<figure><img src="{escape(strip.picture)}" alt="{escape(strip.key)} and draws of its augmentation">'
-        f"<figcaption>{escape(strip.key)}</figcaption></figure>"
-        for strip in strips
+        f'<figure><img src="{escape(preview.picture)}" alt="{escape(preview.key)} and augmented versions of it">'
+        f"<figcaption>{escape(preview.key)}</figcaption></figure>"
+        for preview in previews
     )
-    note = "Left: the image at the network’s size. Right of it: draws of train.augment. Coloured: the training target, a hue a class."
-    return f'<div class="strips">\n{figures}\n</div>\n<p class="note">{note}</p>'
+    note = "Left: the image at the network’s size. Right: augmented versions of it. Colours: the training target, one hue per class."
+    return f'<div class="previews">\n{figures}\n</div>\n<p class="note">{note}</p>'
 
 
 def _data_summary(data_report: Json) -> str:
     subsets = [name for name in ("train", "test") if name in data_report]
     rows = [[name, _count(data_report[name]["images"]), _count(data_report[name]["people"])] for name in subsets]
     excluded = [str(entry) for entry in data_report.get("excluded", [])]
-    notes = [f"Polygons painted by {data_report['painter']}."] if data_report.get("painter") else []
+    notes = [f"Polygons rasterized by {data_report['rasterizer']}."] if data_report.get("rasterizer") else []
     notes.append(f"Excluded: {', '.join(excluded) or 'nothing'}.")
     table = _table(["Subset", "Images", "People"], rows)
     return f'<div class="small">{table}</div>\n<p class="note">{escape(" ".join(notes))}</p>'
@@ -239,11 +245,11 @@ def _data_summary(data_report: Json) -> str:
 
 def _lineage(lineage: Json) -> str:
     text = json.dumps(lineage, indent=2, ensure_ascii=False)
-    return f"<details><summary>Parameters, data, models and revision behind these numbers</summary>\n<pre>{escape(text)}</pre></details>"
+    return f"<details><summary>Code revision, data, models, decision and parameters</summary>\n<pre>{escape(text)}</pre></details>"
 
 
 def _known(value: float | None, otherwise: float) -> float:
-    """JSON holds a missing number as null or NaN."""
+    """`value`, or `otherwise` if it is missing: null or NaN."""
     return otherwise if value is None or math.isnan(value) else value
 
 

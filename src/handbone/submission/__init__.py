@@ -1,1 +1,1 @@
-"""The CSV that is handed in, its score and its lineage."""
+"""The submission CSV, its score and its lineage."""

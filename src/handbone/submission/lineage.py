@@ -1,4 +1,4 @@
-"""Where a submission comes from: parameters, data, models, code."""
+"""The record of what a submission was computed from: code, data, folds, models, decision, parameters."""
 
 from __future__ import annotations
 
@@ -10,33 +10,37 @@ from typing import Any
 from handbone.utils.hashing import file_hash
 
 
-def git_revision() -> dict[str, Any]:
-    """The commit that is checked out, and whether tracked files differ from it; empty outside a repository."""
+def git_revision(folder: Path) -> dict[str, Any]:
+    """The commit checked out in `folder` and the tracked files that differ from it; outside a repository, the reason why it is unknown."""
     try:
         commit, changed = (
-            subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
+            subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True).stdout
             for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
         )
-    except (OSError, subprocess.CalledProcessError):
-        return {}
+    except subprocess.CalledProcessError as error:
+        return {"commit": None, "reason": error.stderr.strip()}
+    except OSError as error:
+        return {"commit": None, "reason": str(error)}
     return {"commit": commit.strip(), "changed_files": sorted(line[3:] for line in changed.splitlines())}
 
 
 def lineage(
-    parameters: Mapping[str, Any],
+    submission: Path,
+    repository: Path,
     data: Mapping[str, Path],
     folds: Path,
     models: Mapping[str, Any],
     decision: Mapping[str, Any],
-    submission: Path,
+    parameters: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The record that lies beside a submission.
+    """The document that is written beside a submission.
 
-    data: the index of each subset; it holds the hash of every cached sample, so that its own hash stands for images and polygons.
+    data: the index of each subset, which holds the hash of every cached sample, so that its hash covers images and polygons.
+    folds: the table of folds. models: the models by fold, as the predictions' record describes them.
     """
     return {
         "submission_sha256": file_hash(submission),
-        "git": git_revision(),
+        "git": git_revision(repository),
         "data_sha256": {subset: file_hash(index) for subset, index in data.items()},
         "folds_sha256": file_hash(folds),
         "models": dict(models),

@@ -1,1 +1,1 @@
-"""Training of one fold; it knows nothing of inference."""
+"""Training of one fold. It does not import inference or evaluation: the score is passed in."""

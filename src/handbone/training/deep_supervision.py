@@ -1,8 +1,6 @@
-"""The loss of all that a network gives: its logits, and whatever auxiliary outputs it has, each by its own weight."""
+"""The loss of everything that a network returns: its logits, and its auxiliary outputs with their weights."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from torch import Tensor
 from torch.nn import functional
@@ -12,23 +10,26 @@ from handbone.training.distributed import weighted_mean
 from handbone.training.losses import Criterion
 
 
-def supervised(loss: Criterion) -> Callable[[Tensor | Outputs, Tensor, Tensor], Tensor]:
-    """`loss` of logits, coverage and sample weights -> the same of whatever a network gives while training.
+class DeepSupervisionLoss:
+    """A criterion applied to the logits of a network and to each of its auxiliary outputs."""
 
-    A map is compared with the coverage as the logits are; a number a class with whether the class is in the image, all classes alike.
-    """
+    def __init__(self, criterion: Criterion) -> None:
+        self.criterion = criterion
 
-    def weighted(auxiliary: Auxiliary, coverage: Tensor, weights: Tensor) -> Tensor:
+    def __call__(self, outputs: Tensor | Outputs, coverage: Tensor, weights: Tensor) -> Tensor:
+        """Logits (N, C, H, W) or `Outputs`, coverage (N, C, H, W) in 0..1, weights (N,) of the samples -> a scalar."""
+        outputs = outputs if isinstance(outputs, Outputs) else Outputs(outputs, ())
+        main = self.criterion(outputs.logits.float().contiguous(), coverage, weights)  # contiguous: mixed layouts are slower by half
+        return sum((self._auxiliary(auxiliary, coverage, weights) for auxiliary in outputs.auxiliary), start=main)
+
+    def _auxiliary(self, auxiliary: Auxiliary, coverage: Tensor, weights: Tensor) -> Tensor:
+        """Maps (N, C, H, W) are compared with the coverage, like the logits; scores (N, C) with the presence of each class in the image.
+
+        Presence counts every class alike: class weights apply to maps only.
+        """
         logits = auxiliary.logits.float().contiguous()
         if logits.dim() == 4:
-            return auxiliary.weight * loss(logits, coverage, weights)
+            return auxiliary.weight * self.criterion(logits, coverage, weights)
         present = (coverage.amax((2, 3)) > 0).float()
-        entropies = functional.binary_cross_entropy_with_logits(logits, present, reduction="none")
-        return auxiliary.weight * weighted_mean(entropies, weights).mean()
-
-    def whole(found: Tensor | Outputs, coverage: Tensor, weights: Tensor) -> Tensor:
-        outputs = found if isinstance(found, Outputs) else Outputs(found, ())
-        main = loss(outputs.logits.float().contiguous(), coverage, weights)  # of one layout: mixed ones take half as long again
-        return sum((weighted(auxiliary, coverage, weights) for auxiliary in outputs.auxiliary), start=main)
-
-    return whole
+        bce = functional.binary_cross_entropy_with_logits(logits, present, reduction="none")
+        return auxiliary.weight * weighted_mean(bce, weights).mean()

@@ -1,4 +1,4 @@
-"""What a training will take, found out by two steps before it starts; and what to do when its memory does not suffice."""
+"""An estimate of time and memory from two steps before the training starts, and advice where memory does not suffice."""
 
 from __future__ import annotations
 
@@ -10,63 +10,67 @@ from time import perf_counter
 import torch
 from torch import nn
 
-from handbone.utils.errors import UserError
+from handbone.utils.errors import Problem, UserError
 
-ADVICE = (
-    "lower train.batch_size and raise train.grad_accum as much, lower train.size or set train.crop, choose a smaller network, "
-    "or one that recomputes (model.options, recompute: true)"
+MEMORY_ADVICE = (
+    "lower train.batch_size and raise train.grad_accum by the same factor, lower train.size or set train.crop, choose a smaller network, "
+    "or one that recomputes its activations (model.options, recompute: true)"
 )
 
 
-def probe(model: nn.Module, step: Callable[[], object], device: torch.device) -> tuple[float, int]:
-    """Run `step` twice, a forward and a backward pass -> seconds of the second, and bytes at its peak (on a CPU 0: they are not known).
+def dry_run(model: nn.Module, step: Callable[[], object], device: torch.device) -> tuple[float, int]:
+    """Call `step` (one forward and backward pass) twice -> seconds of the second call, peak bytes on the GPU (0 on a CPU: unknown).
 
-    The model's buffers, which batch norm changes, are as before afterwards, and so are the gradients: none.
+    Afterwards the model's buffers, which batch norm changes, are as before, and there are no gradients.
     """
-    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     step()
-    _wait(device)
+    _synchronize(device)
     start = perf_counter()
     step()
-    _wait(device)
+    _synchronize(device)
     seconds = perf_counter() - start
     model.zero_grad(set_to_none=True)
     with torch.no_grad():
         for name, buffer in model.named_buffers():
-            buffer.copy_(kept[name])
+            buffer.copy_(before[name])
     return seconds, torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
 
 
-def told(seconds: float, peak: int, model: nn.Module, steps: int, epochs: int) -> str:
-    """The line that says what is to be expected; `seconds` a step, `steps` an epoch, scores of the held-out people not counted."""
+def format_estimate(seconds: float, peak: int, model: nn.Module, steps: int, epochs: int) -> str:
+    """One line with time, memory and end. seconds: per step; peak: bytes; steps: per epoch; epochs: those that are left.
+
+    The optimizer's two moments are added to the peak. The time for full-resolution scores is not included.
+    """
     epoch = seconds * steps
     end = datetime.now().astimezone() + timedelta(seconds=epoch * epochs)
     moments = 2 * sum(parameter.numel() * parameter.element_size() for parameter in model.parameters() if parameter.requires_grad)
     memory = f", {(peak + moments) / 2**30:.1f} GiB of GPU memory" if peak else ""
-    return f"about {_time(epoch)} an epoch{memory}; {epochs} epochs take about {_time(epoch * epochs)}, until {end:%a %H:%M}"
+    return f"about {_duration(epoch)} per epoch{memory}; {epochs} epochs take about {_duration(epoch * epochs)}, until {end:%a %H:%M}"
 
 
-def _time(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _wait(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 @contextmanager
 def memory_advice() -> Iterator[None]:
-    """Turn running out of memory, on a GPU or not, into a `UserError` that says what helps."""
+    """Turn running out of memory, on a GPU or not, into a `UserError` (train.memory) that says what helps."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
-        found = (str(error) or "none left").splitlines()[0]
-        raise UserError(f"training: expected it to fit into memory; found {found}; {ADVICE}") from error
+        found = (str(error) or "no memory left").splitlines()[0]
+        place = "params.yaml: train.batch_size"
+        raise UserError(Problem("train.memory", place, "a batch that fits into memory", found, MEMORY_ADVICE)) from error

@@ -1,7 +1,7 @@
-"""Losses by name and weight: for soft targets, absent classes, weighted samples and several processes.
+"""Losses by name: for soft targets, absent classes, weighted samples and several processes.
 
-Each takes the `Maps` of a batch and gives (C,), a value for each class, made of sums over the samples of all processes. So it does not
-matter how the samples are dealt out, and one of weight 0 could as well be left out.
+Each takes the `LossInputs` of a batch and returns (C,), one value per class, built from sums over the samples of all processes.
+So it does not matter how samples are divided among processes, and a sample of weight 0 counts as if it were not there.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from torch.nn import functional
 from handbone.training.distributed import weighted_mean, weighted_sum
 from handbone.utils.errors import Problem, nearest, raise_if_any
 
-Weight = float | list[list[float]]  # the same in all epochs, or rising [epoch, weight] pairs
+LossWeight = float | list[list[float]]  # constant, or rising [epoch, weight] pairs
 
-FIXED = 1 << 24  # units of a pixel: float32 has no finer ones at 1
-TVERSKY_ALPHA, TVERSKY_BETA = 0.3, 0.7  # of false positives, of false negatives
+FIXED_POINT = 1 << 24  # units per pixel: the resolution of float32 at 1
+TVERSKY_ALPHA, TVERSKY_BETA = 0.3, 0.7  # weights of false positives and of false negatives
 
 
-class Maps:
-    """A batch and what several losses need of it, each computed once.
+class LossInputs:
+    """A batch, and the maps and sums that several losses need, each computed once.
 
     logits (N, C, H, W), coverage (N, C, H, W) in 0..1, weights (N,) of the samples, 0 for padding; all float32.
     """
@@ -37,22 +37,22 @@ class Maps:
 
     @cached_property
     def probs(self) -> Tensor:
-        """(N, C, H, W) in 0..1."""
+        """Probabilities (N, C, H, W) in 0..1."""
         return self.logits.sigmoid()
 
     @cached_property
-    def entropies(self) -> Tensor:
-        """(N, C, H, W) binary cross entropy of each pixel."""
+    def bce_map(self) -> Tensor:
+        """Binary cross entropy of each pixel, (N, C, H, W)."""
         return functional.binary_cross_entropy_with_logits(self.logits, self.coverage, reduction="none")
 
     @cached_property
-    def shared(self) -> Tensor:
-        """(C,) sum of p·y, in pixels."""
+    def intersection(self) -> Tensor:
+        """Sum of p·y, (C,), in pixels."""
         return self.total(self.probs * self.coverage)
 
     @cached_property
     def squares(self) -> Tensor:
-        """(C,) sum of p² + y², in pixels."""
+        """Sum of p² + y², (C,), in pixels."""
         planes = self.probs.square().sum((2, 3)) + self.coverage.square().sum((2, 3))
         return weighted_sum(planes, self.weights)
 
@@ -63,97 +63,102 @@ class Maps:
     def mean(self, values: Tensor) -> Tensor:
         """(N, C, H, W) -> (C,) weighted mean over pixels and samples."""
         pixels = math.prod(values.shape[2:])
-        return weighted_mean(values.sum((2, 3)) / pixels, self.weights)  # not .mean((2, 3)), whose gradient is written out for each pixel
+        return weighted_mean(values.sum((2, 3)) / pixels, self.weights)  # the gradient of .mean((2, 3)) would be stored for each pixel
 
 
-def bce(maps: Maps) -> Tensor:
+def bce(inputs: LossInputs) -> Tensor:
     """Binary cross entropy; its optimum is p = y."""
-    return maps.mean(maps.entropies)
+    return inputs.mean(inputs.bce_map)
 
 
-def focal(maps: Maps) -> Tensor:
+def focal(inputs: LossInputs) -> Tensor:
     """(y - p)² · bce: the focal loss with gamma = 2 (Lin et al., 2017), for soft targets as in the quality focal loss (Li et al., 2020).
 
-    For y in {0, 1} it is the published (1 - p_t)² · bce without the class balance alpha. For a soft target it is least at p = y, where
-    the published one is not.
+    For y in {0, 1} it is the published (1 - p_t)² · bce without the class balance alpha. For a soft target its minimum is at p = y, where
+    the published one has none.
     """
-    return maps.mean((maps.probs - maps.coverage).square() * maps.entropies)
+    return inputs.mean((inputs.probs - inputs.coverage).square() * inputs.bce_map)
 
 
-def dice(maps: Maps) -> Tensor:
+def dice(inputs: LossInputs) -> Tensor:
     """1 - 2·sum(p·y) / (sum(p²) + sum(y²)) over the batch (Milletari et al., V-Net, 2016).
 
     The squares matter: with plain sums the optimum for a soft target is not p = y but p in {0, 1}.
-    One pixel is added to both sides of the fraction, so that a class absent from the batch costs only what is predicted of it.
+    One pixel is added to numerator and denominator, so that a class that is absent from the batch costs only what is predicted of it.
     """
-    return 1 - (2 * maps.shared + 1) / (maps.squares + 1)
+    return 1 - (2 * inputs.intersection + 1) / (inputs.squares + 1)
 
 
-def jaccard(maps: Maps) -> Tensor:
-    """1 - sum(p·y) / (sum(p²) + sum(y²) - sum(p·y)), the Tanimoto form of the Jaccard index; squares and a pixel as in `dice`."""
-    return 1 - (maps.shared + 1) / (maps.squares - maps.shared + 1)
+def jaccard(inputs: LossInputs) -> Tensor:
+    """1 - sum(p·y) / (sum(p²) + sum(y²) - sum(p·y)), the Tanimoto form of the Jaccard index; squares and added pixel as in `dice`."""
+    return 1 - (inputs.intersection + 1) / (inputs.squares - inputs.intersection + 1)
 
 
-def tversky(maps: Maps) -> Tensor:
+def tversky(inputs: LossInputs, alpha: float = TVERSKY_ALPHA, beta: float = TVERSKY_BETA) -> Tensor:
     """1 - sum(p·y) / (sum(p·y) + alpha·fp + beta·fn), fp = sum(max(p - y, 0)²), fn = sum(max(y - p, 0)²) (after Salehi et al., 2017).
 
     Where p and y are 0 or 1 it is the published index, whose fp = sum(p·(1 - y)) and fn = sum((1 - p)·y) push soft targets to p in {0, 1}.
-    Here both are 0 at p = y alone, which is the optimum. As p² + y² = 2·p·y + (p - y)², it is `dice` with alpha = beta = 1/2 and `jaccard`
-    with 1, but for the pixel that is added to both sides here as well.
+    Here both are 0 only at p = y, which is the optimum. As p² + y² = 2·p·y + (p - y)², it equals `dice` with alpha = beta = 1/2 and
+    `jaccard` with alpha = beta = 1, except for the pixel that is added to numerator and denominator here as well.
     """
-    beyond = maps.probs - maps.coverage
-    wrong = maps.total(torch.where(beyond > 0, TVERSKY_ALPHA, TVERSKY_BETA) * beyond.square())
-    return 1 - (maps.shared + 1) / (maps.shared + wrong + 1)
+    excess = inputs.probs - inputs.coverage
+    wrong = inputs.total(torch.where(excess > 0, alpha, beta) * excess.square())
+    return 1 - (inputs.intersection + 1) / (inputs.intersection + wrong + 1)
 
 
-def lovasz(maps: Maps) -> Tensor:
+def lovasz(inputs: LossInputs) -> Tensor:
     """Lovász extension of the Jaccard loss at the errors |y - p| of each image, then the mean (Berman et al., 2018, with a sigmoid).
 
-    A soft pixel counts as its two parts, y inside and 1 - y outside, that have the same error: once it is wrong, the intersection loses y
-    and the union gains 1 - y. For y in {0, 1} that is the published loss. All errors are 0 at p = y, which is the optimum. The hinge
-    of the same paper knows only two labels. Of a class absent from an image only the largest p counts.
+    A soft pixel counts as two parts with the same error, y inside and 1 - y outside: once it is wrong, the intersection loses y and the
+    union gains 1 - y. For y in {0, 1} that is the published loss. All errors are 0 at p = y, which is the optimum. (The hinge form of the
+    same paper is defined for binary labels only.) Of a class that is absent from an image only the largest p counts.
     """
-    coverage = maps.coverage.flatten(2)
-    errors, order = (maps.probs.flatten(2) - coverage).abs().sort(descending=True)
-    return weighted_mean((errors * _jaccard_steps(coverage.gather(2, order))).sum(2), maps.weights)
+    coverage = inputs.coverage.flatten(2)
+    errors, order = (inputs.probs.flatten(2) - coverage).abs().sort(descending=True)
+    return weighted_mean((errors * _jaccard_steps(coverage.gather(2, order))).sum(2), inputs.weights)
 
 
-def boundary(maps: Maps) -> Tensor:
+def boundary(inputs: LossInputs) -> Tensor:
     """Mean of p times the signed distance to the outline of coverage >= 0.5 (Kervadec et al., 2019), -1..1.
 
-    The distance is negative inside; its unit is the image's diagonal; it is 1 everywhere where a class is absent. The loss is linear in p:
-    its optimum is p = 1 inside and 0 outside, not p = y, and it hardly sees a small class. It is meant to join others, by a schedule.
+    The distance is negative inside, in units of the image's diagonal, and 1 everywhere if the class is absent. The loss is linear in p:
+    its optimum is p = 1 inside and 0 outside, not p = y, and a small class hardly changes it. Combine it with other losses, by a schedule.
     """
-    distances = [_signed_distance(plane) for plane in (maps.coverage >= 0.5).flatten(0, 1).cpu().numpy()]
-    stacked = torch.from_numpy(np.stack(distances)).to(maps.probs)
-    return maps.mean(maps.probs * stacked.view_as(maps.probs))
+    distances = [_signed_distance(plane) for plane in (inputs.coverage >= 0.5).flatten(0, 1).cpu().numpy()]
+    stacked = torch.from_numpy(np.stack(distances)).to(inputs.probs)
+    return inputs.mean(inputs.probs * stacked.view_as(inputs.probs))
 
 
 def _jaccard_steps(coverage: Tensor) -> Tensor:
-    """(..., P) coverage, the worst pixel first -> (..., P) by how much the Jaccard loss grows when one pixel more is wrong.
+    """(..., P) coverage, sorted by falling error -> (..., P) growth of the Jaccard loss when one more pixel is wrong.
 
-    Pixel k adds (y + (1 - y)·J) / U: J is the index before it, 1 at first, and U the union with it. That is the difference of two indices
-    without the cancellation, which in float32 would swallow the steps of a large image.
+    Pixel k adds (y + (1 - y)·J) / U, where J is the index before it (1 at first) and U the union with it. That equals the difference of
+    two indices without their cancellation, which in float32 would lose the steps of a large image.
     """
-    parts = (coverage * FIXED).round().long()  # whole numbers add up exactly, and on a GPU the same way each time, as floats need not
+    parts = (coverage * FIXED_POINT).round().long()  # sums of integers are exact, and equal in every run on a GPU
     lost = parts.cumsum(-1)
     inside = lost[..., -1:]
-    union = inside + (FIXED - parts).cumsum(-1)
+    union = inside + (FIXED_POINT - parts).cumsum(-1)
     before = functional.pad(((inside - lost) / union)[..., :-1], (1, 0), value=1.0)
-    return (coverage + (1 - coverage) * before) / (union / FIXED)
+    return (coverage + (1 - coverage) * before) / (union / FIXED_POINT)
 
 
 def _signed_distance(inside: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """(H, W) -> (H, W) distance to the outline, which lies half a pixel before the nearest other pixel; in diagonals, clipped to -1..1."""
+    """(H, W) mask -> (H, W) distance to the outline, in diagonals, negative inside, clipped to -1..1.
 
-    def depth(mask: NDArray[np.bool_]) -> NDArray[np.float32]:  # endless in a mask that is all True, hence the clipping
-        return np.asarray(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE), dtype=np.float32)
+    The outline is half a pixel before the nearest pixel of the other kind.
+    """
+
+    def depth(mask: NDArray[np.bool_]) -> NDArray[np.float32]:  # infinite if the mask has no False, hence the clipping
+        # OpenCV's last bit depends on the alignment of its result: torch aligns to 64 bytes, NumPy does not
+        aligned = torch.empty(mask.shape).numpy()
+        return np.asarray(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE, dst=aligned), np.float32)
 
     signed = np.where(inside, 0.5 - depth(inside), depth(~inside) - 0.5)
     return np.clip(signed / math.hypot(*inside.shape), -1, 1).astype(np.float32)
 
 
-LOSSES: dict[str, Callable[[Maps], Tensor]] = {
+LOSSES: dict[str, Callable[[LossInputs], Tensor]] = {
     "bce": bce,
     "focal": focal,
     "dice": dice,
@@ -165,52 +170,54 @@ LOSSES: dict[str, Callable[[Maps], Tensor]] = {
 
 
 class Criterion:
-    """(N, C, H, W) logits and coverage, (N,) weights of the samples -> the weighted sum of losses in the epoch that `epoch` says.
+    """Logits and coverage (N, C, H, W), weights (N,) of the samples -> the weighted sum of losses in the epoch `epoch`, a scalar.
 
-    class_weights: C numbers, relative; each loss is the mean of its classes weighted by them. A loss of weight 0 is not computed.
+    weights: of the losses by name; class_weights: C numbers, relative to each other. Each loss is the mean of its classes by these weights.
+    A loss is not computed in epochs in which its weight is 0. The trainer sets `epoch`, which counts from 1.
     """
 
-    def __init__(self, weights: Mapping[str, Weight], class_weights: Sequence[float]) -> None:
-        self.epoch = 1  # counted from 1; whoever trains sets it
+    def __init__(self, weights: Mapping[str, LossWeight], class_weights: Sequence[float]) -> None:
+        self.epoch = 1
         self._weights = dict(weights)
-        self._shares = torch.tensor(class_weights, dtype=torch.float32) / sum(class_weights)
+        self._class_shares = torch.tensor(class_weights, dtype=torch.float32) / sum(class_weights)
 
     def __call__(self, logits: Tensor, coverage: Tensor, weights: Tensor) -> Tensor:
-        """A scalar, the same on all processes."""
-        maps = Maps(logits, coverage, weights)
-        now = {name: _weight_in(self.epoch, weight) for name, weight in self._weights.items()}
-        by_class = torch.stack([weight * LOSSES[name](maps) for name, weight in now.items() if weight])  # (losses, C)
-        return (by_class.sum(0) * self._shares.to(by_class)).sum()
+        """The same value in all processes."""
+        inputs = LossInputs(logits, coverage, weights)
+        now = {name: _weight_at(self.epoch, weight) for name, weight in self._weights.items()}
+        by_class = torch.stack([weight * LOSSES[name](inputs) for name, weight in now.items() if weight])  # (losses, C)
+        return (by_class.sum(0) * self._class_shares.to(by_class)).sum()
 
 
-def combined(weights: Mapping[str, Weight], class_weights: Sequence[float]) -> Criterion:
-    """The weighted sum of the named losses, with weights that may follow a schedule, linear between its epochs and constant outside.
+def build_loss(weights: Mapping[str, LossWeight], class_weights: Sequence[float]) -> Criterion:
+    """The weighted sum of the named losses. A schedule of weights is linear between its epochs and constant outside.
 
-    A `UserError` lists names that are no loss, epochs in which nothing has a weight, and class weights that are all 0.
+    Raises `UserError` that lists unknown losses, epochs in which every weight is 0, and class weights that are all 0.
     """
     problems = [_unknown(name) for name in weights if name not in LOSSES]
-    problems += [_idle(epoch) for epoch in _epochs(weights) if not any(_weight_in(epoch, weight) for weight in weights.values())]
+    problems += [_no_loss(epoch) for epoch in _corners(weights) if not any(_weight_at(epoch, weight) for weight in weights.values())]
     if not any(class_weights):
-        what = ("a class that weighs more than 0", "0 for all of them", "leave out those that should count")
-        problems.append(Problem("params.yaml: train.class_weights", *what))
+        found, fix = "0 for all of them", "give the classes that should count a weight above 0"
+        problems.append(Problem("train.class_weights", "params.yaml: train.class_weights", "a class with a weight above 0", found, fix))
     raise_if_any(problems, "the loss cannot be used")
     return Criterion(weights, class_weights)
 
 
 def _unknown(name: str) -> Problem:
-    return Problem("params.yaml: train.loss", "a known loss", repr(name), nearest(name, list(LOSSES)))
+    return Problem("train.loss", f"params.yaml: train.loss.{name}", "the name of a loss", repr(name), nearest(name, list(LOSSES)))
 
 
-def _idle(epoch: float) -> Problem:
-    return Problem("params.yaml: train.loss", f"a weight above 0 in epoch {epoch:g}", "0 for all losses", "give one of them a weight there")
+def _no_loss(epoch: float) -> Problem:
+    place, expected = f"params.yaml: train.loss, epoch {epoch:g}", "at least one weight above 0"
+    return Problem("train.loss_schedule", place, expected, "0 for all losses", "give one of them a weight there")
 
 
-def _epochs(weights: Mapping[str, Weight]) -> list[float]:
-    """The first epoch and those that schedules name: weights that are all 0 anywhere are so in one of these."""
+def _corners(weights: Mapping[str, LossWeight]) -> list[float]:
+    """The first epoch and those that schedules name: if all weights are 0 in some epoch, they are 0 in one of these."""
     return sorted({1.0} | {max(1.0, float(epoch)) for points in weights.values() if isinstance(points, list) for epoch, _ in points})
 
 
-def _weight_in(epoch: float, weight: Weight) -> float:
+def _weight_at(epoch: float, weight: LossWeight) -> float:
     if not isinstance(weight, list):
         return weight
     epochs, weights = zip(*weight, strict=True)

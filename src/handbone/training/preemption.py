@@ -1,4 +1,4 @@
-"""SIGTERM, with which schedulers and pre-emptible machines announce their end: training saves where it stands, and stops."""
+"""SIGTERM, by which schedulers announce that a machine will be taken away: training writes a checkpoint and stops."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-STOPPED = 128 + signal.SIGTERM  # the exit status of a process that SIGTERM has ended
+PREEMPTED_EXIT_CODE = 128 + signal.SIGTERM  # the exit status that a shell reports for a process ended by SIGTERM
 
 
-class StoppedError(Exception):
-    """A training that was told to end has saved where it stands: its text says where."""
+class Preempted(Exception):  # noqa: N818 - it ends a training on request, it is no error
+    """Raised after SIGTERM once a checkpoint is written; the message names the step."""
 
 
-class Interruption:
-    """Whether the process has been told to end."""
+class PreemptionFlag:
+    """Whether SIGTERM has arrived."""
 
     def __init__(self) -> None:
-        self.due = False
+        self.is_set = False
 
-    def _tell(self, number: int, frame: FrameType | None) -> None:
-        self.due = True
+    def _set(self, number: int, frame: FrameType | None) -> None:
+        self.is_set = True
 
 
 @contextmanager
-def interruption() -> Iterator[Interruption]:
-    """Inside, SIGTERM does not end the process at once, but says so."""
-    told = Interruption()
-    before = signal.signal(signal.SIGTERM, told._tell)
+def preemption() -> Iterator[PreemptionFlag]:
+    """Inside this context SIGTERM sets the flag instead of ending the process; afterwards the previous handler is back."""
+    flag = PreemptionFlag()
+    before = signal.signal(signal.SIGTERM, flag._set)
     try:
-        yield told
+        yield flag
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -1,4 +1,4 @@
-"""Averages of a model's weights over its training: what is validated and kept."""
+"""Averages of a model's weights during training: the averaged model is the one that is validated and kept."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from torch import nn
 
 
 class Ema:
-    """A copy of the model that follows it; `decay` 0 follows at once.
+    """Exponential moving average of a model's weights, in a copy of the model that is in eval mode and not trained.
 
-    Early on the average follows faster, (1 + n) / (10 + n) after n steps, so that the random start is forgotten (as in TensorFlow's
-    ExponentialMovingAverage). Batch-norm statistics are averaged like weights; counters are copied.
+    decay: null keeps the copy equal to the model. Early on the average follows faster, with a decay of at most (1 + n) / (10 + n) after
+    n steps, so that the random start is forgotten (as in TensorFlow's ExponentialMovingAverage).
+    Batch-norm statistics are averaged like weights; counters are copied.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: nn.Module, decay: float | None) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        self._decay = decay
         self.steps = 0
+        self._decay = 0.0 if decay is None else decay
 
-    @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Move towards the model's present weights."""
+        """Move the average towards the current weights of `model`."""
         self.steps += 1
         decay = min(self._decay, (1 + self.steps) / (10 + self.steps))
-        move(self.model, model, 1 - decay)
+        lerp_state(self.model, model, 1 - decay)
 
 
 class Swa:
-    """The mean of the weights that a model had at the end of each of several epochs (Izmailov et al., "Averaging Weights Leads to Wider
-    Optima and Better Generalization", UAI 2018). Batch-norm statistics are averaged too, rather than computed anew in another pass.
+    """Mean of the weights at the end of several epochs (Izmailov et al., "Averaging Weights Leads to Wider Optima and Better
+    Generalization", UAI 2018). Batch-norm statistics are averaged too, instead of a further pass over the data that recomputes them.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -38,16 +38,16 @@ class Swa:
         self.count = 0
 
     def update(self, model: nn.Module) -> None:
-        """One more model."""
+        """Add the current weights of `model` to the mean."""
         self.count += 1
-        move(self.model, model, 1 / self.count)
+        lerp_state(self.model, model, 1 / self.count)
 
 
 @torch.no_grad()
-def move(average: nn.Module, model: nn.Module, share: float) -> None:
-    """Take `average` that share of the way to `model`; counters are copied."""
-    for mine, theirs in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
-        if mine.dtype.is_floating_point:
-            mine.lerp_(theirs.to(mine.dtype), share)
+def lerp_state(average: nn.Module, model: nn.Module, weight: float) -> None:
+    """average + weight * (model - average), in place, for every floating-point tensor of the state; counters are copied."""
+    for averaged, current in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+        if averaged.dtype.is_floating_point:
+            averaged.lerp_(current.to(averaged.dtype), weight)
         else:
-            mine.copy_(theirs)
+            averaged.copy_(current)

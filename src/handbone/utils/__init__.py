@@ -1,1 +1,1 @@
-"""What every room uses: errors for users, files written whole, hashes, parallel maps."""
+"""What every room uses: errors for users, reading and writing files, hashes, parallel maps."""

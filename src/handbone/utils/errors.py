@@ -1,4 +1,4 @@
-"""One clear error for what a user can fix: every offender, each with what was expected, what was found and what to do."""
+"""The error for everything that a user can fix. It lists every problem with what was expected, what was found and how to fix it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Problem:
-    """One offender.
+    """One fault.
 
     code: the kind of fault as `room.fault`, e.g. `annotation.label`; tests and scripts match it, while the wording may change.
     place: the file, key or argument where the fault is; expected, found, fix: one clause each, without a full stop.
@@ -28,9 +28,9 @@ class Problem:
 
 
 class UserError(Exception):
-    """Something that the user can fix. Its text is all they need to see: every problem, those that differ only in their place on one line.
+    """Something that the user can fix. The text lists every problem; problems that differ only in their place share a line.
 
-    Code matches `codes` and `places`, never the text.
+    Tests and scripts match `codes` and `places`, never the text.
     """
 
     def __init__(self, *problems: Problem, title: str = "") -> None:
@@ -38,7 +38,7 @@ class UserError(Exception):
         self.problems, self.title = problems, title
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (self.problems, self.title)  # by default a keyword is lost on the way back from another process
+        return _rebuild, (self.problems, self.title)  # pickle, which process pools use, would drop the keyword argument
 
     @property
     def codes(self) -> set[str]:
@@ -63,7 +63,7 @@ def _rebuild(problems: Sequence[Problem], title: str) -> UserError:
 
 
 def _grouped(problems: Iterable[Problem]) -> list[Problem]:
-    """Problems that are equal except for their place become one, which names all the places."""
+    """Merge problems that are equal except for their place into one that names all places."""
     places: dict[tuple[str, str, str, str], list[str]] = {}
     for problem in problems:
         places.setdefault((problem.code, problem.expected, problem.found, problem.fix), []).append(problem.place)

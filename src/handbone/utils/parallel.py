@@ -1,4 +1,4 @@
-"""Work on many samples at once: in processes, or in threads that keep ahead of who takes the results."""
+"""Parallel maps over samples: in processes, or in threads that prefetch a few results ahead of the consumer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ THREADS = min(4, os.cpu_count() or 1)
 def map_samples(
     function: Callable[[Item], Result], items: Sequence[Item], workers: int | None, desc: str, unit: str = "image"
 ) -> list[Result]:
-    """`[function(item) for item in items]`, in `workers` processes (null: one per core), in order, with a progress bar that counts `unit`s."""
+    """`[function(item) for item in items]` in `workers` processes (None: one per core), with a progress bar that counts `unit`s.
+
+    Results are in the order of `items`. An exception of `function` reaches the caller.
+    """
     processes = min(workers or os.cpu_count() or 1, len(items)) or 1
     # spawn: a fork of a process that has started threads (torch, OpenCV) can hang
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
@@ -28,9 +31,10 @@ def map_samples(
 
 
 def prefetch_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """`(function(item) for item in items)`, in order, a few items ahead of the caller, in threads; for work that frees Python's lock.
+    """`(function(item) for item in items)` in threads that prefetch a few results ahead of the consumer, in order.
 
-    Items are drawn in the caller's thread; as many are under way as there are threads, and as many more wait, so memory is bounded.
+    For work that releases Python's global lock. `items` is iterated in the caller's thread. At most 2 * THREADS + 1 items exist at a time,
+    so memory is bounded. An exception of `function` reaches the caller.
     """
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(THREADS) as pool:
@@ -41,6 +45,6 @@ def prefetch_map(function: Callable[[Item], Result], items: Iterable[Item]) -> I
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
-        finally:  # the caller may stop, or an item may fail
+        finally:  # the caller may stop early, or an item may fail
             for future in pending:
                 future.cancel()

@@ -1,6 +1,5 @@
 """DeepLab v1 and v2."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +9,18 @@ from torch import nn
 from torchvision.models import ResNet101_Weights
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from handbone.models import deeplab, vgg
+from conftest import Fails
+from handbone.models.nets import deeplab
 from handbone.models.nets.deeplab import DeepLabV1, DeepLabV2ResNet101, DeepLabV2VGG, FixedNorm
 from handbone.models.outputs import Outputs
-from handbone.utils.errors import UserError
 
 torch.set_num_threads(1)
 
 
-@pytest.fixture
-def _thin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few channels, and few blocks."""
-    monkeypatch.setattr(vgg, "WIDTHS", (4, 4, 8, 8, 8))
-    monkeypatch.setattr(deeplab, "FC_WIDTH", 16)
-    monkeypatch.setattr(deeplab, "resnet101", shallow)
-
-
-def shallow(**options: Any) -> ResNet:
-    return ResNet(Bottleneck, [1, 1, 1, 1], width_per_group=4, **options)
+def thin(network: type[nn.Module], channels: int, classes: int, weights: str | None = None, **options: Any) -> Any:
+    """Few channels, or few layers."""
+    small = {"depths": (1, 1, 1, 1)} if network is DeepLabV2ResNet101 else {"widths": (4, 4, 8, 8, 8), "fc_width": 16}
+    return network(channels, classes, weights, **small, **options)
 
 
 def built(network: type[nn.Module], **options: Any) -> Any:
@@ -46,9 +39,8 @@ def test_parameter_counts(network: type[nn.Module], at_21: int, at_29: int) -> N
 
 
 @pytest.mark.parametrize("network", [DeepLabV1, DeepLabV2VGG, DeepLabV2ResNet101])
-@pytest.mark.usefixtures("_thin")
 def test_any_size_in_the_same_size_out(network: type[nn.Module]) -> None:
-    model = network(1, 5).eval()
+    model = thin(network, 1, 5).eval()
     with torch.no_grad():
         for size in [(1, 9), (64, 65), (71, 50)]:
             assert model(torch.rand(1, 1, *size)).shape == (1, 5, *size)
@@ -74,12 +66,11 @@ def test_the_fifth_stage_is_dilated_and_each_branch_has_its_rate() -> None:
         assert all(head.dropout.p == 0.5 for head in model.heads)
 
 
-@pytest.mark.parametrize("network", [DeepLabV1, partial(DeepLabV2ResNet101, multi_scale=False)])
 @pytest.mark.parametrize("size", [65, 64])
-@pytest.mark.usefixtures("_thin")
-def test_every_eighth_pixel_is_a_score_itself(network: Any, size: int) -> None:
-    """The corners are aligned, and crops that are no 8k + 1 are first made so: nothing is shifted."""
-    model = network(1, 2).eval()
+@pytest.mark.parametrize(("network", "options"), [(DeepLabV1, {}), (DeepLabV2ResNet101, {"multi_scale": False})])
+def test_every_eighth_pixel_is_a_score_itself(network: type[nn.Module], options: dict[str, Any], size: int) -> None:
+    """The corners are aligned, and images whose sides are not 8k + 1 are first extended: nothing is shifted."""
+    model = thin(network, 1, 2, **options).eval()
     scores: list[torch.Tensor] = []
     for score in model.scores:
         score.register_forward_hook(lambda module, inputs, output: scores.append(output))
@@ -90,9 +81,8 @@ def test_every_eighth_pixel_is_a_score_itself(network: Any, size: int) -> None:
 
 
 @pytest.mark.parametrize("network", [DeepLabV2VGG, DeepLabV2ResNet101])
-@pytest.mark.usefixtures("_thin")
 def test_branches_are_summed(network: type[nn.Module]) -> None:
-    model, images = network(1, 2).eval(), torch.rand(1, 1, 33, 33)
+    model, images = thin(network, 1, 2).eval(), torch.rand(1, 1, 33, 33)
     for score in model.scores:
         nn.init.zeros_(score.weight)
         nn.init.constant_(score.bias, 3.0)
@@ -100,17 +90,10 @@ def test_branches_are_summed(network: type[nn.Module]) -> None:
 
 
 @pytest.mark.parametrize(("network", "classes"), [(DeepLabV1, 400), (DeepLabV2VGG, 400), (DeepLabV2ResNet101, 4)])
-@pytest.mark.usefixtures("_thin")
-def test_scores_start_small_and_without_bias(network: type[nn.Module], classes: int) -> None:
-    for score in network(1, classes).scores:
+def test_scores_have_small_initial_weights_and_no_bias(network: type[nn.Module], classes: int) -> None:
+    for score in thin(network, 1, classes).scores:
         assert 0.009 < score.weight.std() < 0.011 and abs(score.weight.mean()) < 0.001
         assert score.bias is not None and not score.bias.any()
-
-
-@pytest.mark.parametrize("rates", [[], [6, 0], [1.5], "6"])
-def test_rates_that_are_none_are_refused(rates: Any) -> None:
-    with pytest.raises(ValueError, match="rates: expected"):
-        DeepLabV2VGG(3, 21, rates=rates)
 
 
 def test_rates_can_be_those_of_the_small_variant() -> None:
@@ -118,7 +101,7 @@ def test_rates_can_be_those_of_the_small_variant() -> None:
 
 
 @pytest.mark.parametrize("network", [DeepLabV1, DeepLabV2VGG])
-def test_trunk_and_every_branch_are_filled_from_the_weights(network: type[nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trunk_and_every_branch_take_the_weights(network: type[nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[object, ...]] = []
     monkeypatch.setattr(deeplab, "load_vgg16", lambda *arguments: calls.append(arguments))
     built(network)
@@ -134,33 +117,30 @@ def test_the_resnet_keeps_an_eighth_of_the_size_and_has_no_fc() -> None:
     assert all(score.weight.shape == (21, 2048, 3, 3) and score.bias is not None for score in model.scores)
 
 
-@pytest.mark.usefixtures("_thin")
 def test_the_largest_of_three_scales_wins_and_each_is_supervised() -> None:
-    model, images = DeepLabV2ResNet101(1, 2), torch.rand(2, 1, 65, 81)
+    model, images = thin(DeepLabV2ResNet101, 1, 2), torch.rand(2, 1, 65, 81)
     sides: list[tuple[int, ...]] = []
     model.trunk.register_forward_hook(lambda module, inputs, output: sides.append(tuple(inputs[0].shape[-2:])))
     fused: list[torch.Tensor] = []
     model.scores[0].register_forward_hook(lambda module, inputs, output: fused.append(output))
     outputs = model(images)
-    assert isinstance(outputs, Outputs) and [own.weight for own in outputs.auxiliary] == [1.0, 1.0, 1.0]
+    assert isinstance(outputs, Outputs) and [other.weight for other in outputs.auxiliary] == [1.0, 1.0, 1.0]
     assert sides == [(65, 81), (49, 65), (33, 41)]
-    at_scores = [logits[..., ::8, ::8] for logits in (outputs.logits, *(own.logits for own in outputs.auxiliary))]
+    at_scores = [logits[..., ::8, ::8] for logits in (outputs.logits, *(other.logits for other in outputs.auxiliary))]
     assert torch.allclose(at_scores[0], torch.stack(at_scores[1:]).amax(0), atol=1e-5)
     assert not torch.allclose(at_scores[0], at_scores[1])
     assert isinstance(model.eval()(images), torch.Tensor)
 
 
-@pytest.mark.usefixtures("_thin")
 def test_one_scale_gives_logits_alone() -> None:
-    assert isinstance(DeepLabV2ResNet101(1, 2, multi_scale=False)(torch.rand(2, 1, 33, 33)), torch.Tensor)
+    assert isinstance(thin(DeepLabV2ResNet101, 1, 2, multi_scale=False)(torch.rand(2, 1, 33, 33)), torch.Tensor)
 
 
-@pytest.mark.usefixtures("_thin")
-def test_batch_norm_is_fixed_where_it_is_pretrained_and_learns_where_it_is_not(tmp_path: Path) -> None:
-    weights = shallow().state_dict()
+def test_batch_norm_is_fixed_if_it_is_pretrained_and_trained_otherwise(tmp_path: Path) -> None:
+    weights = ResNet(Bottleneck, [1, 1, 1, 1]).state_dict()
     torch.save(weights, tmp_path / "resnet.pth")
     for path, fixed in [(None, False), (str(tmp_path / "resnet.pth"), True)]:
-        model = DeepLabV2ResNet101(1, 2, path, multi_scale=False).train()
+        model = thin(DeepLabV2ResNet101, 1, 2, path, multi_scale=False).train()
         norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
         before = [norm.running_mean.clone() for norm in norms]
         model(torch.rand(2, 1, 33, 33)).mean().backward()
@@ -172,16 +152,14 @@ def test_batch_norm_is_fixed_where_it_is_pretrained_and_learns_where_it_is_not(t
     assert torch.equal(model.trunk.layer4[0].conv3.weight, weights["layer4.0.conv3.weight"])
 
 
-@pytest.mark.usefixtures("_thin")
-def test_misfits_of_the_resnet_are_told(tmp_path: Path) -> None:
+def test_misfits_of_the_resnet_are_reported(tmp_path: Path, fails: Fails) -> None:
     torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "resnet.pth")
-    with pytest.raises(UserError, match=r"layer4\.0\.bn3\.bias"):
-        DeepLabV2ResNet101(3, 2, str(tmp_path / "resnet.pth"))
+    with fails("weights.mismatch", "layer4.0.bn3.bias"):
+        thin(DeepLabV2ResNet101, 3, 2, str(tmp_path / "resnet.pth"))
 
 
-@pytest.mark.usefixtures("_thin")
-def test_imagenet_is_torchvisions_own_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_imagenet_is_the_file_of_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(deeplab, "downloaded", lambda url: asked.append(url) or shallow().state_dict())
-    DeepLabV2ResNet101(3, 2, "imagenet")
+    monkeypatch.setattr(deeplab, "download", lambda url: asked.append(url) or ResNet(Bottleneck, [1, 1, 1, 1]).state_dict())
+    thin(DeepLabV2ResNet101, 3, 2, "imagenet")
     assert asked == [ResNet101_Weights.IMAGENET1K_V2.url]

@@ -1,4 +1,4 @@
-"""FC-DenseNet: what a block takes, what it passes on, and how the layers count."""
+"""FC-DenseNet: the inputs of a block, its outputs, and the number of layers."""
 
 import math
 
@@ -7,9 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from handbone.models import build_model
+from conftest import build
 from handbone.models.nets.fcdensenet import FCDenseNet, FCDenseNet56, FCDenseNet67, FCDenseNet103, Layer, TransitionDown
-from handbone.utils.errors import UserError
 
 torch.set_num_threads(1)
 ALL = [(FCDenseNet56, 56), (FCDenseNet67, 67), (FCDenseNet103, 103)]
@@ -19,14 +18,14 @@ ALL = [(FCDenseNet56, 56), (FCDenseNet67, 67), (FCDenseNet103, 103)]
     ("network", "expected"),
     [(FCDenseNet56, (1_378_725, 1_380_269)), (FCDenseNet67, (3_466_133, 3_468_445)), (FCDenseNet103, (9_324_661, 9_326_717))],
 )
-def test_parameters_are_as_many_as_specified(network: type[FCDenseNet], expected: tuple[int, int]) -> None:
+def test_parameter_counts(network: type[FCDenseNet], expected: tuple[int, int]) -> None:
     with torch.device("meta"):
         for classes, count in zip((21, 29), expected, strict=True):
             assert sum(parameter.numel() for parameter in network(3, classes).parameters()) == count
 
 
 @pytest.mark.parametrize(("network", "layers"), ALL)
-def test_convolutions_are_as_many_as_the_name_says(network: type[FCDenseNet], layers: int) -> None:
+def test_the_name_says_the_number_of_convolutions(network: type[FCDenseNet], layers: int) -> None:
     with torch.device("meta"):
         assert sum(isinstance(module, nn.Conv2d | nn.ConvTranspose2d) for module in network(3, 2).modules()) == layers
 
@@ -49,23 +48,23 @@ def test_a_layer_of_an_upward_block_sees_the_enlarged_maps_the_skip_and_those_be
         for layer in network.fuse[0].layers:
             layer.register_forward_pre_hook(lambda _, inputs: seen.append([maps.shape[1] for maps in inputs]))
         network(torch.rand(1, 1, 32, 32))
-    skip = [48] + [12] * 4 * 5  # the coarsest skip: all that the way down made, concatenated
+    skip = [48] + [12] * 4 * 5  # the coarsest skip: all maps of the way down, concatenated
     pooled = [48 + 48 * 4] + [12] * 4
     assert sum(skip) == sum(pooled)
     assert seen == [[48, *pooled, *[12] * index] for index in range(4)]
 
 
 @torch.no_grad()
-def test_enlarged_maps_are_cut_at_their_centre_rounded_towards_the_start() -> None:
-    """As Lasagne's ConcatLayer does it, which the authors use: a pixel too many is the last one."""
-    made: list[torch.Tensor] = []
+def test_enlarged_maps_are_cropped_at_their_centre_rounded_towards_the_start() -> None:
+    """As in Lasagne's ConcatLayer, which the authors use: an extra pixel is the last one."""
+    enlarged_maps: list[torch.Tensor] = []
     joined: list[tuple[torch.Tensor, torch.Tensor]] = []
     network = FCDenseNet56(1, 2).eval()
     for up, block in zip(network.up, network.fuse, strict=True):
-        up.register_forward_hook(lambda _, inputs, output: made.append(output))
+        up.register_forward_hook(lambda _, inputs, output: enlarged_maps.append(output))
         block.layers[0].register_forward_pre_hook(lambda _, inputs: joined.append(inputs[:2]))
-    network(torch.rand(1, 1, 33, 46))  # halved to 16, 8, 4, 2, 1 and to 23, 11, 5, 2, 1: with a pixel too many, and without
-    for enlarged, (cut, skip) in zip(made, joined, strict=True):
+    network(torch.rand(1, 1, 33, 46))  # halved to 16, 8, 4, 2, 1 and to 23, 11, 5, 2, 1: with an extra pixel, and without
+    for enlarged, (cut, skip) in zip(enlarged_maps, joined, strict=True):
         (top, left), (height, width) = [(enlarged.shape[axis] - skip.shape[axis]) // 2 for axis in (2, 3)], skip.shape[2:]
         assert torch.equal(cut, enlarged[..., top : top + height, left : left + width])
 
@@ -91,13 +90,11 @@ def test_maps_are_dropped_before_they_are_pooled() -> None:
     assert pool(torch.randn(1, 2, 64, 64)).eq(2).float().mean() == pytest.approx(1 - 0.5**4, abs=0.03)  # one of four pixels is enough
 
 
-def test_dropout_is_a_fifth_unless_it_is_given() -> None:
+def test_dropout_is_a_fifth_by_default() -> None:
     with torch.device("meta"):
         for network, expected in [(FCDenseNet56(1, 2), 0.2), (FCDenseNet56(1, 2, dropout=0.1), 0.1)]:
             rates = [module.p for module in network.modules() if isinstance(module, nn.Dropout)]
             assert rates == [expected] * (56 - 7)  # all but the first and last convolution and the five upward ones
-    with pytest.raises(UserError, match="between 0 and 1"):
-        build_model("FCDenseNet56", dropout=2)
 
 
 def test_weights_are_uniform_and_keep_the_variance_of_rectified_values() -> None:
@@ -116,5 +113,5 @@ def test_any_size_from_32_on_keeps_its_size(size: tuple[int, int]) -> None:
 
 @torch.no_grad()
 def test_smaller_images_keep_their_size_too() -> None:
-    model = build_model("FCDenseNet67", in_channels=1, classes=2)
+    model = build("FCDenseNet67", in_channels=1, classes=2)
     assert model(torch.rand(1, 1, 9, 40)).shape == (1, 2, 9, 40)

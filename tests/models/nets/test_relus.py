@@ -1,4 +1,4 @@
-"""Every network written here rectifies as often as its structure says: a ReLU that is gone changes no shape and no count of parameters."""
+"""Every network applies ReLU as often as its structure says: a missing ReLU changes no shape and no number of parameters."""
 
 from typing import Any
 
@@ -7,20 +7,25 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from handbone.models import build_model, hrnet
+from conftest import build
+from handbone.models.nets import hrnet
 
 VGG = 2 + 2 + 3 + 3 + 3  # convolutions of the trunk
 FC = 2  # fc6 and fc7
 CONTEXT = 7  # convolutions of 3x3
 UNET = 2 * (5 + 4)  # two convolutions a level, down and up
-DENSE = 1 + 5 + 1  # of the convolutions that FC-DenseNet counts: the first one, the upward ones and the last one are bare
+DENSE = 1 + 5 + 1  # of FC-DenseNet's convolutions, the first one, the upward ones and the last one have no ReLU
 RESNET101 = 1 + 3 * (3 + 4 + 23 + 3)
 CASES: list[tuple[str, dict[str, Any], int]] = [
     ("FCN32s", {}, VGG + FC),
     ("FCN16s", {}, VGG + FC),
     ("FCN8s", {}, VGG + FC),
-    ("DeconvNet", {}, VGG + FC + 1 + VGG),  # fc6 is undone by one layer, and the trunk mirrored; the scores are a convolution more
-    ("SegNet", {}, VGG + VGG - 1),  # the last of the mirrored ones gives the scores
+    (
+        "DeconvNet",
+        {},
+        VGG + FC + 1 + VGG,
+    ),  # one layer mirrors fc6, and the decoder mirrors the trunk; the scores have a further convolution
+    ("SegNet", {}, VGG + VGG - 1),  # the last of the mirrored convolutions computes the scores
     ("DeepLabV1", {}, VGG + FC),
     ("DeepLabV2VGG", {}, VGG + 4 * FC),
     ("DeepLabV2ResNet101", {}, 3 * RESNET101),  # at three scales
@@ -33,10 +38,10 @@ CASES: list[tuple[str, dict[str, Any], int]] = [
     ("UNet2015", {"padding": "valid"}, UNET),
     ("UNet2015", {"padding": "same"}, UNET),
     ("AttentionUNet", {}, UNET + 4 + 4),  # a convolution after each enlargement, and a gate on each skip
-    ("UNet3Plus", {}, 2 * 5 + 4 * (5 + 1)),  # each decoder node brings five sources to one width, and fuses them
+    ("UNet3Plus", {}, 2 * 5 + 4 * (5 + 1)),  # each decoder node reduces five sources to one width, and fuses them
     ("ResUNet", {}, 2 * (4 + 3) - 1),  # two before the convolutions of each unit, but none before the image's
     ("HRNetW18", {}, 1),
-    ("HRNetW18OCR", {}, 1 + 1 + (2 + 2 + 1 + 1) + 1),  # coarse scores, pixels, (query, key, value, and back), both together
+    ("HRNetW18OCR", {}, 1 + 1 + (2 + 2 + 1 + 1) + 1),  # coarse scores, pixels, (query, key, value, enlarge), both together
 ]
 
 
@@ -51,7 +56,7 @@ class Rectified(TorchFunctionMode):
 
 
 class Branches(nn.Module):
-    """In place of HRNet's trunk, which is timm's and takes seconds: maps of its four sizes."""
+    """Replaces HRNet's trunk, which is timm's and takes seconds to build: maps of its four sizes."""
 
     def __init__(self, width: int, *_: object) -> None:
         super().__init__()
@@ -68,7 +73,7 @@ def test_relu_is_applied_as_often_as_the_structure_says(
 ) -> None:
     monkeypatch.setattr(hrnet, "_trunk", Branches)
     with torch.device("meta"):
-        model = build_model(name, in_channels=1, classes=2, **options).eval()
+        model = build(name, in_channels=1, classes=2, **options).eval()
         with Rectified() as rectified:
             model(torch.empty(1, 1, 32, 32))
     assert rectified.count == expected

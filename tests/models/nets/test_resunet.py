@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from handbone.models import build_model, resunet
+from conftest import build
 from handbone.models.nets.resunet import ResidualUnit, ResUNet
 
 torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize(("classes", "expected"), [(21, 8_222_293), (29, 8_222_813)])
-def test_parameters_are_as_many_as_specified(classes: int, expected: int) -> None:
+def test_parameter_counts(classes: int, expected: int) -> None:
     with torch.device("meta"):
         assert sum(parameter.numel() for parameter in ResUNet(3, classes).parameters()) == expected
 
@@ -28,7 +28,7 @@ def test_every_shortcut_is_a_bare_1x1_convolution_with_its_units_stride() -> Non
 
 @torch.no_grad()
 @pytest.mark.parametrize("stride", [1, 2])
-def test_the_shortcut_carries_what_came_not_what_was_rectified(stride: int) -> None:
+def test_the_shortcut_takes_the_features_before_the_relu(stride: int) -> None:
     unit, features = ResidualUnit(3, 4, stride).eval(), torch.randn(2, 3, 8, 6)
     nn.init.zeros_(unit.residual[3].weight)
     nn.init.zeros_(unit.residual[3].bias)
@@ -37,7 +37,7 @@ def test_the_shortcut_carries_what_came_not_what_was_rectified(stride: int) -> N
 
 
 @torch.no_grad()
-def test_only_the_first_unit_convolves_before_it_normalises() -> None:
+def test_only_the_first_unit_has_no_batch_norm_before_its_convolution() -> None:
     network = ResUNet(1, 2)
     assert isinstance(network.down[0].before, nn.Identity)
     for unit in [*network.down[1:], *network.fuse]:
@@ -59,13 +59,12 @@ def test_levels_are_halved_by_strides_and_joined_with_their_skip() -> None:
 
 
 @torch.no_grad()
-def test_coarser_maps_are_enlarged_by_repeating_each_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resunet, "WIDTHS", (2, 4, 8, 16))
-    network = ResUNet(1, 2).eval()
+def test_coarser_maps_are_enlarged_by_repeating_each_pixel() -> None:
+    network = ResUNet(1, 2, widths=(2, 4, 8, 16)).eval()
     coarse: list[Tensor] = []
     joined: list[Tensor] = []
-    for made in (network.down[-1], *network.fuse[:-1]):
-        made.register_forward_hook(lambda _, inputs, output: coarse.append(output))
+    for module in (network.down[-1], *network.fuse[:-1]):
+        module.register_forward_hook(lambda _, inputs, output: coarse.append(output))
     for fuse in network.fuse:
         fuse.register_forward_pre_hook(lambda _, inputs: joined.append(inputs[0]))
     network(torch.rand(1, 1, 16, 24))
@@ -74,7 +73,7 @@ def test_coarser_maps_are_enlarged_by_repeating_each_pixel(monkeypatch: pytest.M
 
 
 def test_odd_sizes_keep_their_size() -> None:
-    model = build_model("ResUNet", in_channels=1, classes=2)
+    model = build("ResUNet", in_channels=1, classes=2, widths=[4, 8, 16, 32])
     with torch.no_grad():
         assert model.eval()(torch.rand(1, 1, 33, 20)).shape == (1, 2, 33, 20)
         assert model.train()(torch.rand(1, 1, 7, 8)).shape == (1, 2, 7, 8)  # one pixel at the coarsest level

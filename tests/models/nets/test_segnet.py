@@ -4,16 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from handbone.models import segnet, vgg
+from handbone.models.nets import segnet, vgg
 from handbone.models.nets.segnet import SegNet
 
 torch.set_num_threads(1)
-
-
-@pytest.fixture
-def _thin(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (vgg, segnet):
-        monkeypatch.setattr(module, "WIDTHS", (4, 4, 8, 8, 8))
+THIN = (4, 4, 8, 8, 8)
 
 
 def test_parameter_counts() -> None:
@@ -22,15 +17,14 @@ def test_parameter_counts() -> None:
     assert counts == [29_455_125, 29_459_741]
 
 
-@pytest.mark.usefixtures("_thin")
 def test_any_size_from_32_on() -> None:
-    network = SegNet(1, 5).eval()
+    network = SegNet(1, 5, widths=THIN).eval()
     with torch.no_grad():
         for size in [(32, 32), (33, 47), (65, 127)]:
             assert network(torch.rand(1, 1, *size)).shape == (1, 5, *size)
 
 
-def test_the_decoder_convolves_with_batch_norm_but_for_the_last_layer() -> None:
+def test_the_decoder_has_batch_norm_except_in_the_last_layer() -> None:
     with torch.device("meta"):
         network = SegNet(3, 21)
     layers = [layer for stage in network.decoder for layer in stage]
@@ -40,18 +34,17 @@ def test_the_decoder_convolves_with_batch_norm_but_for_the_last_layer() -> None:
     assert [layer[0].out_channels for layer in layers[:-1]] == [512] * 5 + [256] * 3 + [128] * 2 + [64] * 2
 
 
-@pytest.mark.usefixtures("_thin")
-def test_unpooling_uses_the_trunks_own_indices() -> None:
-    network, images = SegNet(1, 2).eval(), torch.rand(1, 1, 32, 32)
+def test_unpooling_uses_the_indices_of_the_trunk() -> None:
+    network, images = SegNet(1, 2, widths=THIN).eval(), torch.rand(1, 1, 32, 32)
     seen: list[torch.Tensor] = []
     network.decoder[-1].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     network(images)
-    _, pooled = network.trunk.indexed(images)
+    _, pooled = network.trunk.with_indices(images)
     filled = torch.zeros(1, 4, 32 * 32).scatter(2, pooled[0][0].flatten(2), 1.0).view(1, 4, 32, 32)
     assert seen[0].any() and not seen[0][filled == 0].any()
 
 
-def test_the_trunk_is_filled_from_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_trunk_takes_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[object, ...]] = []
     monkeypatch.setattr(segnet, "load_vgg16", lambda *arguments: calls.append(arguments))
     with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""U-Net 2015: unpadded convolutions on a mirrored image, and nothing lost of it."""
+"""U-Net 2015: convolutions without padding on a mirrored image, and logits for every pixel."""
 
 import math
 
@@ -7,25 +7,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from handbone.models import build_model, unet2015
+from conftest import build
 from handbone.models.nets.unet2015 import UNet2015
-from handbone.utils.errors import UserError
 
 torch.set_num_threads(1)
+THIN = (2, 4, 8, 16, 32)
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unet2015, "WIDTHS", (2, 4, 8, 16, 32))
-
-
-@pytest.fixture
-def network(small: None) -> UNet2015:
+def network() -> UNet2015:
     torch.manual_seed(0)
-    return UNet2015(in_channels=1, classes=2).double().eval()
+    return UNet2015(in_channels=1, classes=2, widths=THIN).double().eval()
 
 
-def test_parameters_are_as_many_as_specified() -> None:
+def test_parameter_counts() -> None:
     with torch.device("meta"):
         for padding, expected in [("valid", (31_033_045, 31_033_565)), ("same", (31_044_821, 31_045_341))]:
             for classes, count in zip((21, 29), expected, strict=True):
@@ -33,12 +28,12 @@ def test_parameters_are_as_many_as_specified() -> None:
         assert sum(parameter.numel() for parameter in UNet2015(1, 2).parameters()) == 31_030_658
 
 
-def test_every_pixel_stays_where_it_is_at_every_size_from_96_on(monkeypatch: pytest.MonkeyPatch, network: UNet2015) -> None:
-    def cut(padded: Tensor) -> Tensor:
-        assert all((side - 188) % 16 == 0 and side >= 188 for side in padded.shape[2:])  # what the unpadded convolutions divide evenly
+def test_no_pixel_moves_at_any_size_from_96_on(monkeypatch: pytest.MonkeyPatch, network: UNet2015) -> None:
+    def crop(padded: Tensor) -> Tensor:
+        assert all((side - 188) % 16 == 0 and side >= 188 for side in padded.shape[2:])  # what convolutions without padding divide evenly
         return padded[..., 92:-92, 92:-92]
 
-    monkeypatch.setattr(network, "inner", cut)
+    monkeypatch.setattr(network, "inner", crop)
     for side in range(96, 140):
         images = torch.rand(1, 1, side, 235 - side).double()
         assert torch.equal(network(images), images)
@@ -58,7 +53,7 @@ def test_the_border_sees_the_mirrored_image(network: UNet2015) -> None:
 
 
 @torch.no_grad()
-def test_a_tile_gives_what_its_place_in_a_larger_image_gives(network: UNet2015) -> None:
+def test_a_tile_has_the_logits_of_its_place_in_a_larger_image(network: UNet2015) -> None:
     large = torch.rand(1, 1, 204, 204).double()
     whole = network.inner(large)
     assert whole.shape == (1, 2, 20, 20)
@@ -67,8 +62,8 @@ def test_a_tile_gives_what_its_place_in_a_larger_image_gives(network: UNet2015) 
 
 
 @torch.no_grad()
-def test_skips_are_cut_in_their_middle(network: UNet2015) -> None:
-    mirrored = UNet2015(1, 2).double().eval()
+def test_skips_are_cropped_at_their_centre(network: UNet2015) -> None:
+    mirrored = UNet2015(1, 2, widths=THIN).double().eval()
     mirrored.load_state_dict({name: tensor.flip(2, 3) if tensor.dim() == 4 else tensor for name, tensor in network.state_dict().items()})
     images = torch.rand(1, 1, 188, 188).double()
     torch.testing.assert_close(mirrored.inner(images.flip(2, 3)).flip(2, 3), network.inner(images))
@@ -87,12 +82,11 @@ def test_the_two_deepest_levels_end_with_dropout(padding: str) -> None:
     assert seen == [512, 1024] and concatenated == [1024]
 
 
-@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @torch.no_grad()
-def test_what_is_dropped_is_dropped_for_the_way_down_and_for_the_way_across(padding: str) -> None:
-    """Dropout fills the n-th map that it is given with n; all others keep their many values."""
-    network = UNet2015(1, 2, padding)
+def test_dropout_affects_both_the_way_down_and_the_skip(padding: str) -> None:
+    """Dropout fills its n-th input with n; all other maps keep their many values."""
+    network = UNet2015(1, 2, padding, THIN)
     seen: dict[str, Tensor] = {}
     marks = iter((1.0, 2.0))
     network.dropout.register_forward_hook(lambda _, inputs, output: torch.full_like(output, next(marks)))
@@ -111,23 +105,15 @@ def test_only_the_same_variant_is_normalised() -> None:
     assert norms == [0, 18]
 
 
-def test_weights_keep_the_variance_of_rectified_values() -> None:
+def test_weights_keep_the_variance_through_relus() -> None:
     network = UNet2015(1, 2)
     assert network.down[4][0].weight.std().item() == pytest.approx(math.sqrt(2 / (9 * 512)), rel=0.01)
     assert network.up[0].weight.std().item() == pytest.approx(math.sqrt(2 / 1024), rel=0.01)  # one tap reaches each pixel
     assert not any(parameter.any() for name, parameter in network.named_parameters() if name.endswith("bias"))
 
 
-@pytest.mark.usefixtures("small")
 @torch.no_grad()
 def test_odd_sizes_keep_their_size() -> None:
     for padding, size in [("valid", (96, 101)), ("same", (97, 110)), ("same", (31, 40))]:
-        model = build_model("UNet2015", in_channels=1, classes=2, padding=padding).eval()
+        model = build("UNet2015", in_channels=1, classes=2, padding=padding, widths=THIN).eval()
         assert model(torch.rand(1, 1, *size)).shape == (1, 2, *size)
-
-
-def test_another_padding_is_an_error() -> None:
-    with torch.device("meta"), pytest.raises(ValueError, match="expected valid or same; found 'reflect'"):
-        UNet2015(3, 2, "reflect")
-    with pytest.raises(UserError, match="expected valid or same"):
-        build_model("UNet2015", padding="reflect")

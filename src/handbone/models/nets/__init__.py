@@ -1,1 +1,1 @@
-"""One file per paper: the networks that no library has."""
+"""One file per paper, and what several papers share: the VGG16 trunk (vgg.py) and parts of U-Nets (unet_parts.py)."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from handbone.models.nets.unet_parts import WIDTHS, conv_bn_relu, double, he_normal
+from handbone.models.nets.checks import check_widths
+from handbone.models.nets.unet_parts import UNET_WIDTHS, conv_bn_relu, double_conv, init_he_normal
 
 
 class AttentionGate(nn.Module):
-    """A skip connection (N, C, H, W), weighted at each pixel by how much it has in common with the gating signal (N, C, H, W)."""
+    """A skip connection (N, C, H, W), weighted at each pixel by its agreement with the gating signal (N, C, H, W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -22,22 +24,27 @@ class AttentionGate(nn.Module):
         self.attention = nn.Sequential(nn.ReLU(), nn.Conv2d(middle, 1, 1), nn.BatchNorm2d(1), nn.Sigmoid())
 
     def forward(self, skip: Tensor, gate: Tensor) -> Tensor:
-        """(N, C, H, W) twice -> (N, C, H, W): one coefficient in 0..1 a pixel, for all channels."""
+        """(N, C, H, W) twice -> (N, C, H, W): one coefficient in 0..1 per pixel, for all channels."""
         coefficients: Tensor = self.attention(self.of_gate(gate) + self.of_skip(skip))  # (N, 1, H, W)
         return skip * coefficients
 
 
 class AttentionUNet(nn.Module):
-    """(N, in_channels, H, W), H and W multiples of 16 -> logits (N, classes, H, W)."""
+    """Attention U-Net (Oktay et al. 2018): (N, in_channels, H, W), H and W multiples of 16 -> logits (N, classes, H, W).
 
-    def __init__(self, in_channels: int, classes: int) -> None:
+    widths: channels of the five levels, from fine to coarse. Raises ValueError for widths that cannot be used.
+    """
+
+    def __init__(self, in_channels: int, classes: int, widths: Sequence[int] = UNET_WIDTHS) -> None:
+        check_widths(widths, len(UNET_WIDTHS))
         super().__init__()
-        self.down = nn.ModuleList(double(fine, coarse) for fine, coarse in pairwise((in_channels, *WIDTHS)))
-        self.up = nn.ModuleList(nn.Sequential(*conv_bn_relu(2 * width, width)) for width in WIDTHS[-2::-1])
-        self.gates = nn.ModuleList(AttentionGate(width) for width in WIDTHS[-2::-1])
-        self.fuse = nn.ModuleList(double(2 * width, width) for width in WIDTHS[-2::-1])
-        self.score = nn.Conv2d(WIDTHS[0], classes, 1)
-        he_normal(self)
+        finer = widths[-2::-1]
+        self.down = nn.ModuleList(double_conv(fine, coarse) for fine, coarse in pairwise((in_channels, *widths)))
+        self.up = nn.ModuleList(nn.Sequential(*conv_bn_relu(coarse, fine)) for coarse, fine in pairwise(widths[::-1]))
+        self.gates = nn.ModuleList(AttentionGate(width) for width in finer)
+        self.fuse = nn.ModuleList(double_conv(2 * width, width) for width in finer)
+        self.score = nn.Conv2d(widths[0], classes, 1)
+        init_he_normal(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, classes, H, W)."""

@@ -1,5 +1,7 @@
-"""HRNetV2: Sun et al., High-Resolution Representations for Labeling Pixels and Regions, arXiv 2019. With OCR: Yuan, Chen and Wang,
-Object-Contextual Representations for Semantic Segmentation, ECCV 2020. The trunk is timm's.
+"""HRNetV2, with and without object-contextual representations. The trunk is timm's.
+
+K. Sun et al., High-Resolution Representations for Labeling Pixels and Regions, arXiv 2019.
+OCR: Y. Yuan, X. Chen and J. Wang, Object-Contextual Representations for Semantic Segmentation, ECCV 2020.
 """
 
 from __future__ import annotations
@@ -11,22 +13,33 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from handbone.models.builder import Stages, with_prefix
 from handbone.models.outputs import Auxiliary, Outputs
-from handbone.models.pretrained import IMAGENET, load_into, read_weights
-from handbone.models.published import from_hub, headless
+from handbone.models.pretrained import IMAGENET, download_from_hub, load_into, read_weights, without
 
 MIDDLE, KEY, DROPOUT, COARSE_WEIGHT = 512, 256, 0.05, 0.4
-HEADS = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")  # of the network that classifies
+HEADS = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")  # of the classification network
+HRNET_STAGES: Stages = (
+    ("conv1.", "bn1.", "conv2.", "bn2.", "layer1."),
+    ("transition1.", "stage2."),
+    ("transition2.", "stage3."),
+    ("transition3.", "stage4."),
+)
 
 
 class HRNet(nn.Module):
-    """(N, in_channels, H, W) -> (N, classes, H/4, W/4) from the four branches, enlarged to the first one's size and joined."""
+    """HRNetV2 (Sun et al. 2019): (N, in_channels, H, W), sides multiples of 32 -> logits (N, classes, H/4, W/4).
+
+    The head takes all four branches, enlarged to the size of the first one. weights: null, "imagenet", or a file of timm's HRNet.
+    Raises `UserError` (`weights.*`) for weights that cannot be used.
+    """
 
     width: ClassVar[int]
 
     def __init__(self, in_channels: int, classes: int, weights: str | None = None) -> None:
         super().__init__()
         self.trunk = _trunk(self.width, in_channels, weights)
+        self.encoder_stages = with_prefix("trunk.", HRNET_STAGES)
         self.head = _head(15 * self.width, classes)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -36,7 +49,11 @@ class HRNet(nn.Module):
 
 
 class HRNetOCR(nn.Module):
-    """HRNet whose pixels also see the regions: each class's mean feature, by a coarse map that the loss supervises too."""
+    """HRNet with OCR (Yuan et al. 2020): (N, in_channels, H, W), sides multiples of 32 -> logits (N, classes, H/4, W/4).
+
+    Each pixel also sees every class's mean feature, by a coarse map; in training the coarse map is an auxiliary output.
+    weights and errors as in `HRNet`.
+    """
 
     width: ClassVar[int]
 
@@ -44,6 +61,7 @@ class HRNetOCR(nn.Module):
         super().__init__()
         joined = 15 * self.width
         self.trunk = _trunk(self.width, in_channels, weights)
+        self.encoder_stages = with_prefix("trunk.", HRNET_STAGES)
         self.coarse = _head(joined, classes)
         self.pixels = nn.Sequential(nn.Conv2d(joined, MIDDLE, 3, padding=1), nn.BatchNorm2d(MIDDLE), nn.ReLU())
         self.context = RegionContext(MIDDLE, KEY)
@@ -51,7 +69,7 @@ class HRNetOCR(nn.Module):
         self.score = nn.Conv2d(MIDDLE, classes, 1)
 
     def forward(self, images: Tensor) -> Tensor | Outputs:
-        """(N, in_channels, H, W) -> (N, classes, H/4, W/4) logits; in training with the coarse ones."""
+        """(N, in_channels, H, W) -> (N, classes, H/4, W/4) logits; in training `Outputs` with the coarse logits."""
         joined = _joined(self.trunk(images))
         coarse, pixels = self.coarse(joined), self.pixels(joined)
         context = self.context(pixels, region_features(pixels, coarse))
@@ -60,7 +78,7 @@ class HRNetOCR(nn.Module):
 
 
 class RegionContext(nn.Module):
-    """What the regions say at each pixel: pixels ask, regions answer, by scaled dot products."""
+    """Attention of pixels (queries) to regions (keys and values), by scaled dot products."""
 
     def __init__(self, width: int, key: int) -> None:
         super().__init__()
@@ -90,17 +108,17 @@ def region_features(pixels: Tensor, coarse: Tensor) -> Tensor:
 
 def _trunk(width: int, in_channels: int, weights: str | None) -> nn.Module:
     name = f"hrnet_w{width}"
-    # no location: the branches themselves, width, 2, 4 and 8 times width channels; timm's default puts part of the classifier on them
+    # feature_location "": the branches themselves, of 1, 2, 4 and 8 times width channels; timm's default adds part of the classifier
     trunk: nn.Module = timm.create_model(name, features_only=True, feature_location="", out_indices=(1, 2, 3, 4), in_chans=in_channels)
     if weights is not None:
         repo = f"timm/{name}.ms_in1k"
-        state = from_hub(repo) if weights == IMAGENET else read_weights(weights)
-        load_into(trunk, headless(state, HEADS), repo if weights == IMAGENET else weights)
+        state = download_from_hub(repo) if weights == IMAGENET else read_weights(weights)
+        load_into(trunk, without(state, HEADS), repo if weights == IMAGENET else weights)
     return trunk
 
 
 def _joined(branches: list[Tensor]) -> Tensor:
-    """Branches at 1/4, 1/8, 1/16 and 1/32 -> (N, 15 * width, H/4, W/4)."""
+    """Branches at 1/4, 1/8, 1/16 and 1/32 of the size -> (N, 15 * width, H/4, W/4)."""
     size = branches[0].shape[-2:]
     return torch.cat([branches[0], *(functional.interpolate(branch, size, mode="bilinear") for branch in branches[1:])], 1)
 
@@ -114,36 +132,36 @@ def _projection(width: int, out: int) -> tuple[nn.Module, ...]:
 
 
 class HRNetW18(HRNet):
-    """9.6 M parameters."""
+    """HRNetV2 of width 18: 9.6 M parameters; shapes as in `HRNet`."""
 
     width = 18
 
 
 class HRNetW32(HRNet):
-    """29.6 M parameters."""
+    """HRNetV2 of width 32: 29.6 M parameters; shapes as in `HRNet`."""
 
     width = 32
 
 
 class HRNetW48(HRNet):
-    """65.9 M parameters."""
+    """HRNetV2 of width 48: 65.9 M parameters; shapes as in `HRNet`."""
 
     width = 48
 
 
 class HRNetW18OCR(HRNetOCR):
-    """12.1 M parameters."""
+    """HRNetV2 of width 18 with OCR: 12.1 M parameters; shapes as in `HRNetOCR`."""
 
     width = 18
 
 
 class HRNetW32OCR(HRNetOCR):
-    """33.0 M parameters."""
+    """HRNetV2 of width 32 with OCR: 33.0 M parameters; shapes as in `HRNetOCR`."""
 
     width = 32
 
 
 class HRNetW48OCR(HRNetOCR):
-    """70.4 M parameters."""
+    """HRNetV2 of width 48 with OCR: 70.4 M parameters; shapes as in `HRNetOCR`."""
 
     width = 48

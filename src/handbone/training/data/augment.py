@@ -1,13 +1,12 @@
 """Augmentation as data: albumentations transforms by name and arguments. The only module that knows albumentations.
 
-Masks are not given to the transforms. Where each pixel comes from is: three points, if all transforms are affine, else an image of
-coordinates. What the masks become is computed from that at full resolution (coverage.py).
+Transforms are never applied to masks. Instead, each call also returns the inverse warp, i.e. where every pixel comes from: a matrix if
+all transforms are affine, else the coordinates of each pixel. `masks.coverage` computes the target from it at full resolution.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -16,67 +15,70 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handbone.masks.coverage import IDENTITY, OUTSIDE, Motion
+from handbone.cache.resize import UInt8Image
+from handbone.masks.coverage import IDENTITY, OUTSIDE, InverseWarp
 from handbone.training.data.augment_presets import Preset, Transform, transforms
 from handbone.utils.errors import Problem, UserError, nearest, raise_if_any
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the import would ask the network for a newer release
-_tensors = sys.modules.setdefault("albumentations.pytorch", None)  # type: ignore[arg-type]  # and load torch: two seconds, for ToTensorV2
-import albumentations as A  # noqa: E402
+import albumentations as A
 
-if _tensors is None:
-    del sys.modules["albumentations.pytorch"]  # whoever asks for it by name still gets it
-
-Pixels = NDArray[np.uint8]
-PROBE, CELL = 64, 4  # pixels: the side of what a transform is tried on, and of the squares on it
-ALIKE = 0.85  # of a mask's pixels: transforms that move reach 0.9, those that reshape stay below 0.8
-FAR_OUTSIDE = -1e6  # a coordinate; mixed with true ones at the border it stays far below OUTSIDE
+PROBE_SIDE, CELL = 64, 4  # pixels: side of the image on which transforms are tried, and of the squares in its mask
+MIN_AGREEMENT = 0.85  # share of a mask's pixels: transforms that only move pixels reach 0.9, those that reshape masks stay below 0.8
+FAR_OUTSIDE = -1e6  # a coordinate that stays far below OUTSIDE when it is interpolated with true ones at the border
+PLACE = "params.yaml: train.augment"
 
 
 class Augmenter:
-    """The transforms of `train.augment`, in order, on the image; what moved is told as well."""
+    """The transforms of `train.augment`, applied in order."""
 
     def __init__(self, augment: Preset | Sequence[Transform], channels: int) -> None:
-        """Build and try every transform; a `UserError` lists each that is unknown, refuses its arguments or would spoil a mask."""
+        """Build and try every transform for images of 1 or 3 channels.
+
+        Raises `UserError` that lists each transform that is unknown, rejects its arguments, or would distort masks.
+        """
         built, problems, affine = [], [], True
         for index, named in enumerate(transforms(augment)):
-            where = f"params.yaml: train.augment, entry {index}"
-            transform, found = _build(where, named)
+            transform, found = _build(f"{PLACE}, entry {index}", named)
             if not found:
                 fault, is_affine = _try(transform, channels)
                 affine = affine and is_affine
-                fix = "leave it out, or change its arguments"
-                what = f"{where} ({next(iter(named))})"
-                found = [Problem(what, f"a transform that moves masks, size kept, {channels} channels", fault, fix)] if fault else []
+                found = [_unusable(f"{PLACE}, entry {index} ({next(iter(named))})", channels, fault)] if fault else []
             problems += found
             built.append(transform)
         raise_if_any(problems, "train.augment cannot be used")
-        self._in_colour = channels == 3 and any(_try(transform, 1)[0] for transform in built)
-        moving = any(isinstance(transform, A.DualTransform) for transform in built)
-        self._motion: Literal["none", "affine", "any"] = "any" if not affine else "affine" if moving else "none"
-        self._compose = A.Compose(built, keypoint_params=_keypoints() if self._motion == "affine" else None)
+        self._to_colour = channels == 3 and any(_try(transform, 1)[0] for transform in built)
+        moves = any(isinstance(transform, A.DualTransform) for transform in built)
+        self._warp: Literal["none", "affine", "any"] = "any" if not affine else "affine" if moves else "none"
+        self._compose = A.Compose(built, keypoint_params=_keypoints() if self._warp == "affine" else None)
 
-    def __call__(self, image: Pixels, seed: int) -> tuple[Pixels, Motion]:
-        """(H, W) or (H, W, 3) image -> the same after the moves that `seed` alone decides, and where its pixels come from.
+    def __call__(self, image: UInt8Image, seed: int) -> tuple[UInt8Image, InverseWarp]:
+        """(H, W) or (H, W, 3) image -> the augmented image and its inverse warp; `seed` alone decides the random choices.
 
-        A grey image comes out in colour where a transform knows colour alone. Raises `UserError` where the size changes.
+        A grey image becomes a colour image if some transform works only on colour.
+        Raises `UserError` (train.augment_size) if the size changes.
         """
         self._compose.set_random_seed(seed)
-        image = np.repeat(image[..., None], 3, 2) if self._in_colour and image.ndim == 2 else image
-        moved, motion = self._moved(image)
-        if moved.shape != image.shape:
-            turned = f"found one that makes {moved.shape[1]}x{moved.shape[0]} of {image.shape[1]}x{image.shape[0]}"
-            fix = "leave out turns by 90 degrees, unless all images are square, and what crops or pads to another size"
-            raise UserError(f"params.yaml: train.augment: expected transforms that keep an image's size; {turned}; {fix}")
-        return moved, motion
+        image = np.repeat(image[..., None], 3, 2) if self._to_colour and image.ndim == 2 else image
+        augmented, inverse_warp = self._apply(image)
+        if augmented.shape != image.shape:
+            found = f"{augmented.shape[1]}x{augmented.shape[0]} from {image.shape[1]}x{image.shape[0]}"
+            fix = "leave out turns by 90 degrees, unless all images are square, and whatever crops or pads to another size"
+            raise UserError(Problem("train.augment_size", PLACE, "transforms that keep the size of an image", found, fix))
+        return augmented, inverse_warp
 
-    def _moved(self, image: Pixels) -> tuple[Pixels, Motion]:
-        if self._motion == "none":
+    def _apply(self, image: UInt8Image) -> tuple[UInt8Image, InverseWarp]:
+        if self._warp == "none":
             return np.ascontiguousarray(self._compose(image=image)["image"]), IDENTITY
-        if self._motion == "affine":
-            moved, points = _move_points(self._compose, image)
-            return moved, _backward(points, image.shape)
-        return _move_grid(self._compose, image)
+        if self._warp == "affine":
+            augmented, points = _apply_with_points(self._compose, image)
+            return augmented, _inverse_matrix(points, image.shape)
+        return _apply_with_coordinates(self._compose, image)
+
+
+def _unusable(place: str, channels: int, fault: str) -> Problem:
+    expected = f"a transform that moves the pixels of masks, keeps the size, and takes {channels} channels"
+    return Problem("train.augment", place, expected, fault, "leave it out, or change its arguments")
 
 
 def _keypoints() -> A.KeypointParams:
@@ -84,47 +86,51 @@ def _keypoints() -> A.KeypointParams:
 
 
 def _corners(shape: Sequence[int]) -> NDArray[np.float32]:
-    """Three corners of an image and, to see whether a motion is affine, the fourth and a point inside, as x, y."""
+    """(5, 2) x, y: three corners of an image; then the fourth and a point inside, which show whether a warp is affine."""
     right, bottom = shape[1] - 1, shape[0] - 1
     return np.array([[0, 0], [right, 0], [0, bottom], [right, bottom], [right / 3, bottom / 4]], np.float32)
 
 
-def _move_points(compose: A.Compose, image: Pixels) -> tuple[Pixels, NDArray[np.float64]]:
-    moved = compose(image=image, keypoints=_corners(image.shape))
-    return np.ascontiguousarray(moved["image"]), np.asarray(moved["keypoints"], np.float64)
+def _apply_with_points(compose: A.Compose, image: UInt8Image) -> tuple[UInt8Image, NDArray[np.float64]]:
+    """-> the augmented image, and where `_corners` are in it, (5, 2)."""
+    augmented = compose(image=image, keypoints=_corners(image.shape))
+    return np.ascontiguousarray(augmented["image"]), np.asarray(augmented["keypoints"], np.float64)
 
 
-def _move_grid(compose: A.Compose, image: Pixels) -> tuple[Pixels, NDArray[np.float32]]:
+def _apply_with_coordinates(compose: A.Compose, image: UInt8Image) -> tuple[UInt8Image, NDArray[np.float32]]:
+    """-> the augmented image, and the x, y from which each of its pixels comes, (H, W, 2)."""
     rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
-    moved = compose(image=image, mask=np.stack([columns, rows], -1).astype(np.float32))
-    return np.ascontiguousarray(moved["image"]), np.ascontiguousarray(moved["mask"])
+    augmented = compose(image=image, mask=np.stack([columns, rows], -1).astype(np.float32))
+    return np.ascontiguousarray(augmented["image"]), np.ascontiguousarray(augmented["mask"])
 
 
-def _backward(points: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64]:
-    """(2, 3): the affine matrix that leads from where the first three corners came to rest back to where they were."""
+def _inverse_matrix(points: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64]:
+    """(2, 3): the affine matrix that maps the first three corners from where they were moved back to where they came from."""
     forward = np.vstack([points[:3].T, np.ones(3)])
-    back: NDArray[np.float64] = np.linalg.solve(forward.T, _corners(shape)[:3].astype(np.float64)).T
-    return back
+    inverse: NDArray[np.float64] = np.linalg.solve(forward.T, _corners(shape)[:3].astype(np.float64)).T
+    return inverse
 
 
-def _build(where: str, named: Transform) -> tuple[Any, list[Problem]]:
-    form = "a name with its arguments, e.g. HorizontalFlip: {p: 0.5}"
+def _build(place: str, named: Transform) -> tuple[Any, list[Problem]]:
+    """The transform, or what is wrong with its entry."""
     if len(named) != 1:
-        return None, [Problem(where, form, str(dict(named)), "give each transform an entry of its own")]
+        expected = "one name with its arguments, e.g. HorizontalFlip: {p: 0.5}"
+        return None, [Problem("train.augment", place, expected, str(dict(named)), "write one entry per transform")]
     ((name, arguments),) = named.items()
     known = [known for known, kind in vars(A).items() if isinstance(kind, type) and issubclass(kind, A.BasicTransform)]
     if name not in known:
-        return None, [Problem(where, "a transform of albumentations", repr(name), nearest(name, known))]
+        return None, [Problem("train.augment", place, "a transform of albumentations", repr(name), nearest(name, known))]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # an argument that it does not know is a mere warning to albumentations
+            warnings.simplefilter("error")  # albumentations only warns of an unknown argument
             return _for_coordinates(getattr(A, name)(**arguments)), []
     except (UserWarning, ValueError, TypeError) as error:
-        return None, [Problem(f"{where} ({name})", "arguments that it takes", f"{dict(arguments)}: {error}", "mend the arguments")]
+        found = f"{dict(arguments)}: {error}"
+        return None, [Problem("train.augment", f"{place} ({name})", "arguments that it accepts", found, "correct the arguments")]
 
 
 def _for_coordinates(transform: Any) -> Any:
-    """The transform, so set that what it does to a mask is right for an image of coordinates."""
+    """The transform, with settings that make what it does to a mask right for an image of coordinates."""
     if hasattr(transform, "mask_interpolation"):
         transform.mask_interpolation = cv2.INTER_LINEAR
     if getattr(transform, "fill_mask", None) is not None:
@@ -133,12 +139,12 @@ def _for_coordinates(transform: Any) -> Any:
 
 
 def _try(transform: Any, channels: int) -> tuple[str, bool]:
-    """Run the transform on a probe, so that it acts each time -> what makes it useless (empty: nothing), and whether it is affine."""
+    """Apply the transform to a probe with probability 1 -> what makes it unusable (empty: nothing), and whether it is affine."""
     rng = np.random.default_rng(0)
-    cells = rng.random((PROBE // CELL, PROBE // CELL)) < 0.5
+    cells = rng.random((PROBE_SIDE // CELL, PROBE_SIDE // CELL)) < 0.5
     mask = np.kron(cells, np.ones((CELL, CELL))).astype(np.uint8)
-    image = rng.integers(0, 256, (PROBE, PROBE) if channels == 1 else (PROBE, PROBE, 3), np.uint8)
-    chance, affine = transform.p, True
+    image = rng.integers(0, 256, (PROBE_SIDE, PROBE_SIDE) if channels == 1 else (PROBE_SIDE, PROBE_SIDE, 3), np.uint8)
+    probability, affine = transform.p, True
     transform.p = 1.0
     try:
         for seed in range(4):
@@ -146,39 +152,39 @@ def _try(transform: Any, channels: int) -> tuple[str, bool]:
             affine = affine and is_affine
             if fault:
                 return fault, False
-    except Exception as error:  # whatever it raises, the user chose the transform and can choose another
+    except Exception as error:  # any exception: the user has chosen the transform and can choose another
         return f"{type(error).__name__}: {error}", False
     finally:
-        transform.p = chance
+        transform.p = probability
     return "", affine
 
 
-def _probe(transform: Any, image: Pixels, mask: Pixels, seed: int) -> tuple[str, bool]:
-    """One draw: a mask must become what the coordinates say, and the coordinates tell whether the points do too."""
-    moved, grid = _move_grid(A.Compose([transform], seed=seed), image)
-    if moved.shape != image.shape or grid.shape[:2] != image.shape[:2]:
-        return f"{moved.shape[0]}x{moved.shape[1]} pixels out of {PROBE}x{PROBE}", False
-    inside = np.asarray((grid > OUTSIDE).all(-1), bool)
-    x, y = np.clip(np.rint(grid[inside]), 0, PROBE - 1).astype(int).T
+def _probe(transform: Any, image: UInt8Image, mask: UInt8Image, seed: int) -> tuple[str, bool]:
+    """One application: the mask must become what the coordinates say; and whether keypoints and coordinates agree on an affine warp."""
+    augmented, coordinates = _apply_with_coordinates(A.Compose([transform], seed=seed), image)
+    if augmented.shape != image.shape or coordinates.shape[:2] != image.shape[:2]:
+        return f"{augmented.shape[0]}x{augmented.shape[1]} pixels from {PROBE_SIDE}x{PROBE_SIDE}", False
+    inside = np.asarray((coordinates > OUTSIDE).all(-1), bool)
+    x, y = np.clip(np.rint(coordinates[inside]), 0, PROBE_SIDE - 1).astype(int).T
     as_mask = A.Compose([transform], seed=seed)(image=image, mask=mask.astype(np.float32))["mask"]
-    if ((as_mask > 0.5)[inside] == mask[y, x].astype(bool)).mean() < ALIKE:
+    if ((as_mask > 0.5)[inside] == mask[y, x].astype(bool)).mean() < MIN_AGREEMENT:
         return "masks that it reshapes", False
     if not isinstance(transform, A.DualTransform):
         return "", True
-    _, points = _move_points(A.Compose([transform], seed=seed, keypoint_params=_keypoints()), image)
-    return "", _is_affine(grid, inside, points)
+    _, points = _apply_with_points(A.Compose([transform], seed=seed, keypoint_params=_keypoints()), image)
+    return "", _is_affine(coordinates, inside, points)
 
 
-def _is_affine(grid: NDArray[np.float32], inside: NDArray[np.bool_], points: NDArray[np.float64]) -> bool:
-    """Whether the points moved by one matrix, and every pixel of the grid comes from where that says."""
-    corners = np.hstack([_corners(grid.shape), np.ones((5, 1))])
+def _is_affine(coordinates: NDArray[np.float32], inside: NDArray[np.bool_], points: NDArray[np.float64]) -> bool:
+    """Whether one matrix moves the points, and gives the coordinates of every pixel."""
+    corners = np.hstack([_corners(coordinates.shape), np.ones((5, 1))])
     if len(points) != 5 or abs(np.linalg.det(np.hstack([points[:3], np.ones((3, 1))]))) < 1:
         return False
-    matrix = _backward(points, grid.shape)
+    matrix = _inverse_matrix(points, coordinates.shape)
     back = np.hstack([points, np.ones((5, 1))]) @ matrix.T
-    rows, columns = np.mgrid[: grid.shape[0], : grid.shape[1]]
-    told = np.stack([columns, rows, np.ones_like(rows)], -1) @ matrix.T
-    border = np.minimum(told, [grid.shape[1] - 1, grid.shape[0] - 1] - told).min(-1)  # from the image's rim inwards, in pixels
+    rows, columns = np.mgrid[: coordinates.shape[0], : coordinates.shape[1]]
+    expected = np.stack([columns, rows, np.ones_like(rows)], -1) @ matrix.T
+    border = np.minimum(expected, [coordinates.shape[1] - 1, coordinates.shape[0] - 1] - expected).min(-1)  # pixels inwards from the rim
     # OpenCV warps in steps of 1/32 pixel
-    agree = np.abs(told - grid)[inside & (border > 1)].max(initial=0) < 0.05
+    agree = np.abs(expected - coordinates)[inside & (border > 1)].max(initial=0) < 0.05
     return bool(np.abs(back - corners[:, :2]).max() < 1e-2 and agree and inside[border > 1].all() and not inside[border < -1.5].any())

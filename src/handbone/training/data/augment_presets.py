@@ -1,7 +1,7 @@
-"""What `train.augment` may name: lists of transforms for X-rays of hands.
+"""The presets of `train.augment`: lists of transforms for X-rays of hands.
 
-None turns a hand upside down or by 90 degrees: no X-ray of the data looks so. Lengths are shares of the image, so that a preset does the
-same at any `train.size`; blur and noise alone are in pixels, as the detector's are.
+None turns a hand upside down or by 90 degrees, as no X-ray of the data shows it so. Lengths are shares of the image, so that a preset has
+the same effect at any `train.size`; only blur and noise are in pixels, as those of a detector are.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Preset = Literal["light", "medium", "strong"]
 
 
 def _pose(degrees: float, scale: float, shift: float, shear: float) -> list[Transform]:
-    """Either hand, turned by up to `degrees`, larger or smaller by the share `scale`, moved by the share `shift` of the image's sides."""
+    """Mirror; turn by up to `degrees`, scale by up to the share `scale`, move by up to the share `shift` of a side, shear (degrees)."""
     affine = {
         "rotate": [-degrees, degrees],
         "scale": [1 - scale, 1 + scale],
@@ -26,12 +26,12 @@ def _pose(degrees: float, scale: float, shift: float, shear: float) -> list[Tran
 
 
 def _exposure(strength: float) -> list[Transform]:
-    """Brightness and contrast changed by up to the share `strength`."""
+    """Change brightness and contrast by up to the share `strength`."""
     return [{"RandomBrightnessContrast": {"brightness_limit": strength, "contrast_limit": strength, "p": 0.5}}]
 
 
 def _detector(gamma: float, noise: float, p: float) -> list[Transform]:
-    """What another machine would change: its curve (gamma up to the factor `gamma`), local contrast, sharpness, noise (of full white)."""
+    """Imitate another detector: gamma (up to the factor `gamma`), local contrast, blur, noise (standard deviation, 1 is white)."""
     return [
         {"RandomGamma": {"gamma_limit": [100 / gamma, 100 * gamma], "p": 0.5}},  # percent
         {"CLAHE": {"clip_limit": [1.0, 4.0], "p": p}},
@@ -54,5 +54,5 @@ PRESETS: dict[Preset, list[Transform]] = {
 
 
 def transforms(augment: Preset | Sequence[Transform]) -> Sequence[Transform]:
-    """The transforms that a preset's name stands for; a list stands for itself."""
+    """The transforms of a preset; a list is returned as it is."""
     return PRESETS[augment] if isinstance(augment, str) else augment

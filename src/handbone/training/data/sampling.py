@@ -1,4 +1,4 @@
-"""Which samples an epoch draws, how often, and in which order: the same on every machine, and shared out among processes."""
+"""Which samples an epoch draws, how often, and in which order: the same on every machine, and divided among processes."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from numpy.typing import NDArray
 from handbone.utils.errors import Problem, UserError, nearest, raise_if_any
 from handbone.utils.io import ATTRIBUTE
 
-SampleIndex = tuple[int, int, int]  # (epoch, index, draw): a worker process needs no other state to draw the same augmentation again
-PADDING = -1  # in place of the draw: a sample that only fills a process's empty share, and weighs nothing
+# (epoch, index, repeat), repeat: the number of the draw among those of the same image; enough to compute the same augmentation anywhere
+SampleIndex = tuple[int, int, int]
+PADDING = -1  # in place of the repeat: a sample of weight 0, for a process that has no sample of a batch
 
 
 class ResumableBatchSampler:
-    """Batches of tickets, shuffled by seed and epoch; sizes differ by one at most, so that none is left with one image.
+    """Batches of `SampleIndex`, shuffled by seed and epoch; their sizes differ by at most one, so that no batch has a single image.
 
-    times: how often an epoch draws each image, on average; rank, world: of so many processes this one takes its share of every batch;
-    a process whose share is empty gets a sample that weighs nothing. `start` batches of the epoch are skipped: they are done.
+    sampling_rates: mean number of draws per epoch, for each image; rank, world_size: this process and the number of processes, each of
+    which gets its part of every batch. `epoch` is the epoch to draw; its first `start` batches are skipped, as a resumed training has
+    done them.
     """
 
-    def __init__(self, times: Sequence[float], batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
-        self._times, self._seed, self._rank, self._world = np.asarray(times, np.float64), seed, rank, world
-        self._total = max(1, round(float(self._times.sum())))
+    def __init__(self, sampling_rates: Sequence[float], batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        self._rates, self._seed, self._rank, self._world_size = np.asarray(sampling_rates, np.float64), seed, rank, world_size
+        self._total = max(1, round(float(self._rates.sum())))
         self._count = -(-self._total // batch_size)
         self.epoch, self.start = 0, 0
 
@@ -33,73 +35,84 @@ class ResumableBatchSampler:
 
     def __iter__(self) -> Iterator[list[SampleIndex]]:
         rng = np.random.default_rng([self._seed, self.epoch])
-        drawn = _drawn(self._times, self._total, rng)
+        drawn = _draw(self._rates, self._total, rng)
         for batch in np.array_split(rng.permutation(drawn), self._count)[self.start :]:
-            share = np.array_split(batch, self._world)[self._rank]
-            yield [(self.epoch, int(index), int(draw)) for index, draw in share] or [(self.epoch, int(batch[0, 0]), PADDING)]
+            part = np.array_split(batch, self._world_size)[self._rank]
+            yield [(self.epoch, int(index), int(repeat)) for index, repeat in part] or [(self.epoch, int(batch[0, 0]), PADDING)]
 
 
-def _drawn(times: NDArray[np.float64], total: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """(total, 2) indices and the number of the draw among those of its index; each is drawn `times` often, rounded up or down.
+def _draw(rates: NDArray[np.float64], total: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """(total, 2) rows of index and repeat; every index is drawn as often as its rate says, rounded up or down.
 
-    Systematic sampling: evenly spaced pointers over the cumulated times, set off by chance.
+    Systematic sampling: evenly spaced pointers over the cumulated rates, with a random offset.
     """
-    if (times == 1).all():
+    if (rates == 1).all():
         indices = np.arange(total)
     else:
-        ends = np.cumsum(times) * (total / times.sum())
-        indices = np.minimum(np.searchsorted(ends, np.arange(total) + rng.random(), side="right"), len(times) - 1)
-    first = np.searchsorted(indices, indices)  # of each index; they rise
+        ends = np.cumsum(rates) * (total / rates.sum())
+        indices = np.minimum(np.searchsorted(ends, np.arange(total) + rng.random(), side="right"), len(rates) - 1)
+    first = np.searchsorted(indices, indices)  # position of the first draw of each index; the indices are sorted
     return np.stack([indices, np.arange(total) - first], 1)
 
 
-def draws(
+def sampling_rates(
     images: pd.DataFrame, all_images: pd.DataFrame, areas: pd.DataFrame, oversample: Mapping[str, float], classes: Sequence[str]
 ) -> NDArray[np.float64]:
-    """How often an epoch draws each of `images`, rows of the cache's index: the product of the factors that fit its key, person and
-    attributes, times the largest of the classes that it shows.
+    """Draws per epoch of each of `images`, rows of the cache's index.
 
-    all_images: what names may refer to, the held-out ones too; areas: rows of key, class, pixels.
-    Raises `UserError` for names that are neither class, person, sample nor attribute=value, and where nothing is left to draw.
+    A rate is the product of the factors for the image's key, person and attributes, times the largest factor of the classes it shows.
+    all_images: the images that names may refer to, including held-out ones; areas: rows of key, class, pixels.
+    Raises `UserError` for names that are neither class, person, sample nor attribute=value, and if all rates are 0.
     """
     shown = areas[areas["pixels"] > 0]
     columns = {name.removeprefix(ATTRIBUTE): name for name in images.columns if name.startswith(ATTRIBUTE)}
-    known = {*classes, *all_images["key"], *all_images["person"], *_values(all_images, columns)}
-    unknown = [name for name in oversample if name not in known]
-    expected = "a class, a person, a sample, or attribute=value of people.csv"
-    problems = [Problem("params.yaml: train.oversample", expected, repr(name), nearest(name, sorted(known))) for name in unknown]
-    raise_if_any(problems, "train.oversample cannot be used")
-    times, of_classes = np.ones(len(images)), np.full(len(images), np.nan)
+    _check_names("train.oversample", oversample, {*classes, *_keys_and_people(all_images), *_attribute_values(all_images, columns)})
+    rates, class_factors = np.ones(len(images)), np.full(len(images), np.nan)
     for name, factor in oversample.items():
         if name in classes:
             shows = images["key"].isin(shown.loc[shown["class"] == name, "key"]).to_numpy()
-            of_classes = np.where(shows, np.fmax(of_classes, factor), of_classes)
+            class_factors = np.where(shows, np.fmax(class_factors, factor), class_factors)
             continue
-        attribute, value = _parted(name, columns)
+        attribute, value = _split_attribute(name, columns)
         named = (images["key"] == name) | (images["person"] == name)
-        fits = images[columns[attribute]] == value if attribute in columns else named
-        times[fits.to_numpy()] *= factor
-    times *= np.where(np.isnan(of_classes), 1, of_classes)
-    if not times.any():
-        raise UserError("params.yaml: train.oversample: expected some image to be drawn; found factors that leave none; raise one above 0")
-    return times
+        matches = images[columns[attribute]] == value if attribute in columns else named
+        rates[matches.to_numpy()] *= factor
+    rates *= np.where(np.isnan(class_factors), 1, class_factors)
+    if not rates.any():
+        place, expected = "params.yaml: train.oversample", "at least one image that is drawn"
+        raise UserError(Problem("train.oversample_nothing", place, expected, "a factor of 0 for every image", "raise one of them"))
+    return rates
 
 
-def _parted(name: str, columns: Mapping[str, str]) -> tuple[str, str]:
-    """The attribute and the value that attribute=value means; either may hold the sign itself."""
+def drop_excluded(images: pd.DataFrame, excluded: Sequence[str], all_images: pd.DataFrame) -> pd.DataFrame:
+    """`images` without those whose person or key is in `excluded`.
+
+    Raises `UserError` for each name that no image of `all_images` has.
+    """
+    _check_names("train.exclude", excluded, _keys_and_people(all_images))
+    return images[~(images["key"].isin(excluded) | images["person"].isin(excluded))]
+
+
+def _check_names(parameter: str, names: Sequence[str] | Mapping[str, float], known: set[str]) -> None:
+    expected = "a person or a sample" if parameter == "train.exclude" else "a class, a person, a sample, or attribute=value of people.csv"
+    place = f"params.yaml: {parameter}"
+    unknown = [name for name in names if name not in known]
+    raise_if_any(
+        [Problem(parameter, f"{place}: {name}", expected, repr(name), nearest(name, sorted(known))) for name in unknown],
+        f"{parameter} cannot be used",
+    )
+
+
+def _keys_and_people(images: pd.DataFrame) -> set[str]:
+    return {*images["key"], *images["person"]}
+
+
+def _split_attribute(name: str, columns: Mapping[str, str]) -> tuple[str, str]:
+    """attribute=value -> attribute, value; both may contain an equals sign themselves."""
     attribute = next((known for known in columns if name.startswith(f"{known}=")), "")
     return attribute, name.removeprefix(f"{attribute}=")
 
 
-def _values(images: pd.DataFrame, columns: Mapping[str, str]) -> set[str]:
+def _attribute_values(images: pd.DataFrame, columns: Mapping[str, str]) -> set[str]:
     """Every attribute=value that some image has."""
     return {f"{name}={value}" for name, column in columns.items() for value in images[column].dropna().unique()}
-
-
-def without(images: pd.DataFrame, excluded: Sequence[str], all_images: pd.DataFrame) -> pd.DataFrame:
-    """`images` without those whose person or key is `excluded`; a `UserError` lists names that none of `all_images` has."""
-    known = {*all_images["key"], *all_images["person"]}
-    unknown = [name for name in excluded if name not in known]
-    problems = [Problem("params.yaml: train.exclude", "a person or sample", repr(name), nearest(name, sorted(known))) for name in unknown]
-    raise_if_any(problems, "train.exclude cannot be used")
-    return images[~(images["key"].isin(excluded) | images["person"].isin(excluded))]

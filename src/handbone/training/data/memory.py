@@ -1,4 +1,4 @@
-"""How much memory there is to be had."""
+"""How much memory is available."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import psutil
 
-CGROUP = Path("/sys/fs/cgroup")  # a container's limit, which the rest of the system does not show
+CGROUP = Path("/sys/fs/cgroup")  # has the limit of a container, which the rest of the system does not show
 
 
 def available_bytes() -> int:
-    """What the machine, or the container that this runs in, has left."""
+    """Free memory of the machine, or of the container in which this process runs if that is less."""
     free = int(psutil.virtual_memory().available)
     try:
         limit = (CGROUP / "memory.max").read_text().strip()

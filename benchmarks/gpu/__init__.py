@@ -1,0 +1,1 @@
+"""Measurements and checks of the GPU path: `python -m benchmarks.gpu`."""

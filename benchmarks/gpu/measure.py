@@ -1,0 +1,75 @@
+"""Time, memory and load of the device at hand."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from time import perf_counter
+from typing import Any
+
+import torch
+
+GIB = 2**30
+NO_GPU = "no GPU"
+
+
+def device() -> torch.device:
+    """The GPU, or the CPU if there is none."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def wait() -> None:
+    """Return when the GPU has done all that was queued."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def seconds(work: Callable[[], object], repeats: int, warm: int = 1) -> float:
+    """The mean seconds of `work` over `repeats` runs, after `warm` more that are not timed."""
+    for _ in range(warm):
+        work()
+    wait()
+    start = perf_counter()
+    for _ in range(repeats):
+        work()
+    wait()
+    return (perf_counter() - start) / repeats
+
+
+def reset_peak() -> None:
+    """Forget the peak of the GPU's memory so far."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_gib() -> dict[str, float] | None:
+    """The peak of the GPU's memory since `reset_peak`, in GiB; null without a GPU."""
+    if not torch.cuda.is_available():
+        return None
+    return {"allocated": torch.cuda.max_memory_allocated() / GIB, "reserved": torch.cuda.max_memory_reserved() / GIB}
+
+
+def rate(images: int, seconds_each: float) -> dict[str, Any]:
+    """What a step of so many images says."""
+    return {"images_per_s": images / seconds_each, "ms_per_step": 1e3 * seconds_each}
+
+
+class Utilisation:
+    """The share of time (percent) in which the GPU ran a kernel, as nvidia-smi samples it while the block runs."""
+
+    def __enter__(self) -> Utilisation:
+        command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-i", "0", "-lms", "100"]
+        self._process: subprocess.Popen[str] | None = None
+        self.percent: float | None = None
+        with suppress(OSError):
+            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is None:
+            return
+        self._process.terminate()
+        lines = self._process.communicate()[0].split()
+        values = [float(line) for line in lines if line.replace(".", "").isdecimal()]
+        self.percent = sum(values) / len(values) if values else None

@@ -1,0 +1,69 @@
+"""The same training step with other settings, its data on the device: what each setting brings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from benchmarks.gpu.measure import NO_GPU, peak_gib, rate, reset_peak, seconds, wait
+from benchmarks.gpu.parameters import Changes, parameters
+from benchmarks.gpu.record import Record
+from benchmarks.gpu.runner import Setup
+from benchmarks.gpu.step import ResidentStep, draw_batch
+
+
+@dataclass(frozen=True)
+class _Variant:
+    """changes: of params.yaml; options: of `ResidentStep`; benchmark: cudnn's search for the fastest kernels."""
+
+    changes: Changes = field(default_factory=dict)
+    options: Mapping[str, bool] = field(default_factory=dict)
+    benchmark: bool = True
+    deterministic: bool = False
+    gpu_only: bool = False
+
+
+VARIANTS = {
+    "as_is": _Variant(),
+    "no_ema": _Variant(options={"ema": False}),
+    "channels_first": _Variant(options={"channels_last": False}),
+    "no_cudnn_benchmark": _Variant(benchmark=False, gpu_only=True),
+    "float32": _Variant({"train.precision": "no"}, gpu_only=True),
+    "fp16": _Variant({"train.precision": "fp16"}, gpu_only=True),
+    "deterministic": _Variant(benchmark=False, deterministic=True, gpu_only=True),
+    "compile": _Variant(options={"compiled": True}),
+}
+
+
+def variants(record: Record, setup: Setup) -> None:
+    """Images per second and peak memory of each."""
+    for name, variant in VARIANTS.items():
+        if variant.gpu_only and not torch.cuda.is_available():
+            record.skip(name, NO_GPU)
+        elif name == "compile" and not setup.compiled:
+            record.skip(name, "measured with --compile only")
+        else:
+            with record.guard(name):
+                record.put(name, _measured(variant, setup))
+
+
+def _measured(variant: _Variant, setup: Setup) -> dict[str, Any]:
+    params = parameters(setup, variant.changes)
+    torch.backends.cudnn.benchmark = variant.benchmark
+    torch.use_deterministic_algorithms(variant.deterministic, warn_only=True)
+    step = ResidentStep(params, draw_batch(params), **variant.options)
+    reset_peak()
+    start = perf_counter()
+    step()
+    wait()
+    first = perf_counter() - start
+    each = seconds(step, 1 if setup.tiny else 15, 0 if setup.tiny else 2)
+    found = rate(params.train.batch_size, each) | {"first_step_s": first, "peak_gib": peak_gib()}
+    del step
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return found

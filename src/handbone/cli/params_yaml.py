@@ -1,0 +1,63 @@
+"""Parameters as the text of params.yaml: the values of a `Params`, the comments from the descriptions in handbone.config.params."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from math import isfinite
+from typing import Any
+
+import yaml
+
+from handbone.config.params import Params, sections
+from handbone.config.yaml12 import SCALARS
+
+COMMENT_COLUMN = 28  # of the comments; longer lines have theirs two spaces behind the value
+
+
+class _Dumper(yaml.SafeDumper):
+    """Block style, without anchors; what YAML 1.1 or 1.2 would not read back as the same text is quoted."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _represent_float(dumper: _Dumper, value: float) -> yaml.ScalarNode:
+    """Without an exponent: `1e-05` is a number in YAML 1.2 and a text in YAML 1.1."""
+    if not isfinite(value):
+        return dumper.represent_float(value)
+    text = f"{Decimal(repr(value)):f}"
+    return dumper.represent_scalar("tag:yaml.org,2002:float", text if "." in text else f"{text}.0")
+
+
+_Dumper.add_representer(float, _represent_float)
+for _scalar in SCALARS:
+    _Dumper.add_implicit_resolver(*_scalar)
+
+
+def params_text(params: Params, header: str) -> str:
+    """The text of a params.yaml that reads back equal; `header` is its first comment. Equal parameters give equal text."""
+    return "\n".join([f"# {header}", *_lines(params)]) + "\n"
+
+
+def _lines(params: Params) -> Iterator[str]:
+    known = sections()
+    for name, value in params.model_dump().items():
+        yield ""
+        if name not in known:
+            yield from _entry(name, value, Params.model_fields[name].description)
+            continue
+        yield _commented(f"{name}:", (known[name].__doc__ or "").splitlines()[0].removesuffix("."))
+        for key, entry in value.items():
+            yield from (f"  {line}" for line in _entry(key, entry, known[name].model_fields[key].description, indent=2))
+
+
+def _entry(key: str, value: Any, description: str | None, indent: int = 0) -> list[str]:
+    """`key: value` in one line or several, with the description behind the first."""
+    text = yaml.dump({key: value}, Dumper=_Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=10**6)
+    first, *rest = text.splitlines()
+    return [_commented(first, description or "", indent), *rest]
+
+
+def _commented(line: str, comment: str, indent: int = 0) -> str:
+    return f"{line.ljust(COMMENT_COLUMN - indent - 2)}  # {comment}"

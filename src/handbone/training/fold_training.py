@@ -1,0 +1,88 @@
+"""The training of one fold, composed from parameters and files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from handbone.config.params import Params
+from handbone.models.registry import canonical, spec_from_params
+from handbone.models.saved import TrainedModelInfo
+from handbone.training.checkpoint import Checkpoint, run_fingerprint
+from handbone.training.data.fold import FoldSamples, TrainFiles, fold_samples
+from handbone.training.data.loader import make_loader
+from handbone.training.estimate import memory_advice
+from handbone.training.init_weights import InitWeights, make_model
+from handbone.training.seeding import fold_seed
+from handbone.training.stage_code import stage_code
+from handbone.training.state import Progress
+from handbone.training.trainer import OnEpochEnd, Trainer
+from handbone.utils.errors import require_file
+from handbone.utils.hashing import file_hash
+
+Score = Callable[[nn.Module, Mapping[str, Path]], float]  # a model and the npz of each sample by key -> its Dice, equal in all processes
+
+
+@dataclass(frozen=True)
+class FoldTraining:
+    """fold: the one that is held out; files, weights: what the training reads."""
+
+    fold: int
+    params: Params
+    files: TrainFiles
+    weights: InitWeights
+
+    def fingerprint(self, root: Path) -> str:
+        """Hash of everything that decides the weights: parameters, data, folds, initial weights, torch, code.
+
+        The code is that of the stage train in dvc.yaml of the repository's folder `root`, so the hash changes when DVC would train again.
+        Raises `UserError` if a file is missing.
+        """
+        settings = self.params.model_dump(include={"seed", "model", "train"})
+        settings |= {"classes": self.params.data.classes, "fold": self.fold, "torch": torch.__version__, "cuda": torch.cuda.is_available()}
+        files = {"index": self.files.index, "areas": self.files.areas, "folds": self.files.folds, "pseudo": self.files.pseudo_index}
+        files |= {"weights": self.weights.file} | {file.as_posix(): root / file for file in stage_code(root, "train")}
+        return run_fingerprint(settings, {name: require_file(file) for name, file in files.items()})
+
+    def run(self, accelerator: Accelerator, checkpoint: Checkpoint, score: Score, on_epoch_end: OnEpochEnd) -> Progress:
+        """Train, or resume from the checkpoint -> the learning curve and the best weights. score: gets the held-out samples.
+
+        Raises `Preempted` after SIGTERM once a checkpoint is written, and `UserError` for faults in the parameters or too little memory.
+        """
+        params, name, seed = self.params, f"fold {self.fold}", fold_seed(self.params.seed, self.fold)
+        samples = fold_samples(self.fold, params, self.files)
+        torch.manual_seed(seed)
+        model = make_model(params, self.weights)
+        loader, batches = make_loader(samples.train, params, seed, accelerator.process_index, accelerator.num_processes)
+        accelerator.print(f"{name} on {accelerator.device}: {_summary(model, samples, len(batches), params)}")
+        class_weights = [params.train.class_weights.get(name, 1.0) for name in params.data.classes]
+        val_files = samples.val_files()
+        with memory_advice():
+            trainer = Trainer(model, loader, batches, params.train, class_weights, seed, accelerator)
+            return trainer.fit(lambda averaged: score(averaged, val_files), checkpoint, name, on_epoch_end)
+
+    def model_info(self, progress: Progress) -> TrainedModelInfo:
+        """The description that is saved with the best weights."""
+        return TrainedModelInfo(
+            spec=spec_from_params(self.params.model, self.params.data.classes),
+            weights=self.params.model.weights,
+            weights_sha256=file_hash(self.weights.file),
+            folds_sha256=file_hash(self.files.folds),
+            size=self.params.train.size,
+            fold=self.fold,
+            epoch=progress.best_epoch,
+            dice=progress.best_dice,
+        )
+
+
+def _summary(model: nn.Module, samples: FoldSamples, batches: int, params: Params) -> str:
+    """One line: images, network, length of the training."""
+    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    network = f"{canonical(params.model.arch)} with {millions:.1f} M parameters at {params.train.size} px, weights: {params.model.weights}"
+    images = f"{len(samples.train)} images to train on, {len(samples.val)} to validate on"
+    return f"{images}; {network}; {params.train.epochs} epochs of {batches} batches"

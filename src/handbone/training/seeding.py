@@ -1,0 +1,26 @@
+"""Seeds of a training, and bit-equal runs on a GPU."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import torch
+
+
+def fold_seed(seed: int, fold: int) -> int:
+    """The seed of one fold: different for each fold, the same in every run."""
+    return int(np.random.SeedSequence([seed, fold]).generate_state(1)[0])
+
+
+def seed_batch(seed: int, epoch: int, index: int, rank: int) -> None:
+    """Seed torch for one batch of one process, so that a training resumes at any batch without a saved generator state."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, epoch, index, rank]).generate_state(1)[0]))
+
+
+def set_determinism(deterministic: bool) -> None:
+    """True: bit-equal runs on a GPU where PyTorch has such kernels, a warning where it has none. False: the fastest kernels."""
+    torch.backends.cudnn.benchmark = not deterministic
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)

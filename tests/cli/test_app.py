@@ -1,0 +1,70 @@
+"""The command line: what it lists, and how its commands are called. What a command does is tested in its file."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from handbone.cli.app import parser
+
+COMMAND = Path(sys.executable).parent / "handbone"
+COMMANDS = ["preset", "folds", "score"]
+
+
+def handbone(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([COMMAND, *arguments], cwd=folder, capture_output=True, text=True)
+
+
+def test_help_lists_the_commands() -> None:
+    done = handbone("--help")
+    assert done.returncode == 0
+    assert all(f"\n    {name} " in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_has_an_example(name: str) -> None:
+    done = handbone(name, "--help")
+    assert done.returncode == 0
+    assert f"example: handbone {name}" in done.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['handbone', '--help']; from handbone.cli import main\ntry: main()\nexcept SystemExit: print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "handbone.cli.app" in loaded
+    assert not {"torch", "numpy", "pandas", "pydantic", "yaml", "cv2", "numba", "asyncio"} & set(loaded)
+
+
+def test_outside_a_project_the_missing_file_is_named(tmp_path: Path) -> None:
+    done = handbone("score", folder=tmp_path)
+    assert done.returncode == 1
+    assert "params.yaml" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_preset_is_written_to_the_current_folder(tmp_path: Path) -> None:
+    (tmp_path / "presets").mkdir()
+    (tmp_path / "presets/mine.yaml").write_text("# For me.\n")
+    assert handbone("preset", "--list", folder=tmp_path).stdout == "mine  For me.\n"
+    assert handbone("preset", "mine", folder=tmp_path).returncode == 0
+    with (tmp_path / "params.yaml").open("a") as file:
+        file.write("# changed\n")
+    assert handbone("preset", "mine", folder=tmp_path).returncode == 1
+    assert handbone("preset", "mine", "--force", folder=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["preset"], ["preset", "demo", "--list"], ["nothing"]])
+def test_a_wrong_call_prints_the_usage(arguments: list[str]) -> None:
+    done = handbone(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: handbone")
+
+
+def test_folds_takes_devices_and_jobs() -> None:
+    given = [parser().parse_args(["folds", *options]) for options in ([], ["--devices", "0,2", "--jobs", "3"])]
+    assert [(chosen.devices, chosen.jobs) for chosen in given] == [(None, None), (["0", "2"], 3)]

@@ -1,0 +1,94 @@
+"""Networks run once and their probabilities are kept: each fold's model on its held-out people, the mean of all on the test set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from stages.infer import main
+
+from handbone.cache.resize import resized
+from handbone.cache.sample import read_sample
+from handbone.config import paths
+from handbone.masks.cropped_maps import CroppedMaps
+from handbone.models.registry import build_model
+from handbone.models.saved import TrainedModelInfo, load_model, save_model, weights_hash
+from handbone.models.spec import ModelSpec
+from handbone.utils.io import read_json
+
+if TYPE_CHECKING:
+    from conftest import Fails
+
+ChangeParams = Callable[[dict[str, Any]], None]
+KEYS = {"oof": {"A/a1": [0], "A/a2": [0], "B/b1": [1], "B/b2": [1]}, "test": {"C/c1": [0, 1], "D/d1": [0, 1]}}
+
+
+def save_models(classes: list[str]) -> None:
+    """Two folds' models with different random weights."""
+    spec = ModelSpec("Unet", "tu-resnet10t", 1, classes, {"decoder_channels": [8, 8, 4, 4, 4]})
+    for fold in (0, 1):
+        torch.manual_seed(fold)
+        info = TrainedModelInfo(spec, None, "", "", 32, fold, 1, 0.5)
+        save_model(paths.fold_model(fold), build_model(spec).state_dict(), info)
+
+
+@pytest.fixture
+def trained_run(cached_run: ChangeParams) -> ChangeParams:
+    save_models(["Radius", "Ulna"])
+    return cached_run
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr("sys.argv", ["stages.infer", *arguments])
+    main()
+
+
+@torch.no_grad()
+def mean_probs(subset: str, key: str, folds: list[int]) -> np.ndarray:
+    """(C, h, w) in 0..1, computed plainly."""
+    image = resized(read_sample(paths.cached_sample(subset, key)).image, (21, 32))
+    batch = torch.from_numpy(image)[None, None] / 255
+    probs = [load_model(paths.fold_model(fold))[0](batch)[0].sigmoid() for fold in folds]
+    return torch.stack(probs).mean(0).numpy()
+
+
+@pytest.mark.parametrize("subset", ["oof", "test"])
+def test_each_sample_is_predicted_by_its_models(trained_run: ChangeParams, monkeypatch: pytest.MonkeyPatch, subset: str) -> None:
+    run(monkeypatch, subset)
+    found = {key: CroppedMaps.load(paths.prediction(subset, key)).dense() for key in KEYS[subset]}
+    for key, folds in KEYS[subset].items():
+        expected = mean_probs("train" if subset == "oof" else "test", key, folds)
+        assert np.abs(found[key] / 255 - expected).max() < 0.01
+    assert sorted(path.name for path in (paths.PREDICTIONS / subset).rglob("*.npz")) == sorted(f"{key[2:]}.npz" for key in KEYS[subset])
+
+
+def test_the_record_names_the_models_by_fold(trained_run: ChangeParams, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained_run({"folds": [1]})
+    run(monkeypatch, "oof")
+    assert not paths.prediction("oof", "A/a1").exists(), "fold 0 is not among the parameters' folds"
+    ((fold, model),) = read_json(paths.prediction_record("oof"))["models"].items()
+    assert fold == "1" and model["sha256"] == weights_hash(paths.fold_model(1))
+    assert model["spec"]["arch"] == "Unet" and model["spec"]["classes"] == ["Radius", "Ulna"] and model["fold"] == 1
+
+
+def test_models_of_other_classes_are_refused(trained_run: ChangeParams, monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
+    trained_run({"data.classes": ["Ulna", "Radius"]})
+    with fails("model.classes", "models/fold_0", "models/fold_1"):
+        run(monkeypatch, "oof")
+
+
+def test_an_interrupted_run_leaves_no_record(trained_run: ChangeParams, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(monkeypatch, "test")
+    paths.cached_sample("test", "D/d1").unlink()
+    with pytest.raises(FileNotFoundError):
+        run(monkeypatch, "test")
+    assert not paths.prediction_record("test").exists()
+
+
+@pytest.mark.parametrize("arguments", [[], ["train"], ["oof", "test"], ["0"]])
+def test_an_argument_other_than_a_subset_is_an_error(arguments: list[str], monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
+    with fails("stage.argument", "python -m stages.infer"):
+        run(monkeypatch, *arguments)

@@ -1,0 +1,60 @@
+"""The stage phantom: only if the phantom is the data root, and only with its classes."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from stages.phantom import main
+
+from conftest import Fails
+from handbone.config import paths
+from handbone.config.params import BONES
+from imports import ROOT
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write_params(root: str, classes: list[str]) -> None:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["data"] |= {"root": root, "classes": classes}
+    params["phantom"] |= {"size": 64, "train_people": 1, "test_people": 1}
+    params["machine"]["preprocess_workers"] = 1
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_it_writes_the_phantom_if_that_is_the_data_root() -> None:
+    write_params(str(paths.PHANTOM), list(reversed(BONES)))
+    main()
+    assert len([name for name in files(paths.PHANTOM) if name.endswith(".png")]) == 4
+
+
+def test_it_removes_the_files_of_an_earlier_phantom() -> None:
+    old = paths.PHANTOM / "people.csv"
+    old.parent.mkdir(parents=True)
+    old.write_text("person,wrist\n")
+    write_params(str(paths.PHANTOM), list(BONES))
+    main()
+    assert not old.exists()
+
+
+def test_it_writes_a_note_if_the_data_root_is_another_folder() -> None:
+    write_params("data/raw", ["left", "right"])
+    main()
+    assert files(paths.PHANTOM) == ["README.txt"]
+
+
+def test_it_refuses_classes_that_the_phantom_does_not_have(fails: Fails) -> None:
+    write_params(str(paths.PHANTOM), [*BONES[1:], "Sesamoid"])
+    with fails("phantom.classes", "data.classes") as error:
+        main()
+    assert all(name in error.value.problems[0].found for name in ("finger-1", "Sesamoid"))
+    assert not paths.PHANTOM.exists()

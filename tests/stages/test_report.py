@@ -1,0 +1,78 @@
+"""The page shows the run: its scores, its decision, its best and worst images, its training images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+
+from handbone.cache.sample import read_sample, write_sample
+from handbone.config import paths
+from handbone.config.params import load_params
+from handbone.utils.io import write_json, write_table
+from stages import report, submit, validate
+
+if TYPE_CHECKING:
+    from conftest import Fails
+
+ChangeParams = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture
+def finished_run(predicted_run: ChangeParams) -> ChangeParams:
+    validate.main()
+    submit.main()
+    subsets = {"train": {"images": 4, "people": 2}, "test": {"images": 2, "people": 2}}
+    write_json(paths.DATA_REPORT, subsets | {"classes": {"Radius": {"images": 4, "mean_area_px": 400.0}}, "excluded": []})
+    for fold in (0, 1):
+        curve = pd.DataFrame({"epoch": [1, 2], "lr": [0.1, 0.1], "loss": [1.0, 0.5], "dice": [None, 0.7 + fold / 100]})
+        write_table(paths.fold_curve(fold), curve)
+    return predicted_run
+
+
+def test_the_page_has_scores_decision_cases_and_model(finished_run: ChangeParams) -> None:
+    finished_run({"report.cases": 1})
+    report.main()
+    page = paths.PAGE.read_text()
+    params = load_params()
+    for text in ("Validation Dice", "0.5</dd>", params.model.arch, "32 px", "hash of fold 0", "A/a1", "lowest: "):
+        assert text in page
+    assert page.count("Truth and prediction of") == 2, "one worst, one best"
+
+
+def test_the_decision_of_the_page_is_the_stored_one(finished_run: ChangeParams) -> None:
+    report.main()
+    before = paths.PAGE.read_text()
+    finished_run({"decide.threshold": 0.25})
+    validate.main()
+    submit.main()
+    report.main()
+    assert "0.25</dd>" in paths.PAGE.read_text() and "0.25</dd>" not in before
+
+
+def test_a_missing_prediction_is_an_error(finished_run: ChangeParams, fails: Fails) -> None:
+    for key in ("A/a1", "A/a2", "B/b1", "B/b2"):
+        paths.prediction("oof", key).unlink()
+    with fails("stage.input_missing", "data/predictions/oof/"):
+        report.main()
+
+
+def test_a_run_without_a_curve_is_an_error(finished_run: ChangeParams, fails: Fails) -> None:
+    paths.fold_curve(1).unlink()
+    with fails("stage.input_missing", str(paths.fold_curve(1))):
+        report.main()
+
+
+def test_previews_are_spread_over_the_data_and_the_same_each_time(cached_run: ChangeParams) -> None:
+    keys = [f"ID00{number}/x" for number in range(6)]
+    for key in keys:
+        write_sample(paths.cached_sample("train", key), read_sample(paths.cached_sample("train", "A/a1")))
+    write_table(paths.TRAIN_INDEX, pd.DataFrame({"key": keys}))
+    params = load_params()
+    previews = report.make_previews(params)
+    assert [preview.key for preview in previews] == ["ID000/x", "ID002/x", "ID004/x"]
+    assert len({preview.picture for preview in previews}) == 3, "each has other random numbers"
+    assert report.make_previews(params) == previews
+    assert report.make_previews(params.model_copy(update={"seed": params.seed + 1})) != previews

@@ -1,0 +1,128 @@
+"""The stored decision is applied to the test set, without a network; lineage and metrics belong to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from handbone.config import paths
+from handbone.submission.csv import read_submission
+from handbone.utils.hashing import file_hash
+from handbone.utils.io import read_json, read_table, write_json
+from stages import submit, validate
+
+if TYPE_CHECKING:
+    from conftest import Fails
+
+ChangeParams = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture
+def validated_run(predicted_run: ChangeParams) -> ChangeParams:
+    validate.main()
+    return predicted_run
+
+
+def write_truth(keys: list[str]) -> None:
+    """The truth of test images: a rectangle per class."""
+    for key in keys:
+        path = Path("data/raw/test_truth/outputs_json") / f"{key}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        squares = [{"label": label, "points": [[x, 4], [x + 20, 4], [x + 20, 24], [x, 24]]} for label, x in (("Radius", 24), ("Ulna", 2))]
+        path.write_text(json.dumps({"annotations": squares}))
+
+
+def test_the_csv_has_every_image_and_class_in_order(validated_run: ChangeParams) -> None:
+    submit.main()
+    table = read_submission(paths.SUBMISSION)
+    assert table[["image_name", "class"]].values.tolist() == [
+        [name, label] for name in ("c1.png", "d1.png") for label in ("Radius", "Ulna")
+    ]
+    assert table["rle"].str.fullmatch(r"\d+ \d+( \d+ \d+)*").all()
+
+
+def test_a_changed_threshold_changes_the_csv_the_lineage_and_nothing_in_the_predictions(validated_run: ChangeParams) -> None:
+    predictions = {path: file_hash(path) for path in paths.PREDICTIONS.rglob("*.*")}
+    submit.main()
+    before = paths.SUBMISSION.read_bytes()
+    validated_run({"decide.threshold": 0.25})
+    submit.main()
+    assert paths.SUBMISSION.read_bytes() == before, "the stored decision counts, not the parameter"
+    validate.main()
+    submit.main()
+    assert paths.SUBMISSION.read_bytes() != before
+    assert read_json(paths.LINEAGE)["decision"] == {"threshold": 0.25}
+    assert {path: file_hash(path) for path in paths.PREDICTIONS.rglob("*.*")} == predictions
+
+
+def test_lineage_names_everything_that_the_submission_was_computed_from(validated_run: ChangeParams) -> None:
+    submit.main()
+    lineage = read_json(paths.LINEAGE)
+    assert lineage["submission_sha256"] == file_hash(paths.SUBMISSION)
+    assert lineage["data_sha256"] == {"train": file_hash(paths.TRAIN_INDEX), "test": file_hash(paths.TEST_INDEX)}
+    assert lineage["folds_sha256"] == file_hash(paths.FOLDS)
+    assert {fold: model["sha256"] for fold, model in lineage["models"].items()} == {"0": "hash of fold 0", "1": "hash of fold 1"}
+    assert lineage["parameters"]["data"]["classes"] == ["Radius", "Ulna"] and "machine" not in lineage["parameters"]
+    assert lineage["git"]["commit"] is None and lineage["git"]["reason"], "this folder is no repository"
+
+
+def test_without_the_truth_there_are_no_test_scores(validated_run: ChangeParams) -> None:
+    submit.main()
+    assert "test" not in read_json(paths.METRICS) and len(read_table(paths.TEST_COUNTS)) == 0
+
+
+def test_with_the_truth_the_csv_is_scored(validated_run: ChangeParams) -> None:
+    write_truth(["C/c1", "D/d1"])
+    submit.main()
+    metrics = read_json(paths.METRICS)
+    assert metrics["n_folds"] == 2 and metrics["n_images"] == 4 and metrics["test"]["n_images"] == 2
+    table = read_table(paths.TEST_COUNTS)
+    assert (table["tp"] + table["fn"]).tolist() == [21 * 21] * 4, "OpenCV paints the border of a polygon as well"
+    assert 0.5 < metrics["test"]["dice"]["mean"] < 1
+
+
+def test_a_missing_annotation_is_an_error(validated_run: ChangeParams, fails: Fails) -> None:
+    write_truth(["C/c1"])
+    with fails("annotation.json", "D/d1.json"):
+        submit.main()
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [({"folds": [1]}, "predictions.folds"), ({"data.classes": ["Radius", "Lunate"]}, "predictions.classes")],
+)
+def test_predictions_of_other_folds_or_classes_are_refused(validated_run: ChangeParams, fails: Fails, changes: dict, code: str) -> None:
+    validated_run(changes)
+    with fails(code, "data/predictions/test/models.json"):
+        submit.main()
+    assert not paths.SUBMISSION.exists()
+
+
+def test_all_missing_predictions_are_listed(validated_run: ChangeParams, fails: Fails) -> None:
+    for key in ("C/c1", "D/d1"):
+        paths.prediction("test", key).unlink()
+    with fails("predictions.missing", "C/c1.npz", "D/d1.npz"):
+        submit.main()
+
+
+def test_an_unknown_key_in_the_decision_is_an_error(validated_run: ChangeParams, fails: Fails) -> None:
+    write_json(paths.DECISION, {"threshold": 0.5, "cleanup": True})
+    with fails("decision.key", "reports/decision.json: cleanup"):
+        submit.main()
+
+
+def test_without_a_decision_it_says_so(predicted_run: ChangeParams, fails: Fails) -> None:
+    with fails("stage.input_missing", "reports/decision.json"):
+        submit.main()
+
+
+def test_two_runs_write_the_same_bytes(validated_run: ChangeParams) -> None:
+    files = [paths.SUBMISSION, paths.LINEAGE, paths.METRICS, paths.TEST_COUNTS]
+    submit.main()
+    first = [file.read_bytes() for file in files]
+    submit.main()
+    assert [file.read_bytes() for file in files] == first

@@ -1,0 +1,84 @@
+"""The decision is stored and scored on the held-out people, without a network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+from stages.validate import main
+
+from handbone.config import paths
+from handbone.utils.io import read_json, write_json
+
+if TYPE_CHECKING:
+    from conftest import Fails
+
+ChangeParams = Callable[[dict[str, Any]], None]
+
+
+def counts() -> pd.DataFrame:
+    return pd.read_csv(paths.VALIDATION_COUNTS)
+
+
+def test_every_held_out_image_and_class_is_counted_with_its_fold(predicted_run: ChangeParams) -> None:
+    main()
+    table = counts()
+    assert table[["key", "class", "fold"]].values.tolist() == [
+        [key, name, fold] for key, fold in [("A/a1", 0), ("A/a2", 0), ("B/b1", 1), ("B/b2", 1)] for name in ("Radius", "Ulna")
+    ]
+    assert ((table["tp"] + table["fn"]).tolist()) == [400, 320] * 4, "the areas of the truth, in pixels at full resolution"
+    assert pd.read_csv(paths.DICE_PER_CLASS)["class"].tolist() == ["Radius", "Ulna"]
+
+
+def test_the_threshold_is_stored_and_changes_the_counts(predicted_run: ChangeParams) -> None:
+    main()
+    before = counts()
+    assert read_json(paths.DECISION) == {"threshold": 0.5}
+    predicted_run({"decide.threshold": 0.25})
+    main()
+    assert read_json(paths.DECISION) == {"threshold": 0.25}
+    grown = counts()[["tp", "fp"]].sum(axis=1) > before[["tp", "fp"]].sum(axis=1)
+    assert grown.all()
+
+
+def test_only_the_folds_of_the_parameters_are_validated(predicted_run: ChangeParams) -> None:
+    predicted_run({"folds": [1]})
+    record = read_json(paths.prediction_record("oof"))
+    write_json(paths.prediction_record("oof"), {"models": {"1": record["models"]["1"]}})
+    main()
+    assert counts()["key"].unique().tolist() == ["B/b1", "B/b2"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [({"folds": [0]}, "predictions.folds"), ({"data.classes": ["Ulna", "Radius"]}, "predictions.classes")],
+)
+def test_predictions_of_other_folds_or_classes_are_refused(predicted_run: ChangeParams, fails: Fails, changes: dict, code: str) -> None:
+    predicted_run(changes)
+    with fails(code, "data/predictions/oof/models.json"):
+        main()
+    assert not paths.DECISION.exists() and not paths.VALIDATION_COUNTS.exists()
+
+
+def test_all_missing_predictions_are_listed(predicted_run: ChangeParams, fails: Fails) -> None:
+    for key in ("A/a2", "B/b1"):
+        paths.prediction("oof", key).unlink()
+    with fails("predictions.missing", "A/a2.npz", "B/b1.npz"):
+        main()
+
+
+def test_without_predictions_it_says_so(cached_run: ChangeParams, fails: Fails) -> None:
+    with fails("stage.input_missing", "data/predictions/oof/models.json"):
+        main()
+
+
+def test_two_runs_write_the_same_bytes(predicted_run: ChangeParams) -> None:
+    files = [paths.DECISION, paths.VALIDATION_COUNTS, paths.DICE_PER_CLASS]
+    main()
+    first = [file.read_bytes() for file in files]
+    main()
+    assert [file.read_bytes() for file in files] == first
+    assert json.loads(first[0])

@@ -1,0 +1,58 @@
+"""The samples of a fold."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from conftest import Fails
+from handbone.config.params import Params
+from handbone.training.data.fold import TrainFiles, fold_samples
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> TrainFiles:
+    keys, people = ["A/1", "B/1", "C/1"], ["A", "B", "C"]
+    tables: dict[str, dict[str, Any]] = {
+        "index": {"key": keys, "person": people, "height": 64, "width": 48},
+        "areas": {"key": keys, "class": "x", "pixels": [5, 0, 3]},
+        "folds": {"key": keys, "person": people, "fold": [0, 1, 1]},
+        "pseudo": {"key": ["T/1"], "person": ["T"], "height": [64], "width": [48], "weight": [0.5]},
+    }
+    for name, columns in tables.items():
+        pd.DataFrame(columns).to_csv(tmp_path / f"{name}.csv", index=False)
+    index, areas, folds, pseudo = (tmp_path / f"{name}.csv" for name in tables)
+    return TrainFiles(index, areas, folds, pseudo, lambda key: Path("cache", key), lambda key: Path("pseudo", key))
+
+
+def params(**train: Any) -> Params:
+    base = Params()
+    data = base.data.model_copy(update={"classes": ["x"]})
+    return base.model_copy(update={"data": data, "train": base.train.model_copy(update=train)})
+
+
+def test_a_fold_validates_its_people_and_trains_on_the_others_and_on_pseudo_labels(files: TrainFiles) -> None:
+    samples = fold_samples(0, params(oversample={"x": 3.0}), files)
+    assert samples.val_files() == {"A/1": Path("cache/A/1")}
+    assert samples.train["file"].tolist() == [Path("cache/B/1"), Path("cache/C/1"), Path("pseudo/T/1")]
+    assert samples.train["rate"].tolist() == [1.0, 3.0, 1.0]
+    assert samples.train["weight"].tolist() == [1.0, 1.0, 0.5]
+
+
+def test_excluded_people_are_validated_but_not_trained_on(files: TrainFiles) -> None:
+    assert fold_samples(0, params(exclude=["B"]), files).train["key"].tolist() == ["C/1", "T/1"]
+    assert fold_samples(1, params(exclude=["B"]), files).val["key"].tolist() == ["B/1", "C/1"]
+
+
+def test_a_fold_without_images_is_an_error(files: TrainFiles, fails: Fails) -> None:
+    with fails("train.fold", "folds"):
+        fold_samples(7, params(), files)
+    with fails("train.fold", "folds"):
+        fold_samples(1, params(exclude=["A"]), files)
+
+
+def test_a_missing_table_is_an_error(files: TrainFiles, fails: Fails) -> None:
+    files.folds.unlink()
+    with fails("stage.input_missing", "folds.csv"):
+        fold_samples(0, params(), files)

@@ -1,0 +1,50 @@
+"""Batches of a fold's samples."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from handbone.cache.sample import CachedSample, write_sample
+from handbone.config.params import Params
+from handbone.masks.boxed import BoxedMasks
+from handbone.masks.packed import PackedMasks
+from handbone.training.data.loader import first_batch, make_loader
+
+SHAPES = [(64, 96), (96, 40), (50, 50)]
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    for index, shape in enumerate(SHAPES):
+        masks = PackedMasks.pack(BoxedMasks.from_dense(rng.random((2, *shape)) < 0.5))
+        write_sample(tmp_path / f"{index}.npz", CachedSample(rng.integers(0, 256, shape, np.uint8), shape, masks))
+    heights, widths = zip(*SHAPES, strict=True)
+    files = [tmp_path / f"{index}.npz" for index in range(len(SHAPES))]
+    return pd.DataFrame({"file": files, "height": heights, "width": widths, "rate": 1.0, "weight": 1.0})
+
+
+def params(crop: int | None, workers: int = 0) -> Params:
+    base = Params()
+    train = base.train.model_copy(update={"size": 48, "crop": crop, "batch_size": 2})
+    data, machine = base.data.model_copy(update={"classes": ["a", "b"]}), base.machine.model_copy(update={"num_workers": workers})
+    return base.model_copy(update={"train": train, "data": data, "machine": machine})
+
+
+@pytest.mark.parametrize(("crop", "shape"), [(None, (48, 48)), (32, (32, 32))])
+def test_samples_are_padded_to_the_largest_shape_or_to_the_window(crop: int | None, shape: tuple[int, int], samples: pd.DataFrame) -> None:
+    loader, batches = make_loader(samples, params(crop), 3)
+    shapes = [batch.images.shape for batch in loader]
+    assert len(batches) == 2 and sorted(shapes) == [(1, 1, *shape), (2, 1, *shape)]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_first_batch_is_that_of_the_epoch(workers: int, samples: pd.DataFrame) -> None:
+    loader, batches = make_loader(samples, params(None, workers), 3)
+    batches.epoch, batches.start = 4, 1
+    draw = first_batch(loader, batches)
+    expected = next(iter(loader))
+    for batch in (draw(), draw()):
+        assert all(np.array_equal(one, other) for one, other in zip(batch, expected, strict=True))
