@@ -11,17 +11,17 @@ from imports import ROOT, imported_names
 
 PACKAGE = ROOT / "src" / "handbone"
 # from the ground up: a room imports from floors below its floor, and from itself
-FLOORS: list[set[str]] = [
-    {"utils"},
-    {"config"},
-    {"masks"},
-    {"cache"},
-    {"dataset", "models"},
-    {"phantom", "inference", "training"},
-    {"evaluation"},
-    {"submission"},
-    {"report"},
-    {"cli"},
+FLOORS = [
+    ["utils"],
+    ["config"],
+    ["masks"],
+    ["cache"],
+    ["dataset", "models"],
+    ["phantom", "inference", "training"],
+    ["evaluation"],
+    ["submission"],
+    ["report"],
+    ["cli"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
