@@ -87,9 +87,9 @@ class Trainer:
                 epoch = self._progress.epochs_done + 1
                 self.train_epoch(epoch, checkpoint, flag)
                 self._progress.finish_epoch(epoch, self._rate_at_start(epoch), self.evaluate(epoch, evaluate))
-                self.save_checkpoint(checkpoint)
                 if is_main:
                     on_epoch_end(self._progress.rows)
+                self.save_checkpoint(checkpoint)
                 bar.update()
                 bar.set_postfix({"loss": self._progress.rows[-1]["loss"], "dice": self._progress.best_dice}, refresh=False)
         return self._progress
