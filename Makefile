@@ -1,5 +1,7 @@
 # make demo: the whole graph on a synthetic data set. make test: the tests. make slow: the tests that take half a minute and more each.
 # make bench: every hot path against the common baseline (QUICK=1: a look in a minute and a half).
+# make faults: a small graph killed, signalled and damaged at random moments (MOMENTS=200). make fuzz: arbitrary files for every reader
+# (EXAMPLES each). make mutants: which changes of the code no test notices. make licences: those of all locked packages. See docs/reliability.md.
 # Each installs the environment first, in .venv, from requirements.lock.
 
 PYTHON ?= python3
@@ -10,7 +12,7 @@ export PATH := $(BIN):$(PATH)
 # waiting threads sleep: on a machine that does other work, spinning threads cost more than they save
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test slow bench lint lock env
+.PHONY: demo test slow bench faults fuzz mutants licences lint lock env
 
 demo: $(READY)
 	dvc repro
@@ -27,6 +29,22 @@ slow: $(READY)
 
 bench: $(READY)
 	QUICK=$(QUICK) python -m benchmarks
+
+RELIABILITY := PYTHONPATH=src:tests python -m reliability
+MOMENTS ?= 200
+EXAMPLES ?= 77000
+
+faults: $(READY)
+	$(RELIABILITY).faults --moments $(MOMENTS) $(FAULTS)
+
+fuzz: $(READY)
+	FUZZ_EXAMPLES=$(EXAMPLES) pytest -n 2 tests/test_fuzz.py
+
+mutants: $(READY)
+	$(RELIABILITY).mutants
+
+licences: $(READY)
+	$(RELIABILITY).licences
 
 lint: $(READY)
 	ruff check .

@@ -30,7 +30,7 @@ from tqdm import tqdm
 from handbone.cli.params_yaml import params_text
 from handbone.cli.preset import preset_params
 from handbone.config import paths
-from handbone.config.params import Params, load_params
+from handbone.config.params import Params, load_params, mirrored_classes
 from handbone.utils.errors import Problem, UserError, run_cli
 from handbone.utils.io import replacing, write_json, write_text
 
@@ -159,8 +159,9 @@ def _trained(folder: Path, params: Params, trainings: Sequence[Changes], target:
         start = InitWeights(_trained(folder, params, before, target), of_experiment=True)
     else:
         source = ROOT / paths.init_weights(params.model.weights)
-        start = resolve_init_weights(source, paths.fold_model(FOLD).name, folder / paths.FOLDS, params.data.classes)
-    key = sha256(f"{params.model_dump()} {target} {start.file.name}".encode()).hexdigest()[:16]
+        start = resolve_init_weights(params, FOLD, source, paths.fold_model(FOLD).name, folder / paths.FOLDS)
+    name = start.file.name if start.file else params.model.weights
+    key = sha256(f"{params.model_dump()} {target} {name}".encode()).hexdigest()[:16]
     file = folder / "trained" / f"{key}.safetensors"
     if not file.is_file():
         progress = _train(folder, params, start, target)
@@ -227,7 +228,7 @@ def _score(folder: Path, weights: Mapping[str, Any], params: Params) -> float:
     model.load_state_dict(weights)
     files = fold_samples(FOLD, params, _files(folder)).val_files()
     inputs = InputSpec(params.train.size, params.model.in_channels, params.infer.batch_size, torch.device("cpu"), params.train.precision)
-    predicted = predict(ensemble([model], params.infer), files, inputs)
+    predicted = predict(ensemble([model], params.infer, mirrored_classes(params.data.classes, params.data.mirror)), files, inputs)
     counts = [decided_counts(maps, read_masks(files[key]), Decision(THRESHOLD)) for key, maps in predicted]
     return float(dice(np.stack(counts)).mean())
 

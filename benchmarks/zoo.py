@@ -89,7 +89,7 @@ def train(name: str, params: Params) -> dict[str, Any]:
     try:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()), TemporaryDirectory() as folder:
             training, score = fold_training(FOLD, params), make_score(params, accelerator)
-            progress = training.run(accelerator, Checkpoint(Path(folder)), score, on_epoch_end=lambda curve: None)
+            progress = training.run(accelerator, Checkpoint(Path(folder)), Path(folder), score, on_epoch_end=lambda curve: None)
     except UserError as error:
         return {"dice": None, "seconds": round(perf_counter() - start), "error": str(error)}
     return {"dice": round(progress.best_dice, 4), "seconds": round(perf_counter() - start)}

@@ -3,7 +3,12 @@
 A stage runs the code of the checkout that it is in, also in the copy that `dvc exp run --temp` makes, even if another one is installed.
 """
 
+import signal
 import sys
 from pathlib import Path
+
+# `python -m` imports this file first: while a stage imports its libraries, Ctrl-C ends it without a traceback; then run_cli handles it
+if sys.argv[0] == "-m" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from handbone.config import paths
 from handbone.config.params import BONES, DataParams, load_params
 from handbone.phantom.dataset import write_phantom
 from handbone.utils.errors import Problem, UserError, run_cli
-from handbone.utils.io import write_text
+from handbone.utils.io import remove_folder, write_text
 
 
 def main() -> None:
@@ -18,7 +17,7 @@ def main() -> None:
     needed = Path(params.data.root) == paths.PHANTOM
     if needed:
         check_classes(params.data)
-    shutil.rmtree(paths.PHANTOM, ignore_errors=True)
+    remove_folder(paths.PHANTOM)
     if needed:
         write_phantom(params.phantom, paths.PHANTOM, params.machine.preprocess_workers)
     else:

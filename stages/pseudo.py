@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from handbone.cache.sample import CachedSample, read_sample, write_sample
+from handbone.cache.sample import CachedSample, check_samples, read_sample, write_sample
 from handbone.config import paths
 from handbone.config.params import Params, PseudoParams, load_params
 from handbone.evaluation.dice import count, dice
 from handbone.masks.packed import PackedMasks
 from handbone.masks.runs import RunLengthMasks
-from handbone.submission.csv import TestImage, decode_image, encodings, test_images
-from handbone.utils.errors import Problem, nearest, raise_if_any, run_cli
+from handbone.submission.csv import TestImage, submitted_masks, test_images
+from handbone.utils.errors import Problem, all_of, nearest, raise_if_any, run_cli
 from handbone.utils.hashing import file_hash
-from handbone.utils.io import write_table
+from handbone.utils.io import remove_folder, write_table
 
 COLUMNS = ["key", "person", "height", "width", "agreement", "weight", "sha256"]
 
@@ -38,15 +38,19 @@ def check_sources(section: PseudoParams) -> None:
     raise_if_any(problems, "")
 
 
-def write_samples(images: Mapping[str, TestImage], params: Params) -> pd.DataFrame:
+def read_sources(images: Mapping[str, TestImage], params: Params) -> list[dict[str, RunLengthMasks]]:
+    """The masks of each submission by key. Raises one `UserError` with the faults of all submissions and of the cached images."""
+    names = [name for name in (params.pseudo.labels, params.pseudo.check) if name is not None]
+    reads = [partial(submitted_masks, paths.PSEUDO_SOURCES / name, images, params.data.classes) for name in names]
+    cached = partial(check_samples, paths.TEST_INDEX, {key: paths.cached_sample("test", key) for key in images})
+    return all_of("the pseudo-labels cannot be used", cached, *reads)[1:]
+
+
+def write_samples(images: Mapping[str, TestImage], sources: Sequence[Mapping[str, RunLengthMasks]], section: PseudoParams) -> pd.DataFrame:
     """Write the images on which the submissions agree -> their rows of the index."""
-    classes, section = params.data.classes, params.pseudo
-    sources = [paths.PSEUDO_SOURCES / name for name in (section.labels, section.check) if name is not None]
-    wanted = [(name, label) for name, _, _ in images.values() for label in classes]
-    submissions = [encodings(source, wanted) for source in sources]
     rows = []
-    for key, image in tqdm(images.items(), desc="pseudo-labels", unit="image"):
-        masks, *others = [decode_image(source, encoded, image, classes) for source, encoded in zip(sources, submissions, strict=True)]
+    for key in tqdm(images, desc="pseudo-labels", unit="image"):
+        masks, *others = [source[key] for source in sources]
         agreement = mean_dice(masks, others[0]) if others else 1.0
         if agreement >= section.agreement:
             pixels = read_sample(paths.cached_sample("test", key)).image
@@ -65,9 +69,10 @@ def main() -> None:
     """Run the stage."""
     params = load_params()
     check_sources(params.pseudo)
-    shutil.rmtree(paths.PSEUDO, ignore_errors=True)
     images = test_images(paths.TEST_INDEX) if params.pseudo.labels is not None else {}
-    table = write_samples(images, params) if images else pd.DataFrame(columns=COLUMNS)
+    sources = read_sources(images, params) if images else []
+    remove_folder(paths.PSEUDO)
+    table = write_samples(images, sources, params.pseudo) if images else pd.DataFrame(columns=COLUMNS)
     write_table(paths.PSEUDO_INDEX, table)
     print(f"{len(table)} of {len(images)} test images join the training" if images else "no pseudo-labels")
 

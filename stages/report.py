@@ -7,7 +7,7 @@ import pandas as pd
 
 from handbone.cache.sample import read_sample
 from handbone.config import paths
-from handbone.config.params import Params, load_params
+from handbone.config.params import Params, load_params, mirrored_classes
 from handbone.evaluation.decision import Decision, decide
 from handbone.evaluation.dice import per_class, with_dice
 from handbone.masks.cropped_maps import CroppedMaps
@@ -52,7 +52,8 @@ def make_previews(params: Params) -> list[Preview]:
     shown = [keys[place * len(keys) // PREVIEWS] for place in range(min(PREVIEWS, len(keys)))]
     seeds = [np.random.SeedSequence([params.seed, row]).generate_state(VERSIONS).tolist() for row in range(len(shown))]
     samples = [read_sample(paths.cached_sample("train", key)) for key in shown]
-    pictures = [preview_strip(sample, augmenter, params.train.size, row) for sample, row in zip(samples, seeds, strict=True)]
+    mirrored = mirrored_classes(params.data.classes, params.data.mirror)
+    pictures = [preview_strip(sample, augmenter, params.train.size, row, mirrored) for sample, row in zip(samples, seeds, strict=True)]
     return [Preview(key, jpeg_data_uri(picture)) for key, picture in zip(shown, pictures, strict=True)]
 
 
@@ -64,7 +65,7 @@ def class_dice() -> pd.DataFrame:
 
 def main() -> None:
     """Run the stage."""
-    params, decision, lineage = load_params(), Decision.load(paths.DECISION), read_json(paths.LINEAGE)
+    params, decision, lineage = load_params(), Decision.load(paths.DECISION, paths.VALIDATION_COUNTS), read_json(paths.LINEAGE)
     model, size = lineage["parameters"]["model"], lineage["parameters"]["train"]["size"]
     best, worst = make_cases(params, decision)
     page = render_page(

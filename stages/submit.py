@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +13,28 @@ from tqdm import tqdm
 
 from handbone.config import paths
 from handbone.config.params import Params, load_params
+from handbone.dataset.folds import read_folds
 from handbone.dataset.layout import has_truth
 from handbone.evaluation.decision import Decision, decide
-from handbone.evaluation.dice import COUNTS
+from handbone.evaluation.dice import COUNTS, read_counts
 from handbone.evaluation.metrics import summarise
-from handbone.evaluation.predictions import read_predictions_record
-from handbone.masks.cropped_maps import CroppedMaps
+from handbone.evaluation.predictions import Predictions, read_predictions
 from handbone.masks.rle import encode_runs
 from handbone.submission.csv import SubmissionRow, TestImage, image_rows, test_images, write_submission
 from handbone.submission.lineage import lineage
 from handbone.submission.score import score_submission
-from handbone.utils.errors import run_cli
-from handbone.utils.io import read_table, write_json, write_table
+from handbone.utils.errors import all_of, run_cli
+from handbone.utils.io import write_json, write_table
 from handbone.utils.parallel import prefetch_map
 
 
-def submission_rows(images: Mapping[str, TestImage], classes: list[str], decision: Decision) -> Iterator[SubmissionRow]:
+def submission_rows(images: Mapping[str, TestImage], predictions: Predictions, decision: Decision) -> Iterator[SubmissionRow]:
     """The rows of the submission, image by image."""
 
     def encode(key: str) -> list[SubmissionRow]:
         name, height, width = images[key]
-        masks = decide(CroppedMaps.load(paths.prediction("test", key)), (height, width), decision)
-        return image_rows(name, classes, encode_runs(masks))
+        masks = decide(predictions.load(key, (height, width)), (height, width), decision)
+        return image_rows(name, predictions.classes, encode_runs(masks))
 
     for rows in tqdm(prefetch_map(encode, images), "submit", len(images), unit="image"):
         yield from rows
@@ -47,6 +48,20 @@ def test_counts(images: Mapping[str, TestImage], params: Params) -> pd.DataFrame
     return score_submission(paths.SUBMISSION, root, images, params.data.classes, params.data.allow_missing)
 
 
+def validated(params: Params) -> tuple[Decision, pd.DataFrame]:
+    """The decision, and the counts of the held-out images of `params.folds` under it, checked to be complete."""
+    decision, folds = Decision.load(paths.DECISION, paths.VALIDATION_COUNTS), read_folds(paths.FOLDS, paths.TRAIN_INDEX, params.folds)
+    keys = folds.loc[folds["fold"].isin(params.folds), "key"].tolist()
+    return decision, read_counts(paths.VALIDATION_COUNTS, keys, params.data.classes)
+
+
+def predicted(images: Mapping[str, TestImage], params: Params) -> Predictions:
+    """The probabilities of the test images, checked to be those of the folds, classes and images at hand."""
+    files = {key: paths.prediction("test", key) for key in images}
+    record, tables = paths.prediction_record("test"), [paths.TEST_INDEX]
+    return read_predictions(record, files, params.folds, params.data.classes, tables, paths.FOLDS)
+
+
 def write_lineage(models: Mapping[str, Any], decision: Decision, params: Params) -> None:
     """Write what the submission was computed from."""
     indexes = {"train": paths.TRAIN_INDEX, "test": paths.TEST_INDEX}
@@ -57,14 +72,14 @@ def write_lineage(models: Mapping[str, Any], decision: Decision, params: Params)
 def main() -> None:
     """Run the stage."""
     params = load_params()
-    images, decision = test_images(paths.TEST_INDEX), Decision.load(paths.DECISION)
-    files = {key: paths.prediction("test", key) for key in images}
-    models = read_predictions_record(paths.prediction_record("test"), files, params.folds, params.data.classes)
-    write_submission(paths.SUBMISSION, submission_rows(images, params.data.classes, decision))
-    write_lineage(models, decision, params)
+    images = test_images(paths.TEST_INDEX)
+    results = all_of("the submission cannot be written", partial(validated, params), partial(predicted, images, params))
+    (decision, validation), predictions = results
+    write_submission(paths.SUBMISSION, submission_rows(images, predictions, decision))
+    write_lineage(predictions.models, decision, params)
     counts = test_counts(images, params)
     write_table(paths.TEST_COUNTS, counts)
-    metrics = summarise(read_table(paths.VALIDATION_COUNTS), counts)
+    metrics = summarise(validation, counts)
     write_json(paths.METRICS, metrics)
     score = f", test Dice {metrics['test']['dice']['mean']:.4f}" if "test" in metrics else ""
     print(f"{len(images)} images in {paths.SUBMISSION}{score}")

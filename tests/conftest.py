@@ -19,6 +19,7 @@ from handbone.masks.boxed import BoxedMasks
 from handbone.masks.cropped_maps import CroppedMaps
 from handbone.masks.packed import PackedMasks
 from handbone.utils.errors import UserError
+from handbone.utils.hashing import file_hash
 from handbone.utils.io import write_json, write_table
 from imports import ROOT
 
@@ -93,10 +94,12 @@ def cached_run(change_params: ChangeParams) -> ChangeParams:
         for key in keys:
             write_sample(paths.cached_sample(subset, key), CachedSample(rng.integers(0, 255, SHAPE, np.uint8), SHAPE, masks))
     people = {key: key.split("/")[0] for key in [*FOLD_OF, *TEST_NAMES]}
-    write_table(paths.TRAIN_INDEX, pd.DataFrame([(key, people[key]) for key in FOLD_OF], columns=["key", "person"]))
+    hashes = {key: file_hash(paths.cached_sample("train" if key in FOLD_OF else "test", key)) for key in people}
+    index = pd.DataFrame([(key, people[key], hashes[key]) for key in FOLD_OF], columns=["key", "person", "sha256"])
+    write_table(paths.TRAIN_INDEX, index)
     write_table(paths.FOLDS, pd.DataFrame([(key, people[key], fold) for key, fold in FOLD_OF.items()], columns=["key", "person", "fold"]))
-    rows = [(key, people[key], name, *SHAPE) for key, name in TEST_NAMES.items()]
-    write_table(paths.TEST_INDEX, pd.DataFrame(rows, columns=["key", "person", "image_name", "height", "width"]))
+    rows = [(key, people[key], name, *SHAPE, hashes[key]) for key, name in TEST_NAMES.items()]
+    write_table(paths.TEST_INDEX, pd.DataFrame(rows, columns=["key", "person", "image_name", "height", "width", "sha256"]))
     return change_params
 
 
@@ -108,6 +111,10 @@ def predicted_run(cached_run: ChangeParams) -> ChangeParams:
     for subset, keys in [("oof", FOLD_OF), ("test", TEST_NAMES)]:
         for key in keys:
             maps.save(paths.prediction(subset, key))
-        models = {str(fold): {"sha256": f"hash of fold {fold}", "spec": {"arch": "Unet", "classes": CLASSES}} for fold in (0, 1)}
-        write_json(paths.prediction_record(subset), {"models": models})
+        network = {"spec": {"arch": "Unet", "classes": CLASSES}, "size": SIZE, "folds_sha256": file_hash(paths.FOLDS)}
+        models = {str(fold): {"sha256": f"hash of fold {fold}"} | network for fold in (0, 1)}
+        tables = [paths.TEST_INDEX] if subset == "test" else [paths.TRAIN_INDEX, paths.FOLDS]
+        files = {key: file_hash(paths.prediction(subset, key)) for key in keys}
+        record = {"models": models, "tables": {str(table): file_hash(table) for table in tables}, "files": files}
+        write_json(paths.prediction_record(subset), record)
     return cached_run

@@ -19,14 +19,14 @@ NAMES = list(STAGES)
 PER_ITEM = {"${item.images}": "data/cache", "${item.samples}": "data/folds.csv"}  # of the two infer stages, as their items have them
 NETWORKS = "src/handbone/models/"  # imported by name, as the parameters say: who builds a network depends on the folder
 COVERED_BUT_NOT_IMPORTED = {  # below src/handbone: files whose change reruns a stage only because it depends on their room
-    "phantom": {"utils/hashing.py"},
-    "preprocess": {"dataset/splits.py"},
-    "split": {"utils/hashing.py", "utils/parallel.py"},
-    "pseudo": {"masks/coverage.py", "masks/cropped_maps.py", "masks/rasterize.py", "masks/upsample.py", "utils/parallel.py"},
+    "phantom": {"utils/hashing.py", "utils/npz.py"},
+    "preprocess": {"dataset/folds.py", "dataset/splits.py"},
+    "split": {"utils/hashing.py", "utils/npz.py", "utils/parallel.py"},
+    "pseudo": {"cache/sides.py", "masks/coverage.py", "masks/cropped_maps.py", "masks/rasterize.py", "masks/upsample.py"},
     "train": {"masks/rasterize.py", "masks/rle.py"},
-    "validate": {"masks/coverage.py", "masks/rasterize.py", "masks/rle.py", "utils/hashing.py"},
+    "validate": {"cache/sides.py", "masks/coverage.py", "masks/rasterize.py", "masks/rle.py"},
     "submit": {"masks/coverage.py"},
-    "report": {"masks/rasterize.py", "masks/rle.py", "utils/hashing.py", "utils/parallel.py"},
+    "report": {"cache/sides.py", "masks/rasterize.py", "masks/rle.py"},
 }
 
 

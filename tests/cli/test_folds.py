@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -137,3 +141,39 @@ def test_lines_have_their_folds_name_and_a_progress_bar_is_printed_rarely(capsys
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["fold 1: epoch 1", "fold 1:   finé", "fold 1: best", "fold 1: fold 10", "fold 1: 0%", "fold 1: 100%", "fold 1: last"]
     assert list(output.tail) == ["epoch 1", "  finé", "fold 1: best", "fold 10", "100%", "last"]
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("Unable to read RWLock-file '.dvc/tmp/rwlock'. JSON structure is corrupted: Expecting value", ".dvc/tmp/rwlock"),
+        ("RWLock-file '.dvc/tmp/rwlock' format error.", ".dvc/tmp/rwlock"),
+        ("'/x/models/fold_0' is busy, it is being blocked by:", ".dvc/tmp/rwlock"),
+        ("ERROR: unexpected error - file is not a database", "Repo.site_cache_dir"),
+        ("ERROR: unexpected error - database disk image is malformed", "Repo.site_cache_dir"),
+        ("'./dvc.lock' validation failed.", "git checkout dvc.lock"),
+        ("ERROR: failed to reproduce 'train@0': 'outs'", ".dvc/cache/runs"),
+        ("ERROR: something else", "the error above"),
+    ],
+)
+def test_damaged_files_of_dvc_have_their_way_out(line: str, named: str, fails: Fails) -> None:
+    with fails("folds.failed", "fold 0") as error:
+        raise_if_failed([Outcome(0, 255, ["> python -m stages.train 0", line, ""])])
+    assert named in error.value.problems[0].fix
+
+
+def test_dvc_gets_sigterm_when_the_command_is_killed(tmp_path: Path) -> None:
+    """So that its trainings save and end, instead of training beside those of the next command."""
+    code = (
+        "import asyncio, os; from handbone.cli import folds; folds.DVC = ['bash', '-c']\n"
+        f"script = 'trap \"touch {tmp_path}/ended; exit\" TERM; touch {tmp_path}/begun; while true; do sleep 0.05; done'\n"
+        "asyncio.run(folds.run_dvc([script], dict(os.environ)))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
+    for name in ("begun", "ended"):
+        deadline = time.monotonic() + 60
+        while not (tmp_path / name).exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill()
+    process.wait()

@@ -37,6 +37,8 @@ CHANGES: list[dict[str, Any]] = [
     {},
     {"data": {"classes": CLASSES, "exclude": CLASSES}},
     {"train": {"lr": 1e-5, "weight_decay": 1e16, "loss": {"dice": [[1, 0.0], [20, 1e-7]]}, "class_weights": {}}},
+    {"data": {"classes": CLASSES, "mirror": {"11": "no", "1e-3": "010", "a: b": "<<"}}},
+    {"train": {"augment": [{"OneOf": {"p": 0.5, "transforms": [{"GaussNoise": {}}, {"Blur": {"blur_limit": [3, 5]}}]}}]}},
     {"train": {"augment": "strong", "oversample": {"sex=f": 2.0, "Ulna": 0.5}}},
     {"model": {"options": {"Unet": {"a": None, "b": [1, [2.0, "3"]], "c": {}, "d": [], "e": float("inf")}}, "encoder": None}},
     {"infer": {"crf": {"iterations": 3}, "window_size": 64, "window_stride": 32}},

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from conftest import Fails
-from handbone.config.params import Params, load_params, parameter_names, parse_params, sections
+from handbone.config.params import BONES, Params, load_params, parameter_names, parse_params, sections
 from handbone.utils.errors import UserError
 from imports import ROOT
 
@@ -75,6 +75,14 @@ def test_on_is_a_text(tmp_path: Path, fails: Fails) -> None:
         ({"train.loss": {"bce": [[2, 1.0], [1, 0.0]]}}, "train.loss.bce"),
         ({"train.loss": {"bce": [[1]]}}, "train.loss.bce"),
         ({"train.loss": {}}, "train.loss"),
+        ({"train.loss": {"bce": float("inf")}}, "train.loss.bce"),
+        ({"train.loss": {"bce": 0.0, "dice": [[1, 0.0], [9, 0.0]]}}, "train.loss"),
+        ({"train.lr": float("inf")}, "train.lr"),
+        ({"train.oversample": {"Ulna": float("inf")}}, "train.oversample.Ulna"),
+        ({"train.oversample": {"Ulna": 1e9}}, "train.oversample.Ulna"),
+        ({"train.class_weights": {"Ulna": float("inf")}}, "train.class_weights.Ulna"),
+        ({"train.class_weights": dict.fromkeys(BONES, 0.0)}, "train.class_weights"),
+        ({"machine.num_workers": 100_000}, "machine.num_workers"),
         ({"train.augment": "lite"}, "train.augment"),
         ({"train.crop": 513}, "train.crop"),
         ({"train.swa_epochs": 60}, "train.swa_epochs"),
@@ -84,6 +92,14 @@ def test_on_is_a_text(tmp_path: Path, fails: Fails) -> None:
         ({"decide": 0.5}, "decide"),
         ({"model.in_channels": 2}, "model.in_channels"),
         ({"data.classes": ["a", "b", "a"]}, "data.classes"),
+        ({"data.classes": ["a", "\ud800"]}, "data.classes"),
+        ({"data.mirror": {"Radius": "Ulnar"}}, "data.mirror"),
+        ({"data.mirror": {"Radius": "Radius"}}, "data.mirror"),
+        ({"data.mirror": {"Radius": "Ulna", "Ulna": "Radius"}}, "data.mirror"),
+        ({"data.mirror": {"Radius": "Ulna", "Lunate": "Ulna"}}, "data.mirror"),
+        ({"data.mirror": ["Radius", "Ulna"]}, "data.mirror"),
+        ({"data.mirror": {"Radius": 21}}, "data.mirror"),
+        ({"data.mirror": {11: "Radius"}}, "data.mirror"),
         ({"folds": [0, 9]}, "folds"),
         ({"folds": [1, 1]}, "folds"),
         ({"preprocess.size": 64}, "preprocess.size"),

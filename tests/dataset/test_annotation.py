@@ -1,11 +1,14 @@
 """JSON to polygons, and every fault of a file."""
 
 import json
+import os
+import unicodedata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from handbone.dataset import annotation as room
 from handbone.dataset.annotation import read_polygons
 from handbone.utils.errors import Problem
 
@@ -50,15 +53,30 @@ def test_points_are_rounded(tmp_path: Path) -> None:
         (polygon("d"), "annotation.label", "'d'"),
         (polygon("a", [[1, 1], [2, 2]]), "annotation.points", "2"),
         (polygon("a", []), "annotation.points", "0"),
-        (polygon("a", [[1, 1], [10, 1], [1, 5]]), "annotation.outside", "(10, 1)"),
-        (polygon("a", [[1, 1], [9, 8], [1, 5]]), "annotation.outside", "(9, 8)"),
+        (polygon("a", [[1, 1], [11, 1], [1, 5]]), "annotation.outside", "(11, 1)"),
+        (polygon("a", [[1, 1], [9, 8.6], [1, 5]]), "annotation.outside", "(9, 8.6)"),
         (polygon("a", [[-1, 1], [9, 7], [1, 5]]), "annotation.outside", "(-1, 1)"),
+        (polygon("a", [[1, 1], [-0.6, 7], [1, 5]]), "annotation.outside", "(-0.6, 7)"),
+        (polygon("a", [[1, 1], [1e300, 7], [1, 5]]), "annotation.outside", "(1e+300, 7)"),
+        (polygon("a", [[1, 1], [float("nan"), 7], [1, 5]]), "annotation.points", "point 1 is (nan, 7)"),
+        (polygon("a", [[1, 1], [2, 7], [1, float("-inf")]]), "annotation.points", "point 2 is (1, -inf)"),
+        (polygon("a", [[1, 1], [10**400, 7], [1, 5]]), "annotation.points", "[[1, 1]"),
+        (polygon("a", [["1", "1"], ["5", "1"], ["1", "5"]]), "annotation.points", "'1'"),
+        (polygon("a", [[True, False], [5, 1], [1, 5]]), "annotation.points", "True"),
+        (polygon("a", {"x": 1}), "annotation.points", "{'x': 1}"),
+        (polygon("a", [[3, 3], [3, 3], [3, 3]]), "annotation.no_area", "a line"),
+        (polygon("a", [[1, 1], [5, 5], [3, 3], [1, 1]]), "annotation.no_area", "a line"),
+        (polygon("a", [[3.1, 3.2], [3.3, 3.1], [3.2, 2.9]]), "annotation.no_area", "a point"),
         (polygon("a", "round"), "annotation.points", "round"),
         (polygon("a", [[1, 1], [2], [1, 5]]), "annotation.points", "[2]"),
         (polygon("a", [[1, 1, 2], [5, 1, 2], [5, 5, 2], [1, 5, 2]]), "annotation.points", "[1, 1, 2]"),
         (polygon("a", [1, 1, 5, 1, 1, 5]), "annotation.points", "[1, 1, 5, 1, 1, 5]"),
-        (polygon("a", [[1, 1], [None, 3], [1, 5]]), "annotation.points", "1"),
+        (polygon("a", [[1, 1], [None, 3], [1, 5]]), "annotation.points", "None"),
         (polygon(7), "annotation.polygon", "7"),
+        (polygon(["a"]), "annotation.polygon", "['a']"),
+        (polygon({"a": True}), "annotation.polygon", "{'a': True}"),
+        (polygon("\ud800"), "annotation.label", "ud800"),
+        (None, "annotation.polygon", "None"),
         ("text", "annotation.polygon", "text"),
     ],
 )
@@ -103,6 +121,12 @@ def test_missing_classes_can_be_allowed(tmp_path: Path) -> None:
         (b"[]", "annotation.list"),
         (b"{}", "annotation.list"),
         (b'{"annotations": 3}', "annotation.list"),
+        (b'{"annotations": [], "annotations": [3]}', "annotation.json"),
+        (b'{"annotations": [' + b"9" * 5000 + b"]}", "annotation.json"),
+        (b"[" * 100_000, "annotation.json"),
+        ('{"annotations": []}'.encode("utf-16"), "annotation.json"),
+        ('{"annotations": []}'.encode("utf-16-le"), "annotation.json"),
+        ('{"annotations": ["여"]}'.encode("cp949"), "annotation.json"),
     ],
 )
 def test_a_file_that_is_no_annotation_is_one_problem(tmp_path: Path, content: bytes, code: str) -> None:
@@ -115,3 +139,78 @@ def test_a_file_that_is_no_annotation_is_one_problem(tmp_path: Path, content: by
 def test_a_file_that_is_missing_is_one_problem(tmp_path: Path) -> None:
     (problem,) = problems_of(tmp_path / "x.json")
     assert (problem.code, problem.place) == ("annotation.json", str(tmp_path / "x.json"))
+
+
+def test_points_on_the_edges_and_a_rounding_beyond_belong_to_the_last_pixel(tmp_path: Path) -> None:
+    """As CVAT and labelme export them: x = width is the right edge of the last pixel."""
+    path = write(tmp_path / "x.json", [polygon("a", [[-0.5, 0], [10, -0.4], [9.6, 8], [10.5, 8.5], [0, 7.6]])])
+    polygons, problems = read_polygons(path, CLASSES, (8, 10), allow_missing=True)
+    assert not problems
+    assert polygons[0][0].tolist() == [[0, 0], [9, 0], [9, 7], [9, 7], [0, 7]]
+
+
+def test_a_polygon_that_crosses_itself_has_an_area(tmp_path: Path) -> None:
+    """Its two halves have opposite signs, so that the usual formula gives 0."""
+    assert not problems_of(write(tmp_path / "x.json", [polygon("a", [[1, 1], [5, 5], [5, 1], [1, 5]])]), allow_missing=True)
+
+
+def test_relative_coordinates_are_one_fault_of_the_file(tmp_path: Path) -> None:
+    relative = [polygon(name, [[0.1, 0.2], [0.9, 0.2], [0.5, 1]]) for name in CLASSES]
+    (problem,) = problems_of(write(tmp_path / "x.json", relative))
+    assert (problem.code, problem.place) == ("annotation.relative", str(tmp_path / "x.json"))
+    assert "multiply" in problem.fix
+    assert not problems_of(write(tmp_path / "x.json", [polygon("a", [[0, 0], [1, 0], [1, 1]])]), allow_missing=True)  # pixels in the corner
+    assert not problems_of(write(tmp_path / "x.json", [polygon("a", [[0.2, 0], [9, 0.3], [1, 5]])]), allow_missing=True)
+
+
+def test_labels_are_compared_in_composed_form(tmp_path: Path) -> None:
+    name = "요골"
+    path = write(tmp_path / "x.json", [polygon(unicodedata.normalize("NFD", name))])
+    for classes in ([name], [unicodedata.normalize("NFD", name)]):
+        polygons, problems = read_polygons(path, classes, (8, 10), allow_missing=False)
+        assert not problems
+        assert len(polygons[0]) == 1
+
+
+def test_a_byte_order_mark_is_not_part_of_the_json(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({"annotations": [polygon("a")]}), encoding="utf-8-sig")
+    assert not problems_of(path, allow_missing=True)
+
+
+def test_a_named_pipe_does_not_wait_for_ever(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.json")
+    (problem,) = problems_of(tmp_path / "x.json")
+    assert (problem.code, problem.found) == ("annotation.json", "a named pipe")
+
+
+def test_a_file_too_large_for_polygons_is_one_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "MAX_BYTES", 40)
+    assert not problems_of(write_bytes(tmp_path / "x.json", b'{"annotations": []}'.ljust(40)), allow_missing=True)
+    assert [problem.code for problem in problems_of(write_bytes(tmp_path / "x.json", b" " * 41))] == ["annotation.json"]
+
+
+def test_the_number_of_polygons_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "MAX_POLYGONS", 2)
+    assert not problems_of(write(tmp_path / "x.json", [polygon("a")] * 2), allow_missing=True)
+    assert [problem.code for problem in problems_of(write(tmp_path / "x.json", [polygon("a")] * 3))] == ["annotation.list"]
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def test_any_other_exception_is_a_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    path = write(tmp_path / "x.json", [polygon("a")])
+    monkeypatch.setattr(room, "_check", fail)
+    (problem,) = problems_of(path)
+    assert (problem.code, problem.place, problem.found) == ("sample.unreadable", str(path), "MemoryError")
+
+
+def test_without_an_image_the_other_faults_are_found(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.json", [polygon("d"), polygon("a", [[9999, 1], [1, 1], [1, 5]])])
+    assert [problem.code for problem in read_polygons(path, CLASSES, None, allow_missing=True)[1]] == ["annotation.label"]

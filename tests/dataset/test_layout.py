@@ -1,11 +1,15 @@
 """Folders to samples, and every fault of a data set's folders."""
 
+import os
+import shutil
+import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conftest import Fails
-from handbone.dataset.layout import find_samples
+from handbone.dataset.layout import find_samples, has_truth, truth_file
 from handbone.utils.errors import UserError
 
 
@@ -118,17 +122,130 @@ def test_an_excluded_sample_may_be_broken(root: Path) -> None:
 def test_every_missing_folder_is_in_one_error(root: Path, fails: Fails) -> None:
     missing = ["train/DCM", "test/DCM", "train/outputs_json"]
     for name in missing:
-        (root / name).rename(root / name.replace("/", "_"))
+        shutil.rmtree(root / name)
     with fails("layout.missing", *missing) as error:
         find_samples(root, [])
     assert len(error.value.problems) == 3
 
 
-def test_a_folder_without_images_is_an_error(root: Path, fails: Fails) -> None:
-    for image in (root / "test/DCM/ID010").iterdir():
-        image.rename(image.with_suffix(".jpg"))
+def test_a_folder_without_people_is_an_error(root: Path, fails: Fails) -> None:
+    shutil.rmtree(root / "test/DCM/ID010")
     with fails("layout.missing", "test/DCM"):
         find_samples(root, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("test/DCM/ID010/c.jpg", "layout.unknown"),
+        ("test/DCM/ID010/c.BMP", "layout.unknown"),
+        ("test/DCM/ID010/c.dcm", "layout.unknown"),
+        ("test/DCM/ID010/c", "layout.unknown"),
+        ("test/DCM/ID010/c.png.bak", "layout.unknown"),
+        ("test/DCM/ID010/z.json", "layout.unknown"),
+        ("test/DCM/notes.txt", "layout.unknown"),
+        ("test/notes.txt", "layout.unknown"),
+        ("test/outputs_json/ID010/z.json", "layout.unknown"),
+        ("train/People.csv", "layout.unknown"),
+        ("train/DCM2/ID001/x.png", "layout.unknown"),
+        ("train/outputs_json/ID001/a_R.xml", "layout.unknown"),
+        ("train/outputs_json/ID001/a_R.png", "layout.unknown"),
+        ("train/outputs_json/all.json", "layout.person"),
+        ("train/DCM/ID001/old/x.png", "layout.depth"),
+        ("train/DCM/ID001/c.png/", "layout.depth"),
+        ("train/DCM/ID009/", "layout.empty"),
+        ("train/outputs_json/ID009/", "layout.empty"),
+        ("test/DCM/ID019/.DS_Store", "layout.empty"),
+        ("test/DCM/ID010/c\nd.png", "layout.name"),
+        ("test/DCM/ID\t11/c.png", "layout.name"),
+        ("test/DCM/ID010/c\udcff.png", "layout.name"),
+        ("test_truth/outputs_json/ID010/other.json", "layout.truth"),
+        ("test_truth/outputs_json/ID010/z.txt", "layout.unknown"),
+        ("test_truth/ID010/z.json", "layout.unknown"),
+    ],
+)
+def test_what_no_stage_would_read_is_an_error(root: Path, name: str, code: str, fails: Fails) -> None:
+    (root / name).mkdir(parents=True) if name.endswith("/") else touch(root / name)
+    with fails(code) as error:
+        find_samples(root, [])
+    (place,) = error.value.places
+    assert place.isprintable()
+    assert Path(place) in [root / name, *(root / name).parents] or code == "layout.name"
+
+
+def test_all_of_these_are_in_one_error(root: Path) -> None:
+    shutil.rmtree(root / "train/outputs_json")
+    shutil.rmtree(root / "test")
+    for name in ("train/DCM/loose1.png", "train/DCM/loose2.png", "train/DCM/ID001/c.jpg", "train/DCM/ID001/sub/x.png"):
+        touch(root / name)
+    (root / "train/DCM/ID007").symlink_to(root / "train/DCM/ID001")
+    with pytest.raises(UserError) as error:
+        find_samples(root, ["ID099"])
+    assert sorted(problem.code for problem in error.value.problems) == sorted(
+        ["exclude.unknown", "layout.depth", "layout.link", *["layout.missing"] * 2, *["layout.person"] * 2, "layout.unknown"]
+    )
+
+
+@pytest.mark.parametrize("name", ["test/DCM/ID010/c.jpg", "train/DCM/ID001/old/x.png", "train/DCM/ID009/", "test/DCM/c.png"])
+def test_what_is_excluded_is_no_fault(root: Path, name: str) -> None:
+    before = find_samples(root, [])
+    (root / name).mkdir(parents=True) if name.endswith("/") else touch(root / name)
+    key = {"c.jpg": "ID010/c", "x.png": "ID001/old", "ID009": "ID009", "c.png": "c"}[Path(name).name]
+    assert find_samples(root, [key]) == before
+
+
+def test_other_files_beside_train_and_test_do_not_matter(root: Path) -> None:
+    before = find_samples(root, [])
+    for name in ("meta_data.xlsx", "README.md", "extra/x.png", "train/people.csv", "test_truth/outputs_json/ID010/z.json"):
+        touch(root / name)
+    assert find_samples(root, []) == before
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(root: Path, monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
+    def scandir(folder: Path, scan: Any = os.scandir) -> Any:
+        if Path(folder).name == "ID002":
+            raise PermissionError(13, "Permission denied")
+        return scan(folder)
+
+    monkeypatch.setattr("handbone.dataset.listing.os.scandir", scandir)
+    with fails("layout.read", "DCM/ID002", "outputs_json/ID002"):
+        find_samples(root, [])
+
+
+HANGUL = "홍길동"
+DECOMPOSED = unicodedata.normalize("NFD", HANGUL)
+
+
+def test_names_are_paired_and_excluded_in_composed_form(root: Path) -> None:
+    touch(root / f"train/DCM/{HANGUL}/{DECOMPOSED}.png")
+    touch(root / f"train/outputs_json/{DECOMPOSED}/{HANGUL}.json")
+    touch(root / f"test/DCM/ID010/{DECOMPOSED}.png")
+    touch(root / f"test_truth/outputs_json/ID010/{HANGUL}.json")
+    samples = find_samples(root, [])
+    assert [(sample.key, sample.annotation) for sample in samples if sample.person == HANGUL] == [
+        (f"{HANGUL}/{DECOMPOSED}", root / f"train/outputs_json/{DECOMPOSED}/{HANGUL}.json")
+    ]
+    assert truth_file(root, f"ID010/{DECOMPOSED}") == root / f"test_truth/outputs_json/ID010/{HANGUL}.json"
+    assert HANGUL not in [sample.person for sample in find_samples(root, [DECOMPOSED])]
+
+
+def test_two_names_that_look_the_same_are_errors(root: Path) -> None:
+    for person in (HANGUL, DECOMPOSED):
+        touch(root / f"test/DCM/{person}/{person}1.png")
+    touch(root / f"test/DCM/ID010/{HANGUL}.png")
+    touch(root / f"test/DCM/ID010/{DECOMPOSED}.png")
+    with pytest.raises(UserError) as error:
+        find_samples(root, [])
+    assert error.value.codes == {"layout.person_twice", "layout.suffix", "layout.image_name"}
+
+
+def test_the_truth_belongs_to_test_images(root: Path, fails: Fails) -> None:
+    assert not has_truth(root)
+    touch(root / "test_truth/outputs_json/ID010/z.json")
+    assert has_truth(root)
+    touch(root / "test_truth/outputs_json/ID011/z.json")
+    with fails("layout.truth", "ID011/z.json"):
+        has_truth(root)
 
 
 def test_a_suffix_in_upper_case_is_read_but_gives_no_second_image(root: Path, fails: Fails) -> None:

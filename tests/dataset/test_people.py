@@ -1,11 +1,14 @@
 """The table of people, and every fault of it."""
 
+import os
+import unicodedata
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from conftest import Fails
-from handbone.dataset.people import read_people
+from handbone.dataset.people import people_faults, read_people, with_attributes
 from handbone.utils.errors import UserError
 
 
@@ -57,8 +60,11 @@ def test_a_table_at_the_root_is_refused_because_dvc_does_not_see_it(tmp_path: Pa
             b"person,,\nID001,a,b\nID001,c,d\n",
             ["people.column_name: column 2", "people.column_name: column 3", "people.person_twice: lines 2, 3"],
         ),
-        ("person,sex\nID001,여\n".encode("cp949"), ["people.csv: "]),
-        (b'person,sex\nID001,"f\n', ["people.csv: "]),
+        ("person,sex\nID001,f\nID002,여\n".encode("cp949"), ["people.csv: line 3"]),
+        ("person,sex\nID001,f\n".encode("utf-16"), ["people.csv: line 1"]),
+        (b'person,sex\nID001,"f\n', ["people.csv: line 2"]),
+        (b"person,sex\nID001,f\nID002,", ["people.cut_off: line 3"]),
+        (b"person,sex\nID001,f", ["people.cut_off: line 2"]),
     ],
 )
 def test_every_fault_of_the_table_is_in_one_error(tmp_path: Path, table: Path, content: bytes, expected: list[str]) -> None:
@@ -67,3 +73,33 @@ def test_every_fault_of_the_table_is_in_one_error(tmp_path: Path, table: Path, c
         read_people(tmp_path)
     places = [place.removeprefix(f"{table}").removeprefix(": ") for place in error.value.places]
     assert [f"{problem.code}: {place}" for problem, place in zip(error.value.problems, places, strict=True)] == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "errors", "warnings"),
+    [
+        (["ID001"], [], []),
+        (["ID001", "ID777"], [], []),
+        (["ID003"], [], ["people.no_training_person"]),
+        (["1", "2"], ["people.nobody"], []),
+        (["id001"], ["people.nobody"], []),
+        ([], [], []),
+    ],
+)
+def test_a_table_that_fits_nobody_is_an_error(tmp_path: Path, names: list[str], errors: list[str], warnings: list[str]) -> None:
+    found = people_faults(tmp_path, {"sex": dict.fromkeys(names, "f")}, {"ID001", "ID002"}, {"ID003"})
+    assert [[problem.code for problem in problems] for problems in found] == [errors, warnings]
+    for problem in found[0]:
+        assert all(name in problem.found for name in (names[0], "ID001", "ID003"))
+
+
+def test_people_are_compared_in_composed_form() -> None:
+    name = unicodedata.normalize("NFD", "홍길동")
+    index = pd.DataFrame({"person": [name, "ID001"]})
+    assert with_attributes(index, {"sex": {"홍길동": "m"}})["person_sex"].tolist() == ["m", ""]
+
+
+def test_a_named_pipe_does_not_wait_for_ever(tmp_path: Path, table: Path, fails: Fails) -> None:
+    os.mkfifo(table)
+    with fails("people.csv", str(table)):
+        read_people(tmp_path)

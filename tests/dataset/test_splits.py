@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.model_selection import GroupKFold
 
 from conftest import Fails
-from handbone.dataset.splits import assign_folds
+from handbone.dataset.splits import assign_folds, lacking_folds
 
 PEOPLE = {f"ID{number:03d}": 1 + number * 7 % 5 for number in range(40)}
 
@@ -43,3 +43,18 @@ def test_folds_are_as_even_as_those_of_scikit_learn() -> None:
 def test_fewer_people_than_folds_is_an_error(fails: Fails) -> None:
     with fails("folds.too_many", "split.n_folds"):
         assign_folds({"a": 2, "b": 2}, 3, 0)
+
+
+def test_a_fold_that_lacks_a_class_is_a_warning() -> None:
+    drawn = {"everywhere": {0, 1, 2}, "not in 2": {0, 1}, "only in 1": {1}, "nowhere": set()}
+    found = [(problem.code, problem.place, problem.expected.split(" show ")[1]) for problem in lacking_folds(drawn, 3)]
+    assert found == [
+        ("folds.class_not_validated", "fold 2", "not in 2"),
+        ("folds.class_not_trained", "fold 1", "only in 1"),
+        ("folds.class_not_validated", "fold 0", "only in 1"),
+        ("folds.class_not_validated", "fold 2", "only in 1"),
+    ]
+
+
+def test_as_many_people_as_folds_is_enough() -> None:
+    assert sorted(assign_folds({"a": 2, "b": 2, "c": 1}, 3, 0).values()) == [0, 1, 2]

@@ -23,8 +23,35 @@ SHAPE = (32, 64)
 
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
-    Decision(0.45).save(tmp_path / "decision.json")
-    assert Decision.load(tmp_path / "decision.json") == Decision(0.45)
+    path, counts = tmp_path / "decision.json", tmp_path / "counts.csv"
+    counts.write_text("counts under the decision")
+    Decision(0.45).save(path, counts)
+    assert Decision.load(path) == Decision.load(path, counts) == Decision(0.45)
+
+
+@pytest.mark.parametrize("changed", ["decision.json", "counts.csv"])
+def test_counts_of_another_decision_are_an_error(tmp_path: Path, fails: Fails, changed: str) -> None:
+    """Otherwise the metrics beside a submission would be those of another threshold."""
+    path, counts = tmp_path / "decision.json", tmp_path / "counts.csv"
+    counts.write_text("0.45")
+    Decision(0.45).save(path, counts)
+    (tmp_path / changed).write_text((tmp_path / changed).read_text().replace("0.45", "0.46"))
+    with fails("decision.counts", "decision.json"):
+        Decision.load(path, counts)
+
+
+@pytest.mark.parametrize("value", ['"0.5"', "true", "[0.5]", "null", "0", "1", "-0.5", "1.5"])
+def test_a_threshold_that_is_none_is_an_error(tmp_path: Path, fails: Fails, value: str) -> None:
+    (tmp_path / "decision.json").write_text(f'{{"threshold": {value}}}')
+    with fails("decision.value", "decision.json: threshold"):
+        Decision.load(tmp_path / "decision.json")
+
+
+@pytest.mark.parametrize("text", ["[]", "0.5", '"a"'])
+def test_a_document_that_is_no_decision_is_an_error(tmp_path: Path, fails: Fails, text: str) -> None:
+    (tmp_path / "decision.json").write_text(text)
+    with fails("decision.key", "decision.json"):
+        Decision.load(tmp_path / "decision.json")
 
 
 @pytest.mark.parametrize(("change", "key"), [({"treshold": 0.4}, "treshold"), ({"threshold": None}, "threshold")])

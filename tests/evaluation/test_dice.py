@@ -1,13 +1,21 @@
 """The competition's formula, from counts."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from handbone.evaluation.dice import count, counts_table, dice, mean_dice, per_class
+from handbone.evaluation.dice import count, counts_table, dice, mean_dice, per_class, read_counts
 from handbone.evaluation.metrics import summarise
 from handbone.masks.boxed import BoxedMasks
 from handbone.masks.runs import RunLengthMasks
+
+if TYPE_CHECKING:
+    from conftest import Fails
 
 
 def runs_of(masks: np.ndarray) -> RunLengthMasks:
@@ -53,6 +61,33 @@ def test_the_names_in_metrics_are_fixed() -> None:
     metrics = summarise(table(), table().drop(columns="fold"))
     assert metrics["n_images"] == 2 and metrics["n_folds"] == 2 and set(metrics["dice"]["fold"]) == {"0", "2"}
     assert metrics["test"]["dice"]["mean"] == metrics["dice"]["mean"] and set(metrics["test"]["dice"]["class"]) == {"a", "b"}
+
+
+def write_counts(path: Path, rows: str) -> Path:
+    path.write_text(f"key,class,tp,fp,fn\n{rows}")
+    return path
+
+
+def test_a_table_of_counts_is_read_if_it_is_complete(tmp_path: Path) -> None:
+    path = write_counts(tmp_path / "counts.csv", "p/1,a,1,2,3\np/1,b,0,0,0\n")
+    assert read_counts(path, ["p/1"], ["b", "a"])[["tp", "fp", "fn"]].values.tolist() == [[1, 2, 3], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "code", "place"),
+    [
+        ("p/1,a,1,2,3\n", "table.rows", "p/1, b"),
+        ("p/1,a,1,2,3\np/1,b,1,2,3\nq/1,a,1,2,3\n", "table.rows", "q/1, a"),
+        ("p/1,a,1,2,3\np/1,b,1,2,3\np/1,b,1,2,3\n", "csv.repeated", "line 4"),
+        ("p/1,a,1,2,3\np/1,b,1,-2,3\n", "counts.negative", "p/1, b"),
+        ("p/1,a,1,2,3\np/1,b,1,,3\n", "csv.number", "line 3, column fp"),
+        ("p/1,a,1,2,3\np/1,b,1,2\n", "csv.fields", "line 3"),
+        ("", "table.rows", "p/1, a"),
+    ],
+)
+def test_counts_that_are_incomplete_or_of_other_images_are_an_error(tmp_path: Path, fails: Fails, rows: str, code: str, place: str) -> None:
+    with fails(code, place):
+        read_counts(write_counts(tmp_path / "counts.csv", rows), ["p/1"], ["a", "b"])
 
 
 def test_without_test_truth_there_is_no_test_score() -> None:

@@ -70,6 +70,31 @@ def test_for_a_model_of_single_pixels_mirror_images_change_nothing(flips: dict[s
     assert torch.equal(ensemble([faithful], settings(**flips))(images), to_uint8(images))
 
 
+def sided(images: Tensor) -> Tensor:
+    """Logits of two classes that a network knows by their place alone: the left and the right half of whatever it sees."""
+    left = torch.where(torch.arange(images.shape[-1]) < images.shape[-1] / 2, 3.0, -3.0)
+    return torch.stack([left, -left]).view(1, 2, 1, -1).expand(len(images), 2, *images.shape[-2:])
+
+
+def test_classes_swap_in_mirrored_views() -> None:
+    """Left-right: a network that knows sides agrees with itself only if classes swap; without pairs the mean knows nothing."""
+    images, plain = noise(), to_uint8(sided(noise()).sigmoid())
+    assert torch.equal(ensemble([sided], settings(hflip=True), [1, 0])(images), plain)
+    assert (ensemble([sided], settings(hflip=True))(images) == 128).all()
+
+
+@pytest.mark.parametrize(("flips", "axes"), [({"vflip": True}, [[-2]]), ({"hflip": True, "vflip": True}, [[-1], [-2], [-2, -1]])])
+def test_classes_swap_with_one_flip_and_not_with_two(flips: dict[str, bool], axes: list[list[int]]) -> None:
+    images, model = noise(), nn.Conv2d(1, 3, 3, padding=1)
+    with torch.no_grad():
+        views = [model(images).sigmoid()]
+        for flipped in axes:
+            probs = model(images.flip(flipped)).sigmoid().flip(flipped)
+            views.append(probs[:, [2, 1, 0]] if len(flipped) == 1 else probs)
+        found = ensemble([model], settings(**flips), [2, 1, 0])(images)
+        assert steps_apart(found, to_uint8(torch.stack(views).double().mean(0))) <= 1
+
+
 @pytest.mark.parametrize("flips", FLIPS)
 def test_for_a_symmetric_model_mirror_images_change_nothing(flips: dict[str, bool]) -> None:
     convolution = nn.Conv2d(1, 3, 3, padding=1)

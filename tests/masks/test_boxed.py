@@ -1,8 +1,9 @@
 """Boxed masks are equal to dense ones."""
 
 import numpy as np
+import pytest
 
-from handbone.masks.boxed import BoxedMasks
+from handbone.masks.boxed import BoxedMasks, check_boxes
 
 
 def some_masks(classes: int, seed: int = 0) -> np.ndarray:
@@ -31,3 +32,34 @@ def test_boxes_are_tight() -> None:
 def test_areas_are_those_of_the_dense_masks() -> None:
     masks = some_masks(12, 1)
     assert BoxedMasks.from_dense(masks).areas().tolist() == masks.sum((1, 2)).tolist()
+
+
+BAD_BOXES = [[0, 0, 11, 12], [0, 0, 10, 13], [-1, 0, 2, 2], [0, -1, 2, 2], [5, 0, 4, 2], [0, 5, 2, 4], [2**31 - 1, 0, -(2**31), 2]]
+
+
+@pytest.mark.parametrize("box", BAD_BOXES)
+def test_a_box_that_is_not_inside_of_the_image_is_an_error(box: list[int]) -> None:
+    """Kernels read and write by boxes without looking at the ends of arrays."""
+    with pytest.raises(ValueError, match="box 1"):
+        check_boxes((10, 12), np.array([[0, 0, 10, 12], box], np.int32))
+
+
+@pytest.mark.parametrize(
+    "boxes", [np.zeros((2, 4), np.int64), np.zeros((2, 4), np.float32), np.zeros((2, 3), np.int32), np.zeros(4, np.int32)]
+)
+def test_boxes_of_another_type_or_shape_are_an_error(boxes: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="int32"):
+        check_boxes((10, 12), boxes)
+
+
+def test_boxes_up_to_the_edges_and_empty_ones_are_inside() -> None:
+    check_boxes((10, 12), np.array([[0, 0, 10, 12], [0, 0, 0, 0], [10, 12, 10, 12]], np.int32))
+    check_boxes((10, 12), np.zeros((0, 4), np.int32))
+
+
+def test_crops_have_the_shapes_of_their_boxes() -> None:
+    boxes = np.array([[0, 0, 2, 3]], np.int32)
+    BoxedMasks((10, 12), boxes, [np.ones((2, 3), bool)])
+    for crops in ([np.ones((3, 2), bool)], [], [np.ones((2, 3), bool)] * 2):
+        with pytest.raises(ValueError, match="crops"):
+            BoxedMasks((10, 12), boxes, crops)

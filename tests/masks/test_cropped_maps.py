@@ -1,12 +1,20 @@
 """Cropped maps equal dense ones, also after saving, and logits become the probabilities that a sigmoid gives."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 import torch
 
 from handbone.inference.predictor import to_uint8
 from handbone.masks.cropped_maps import MAX_LOGIT, MIN_LOGIT, CroppedMaps
+from handbone.utils.npz import write_npz
+
+if TYPE_CHECKING:
+    from conftest import Fails
 
 
 def exact(logits: torch.Tensor) -> np.ndarray:
@@ -86,3 +94,49 @@ def test_a_window_of_the_maps() -> None:
 def test_binary_maps_are_255_from_half_on() -> None:
     maps = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
     assert np.array_equal(CroppedMaps.from_dense(maps).binarize().dense(), np.where(maps >= 128, 255, 0))
+
+
+BOX = np.array([[0, 0, 4, 9]], np.int32)
+
+
+@pytest.mark.parametrize("values", [np.zeros(35, np.uint8), np.zeros(37, np.uint8), np.zeros(36, np.float32), np.zeros((4, 9), np.uint8)])
+def test_values_that_are_not_as_many_as_the_boxes_need_are_an_error(values: np.ndarray) -> None:
+    CroppedMaps((10, 12), BOX, np.zeros(36, np.uint8))
+    with pytest.raises(ValueError, match="36 of uint8"):
+        CroppedMaps((10, 12), BOX, values)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("shape", np.array([3, 12], np.int32)),
+        ("shape", np.array([10, 8], np.int32)),
+        ("shape", np.array([10, 12, 1], np.int32)),
+        ("shape", np.array([10, 12], np.int64)),
+        ("boxes", BOX.astype(np.int64)),
+        ("boxes", -BOX),
+        ("boxes", BOX + np.array([[2, 0, 0, 0]], np.int32)),
+        ("values", np.zeros(35, np.uint8)),
+        ("values", np.zeros(37, np.uint8)),
+        ("values", np.zeros(36, np.float32)),
+        ("values", None),
+        ("more", np.zeros(1, np.uint8)),
+    ],
+)
+def test_a_file_that_fits_no_image_is_an_error(tmp_path: Path, fails: Fails, name: str, array: np.ndarray | None) -> None:
+    sound: dict[str, Any] = {"shape": np.array([10, 12], np.int32), "boxes": BOX, "values": np.zeros(36, np.uint8)}
+    write_npz(tmp_path / "a.npz", sound)
+    assert CroppedMaps.load(tmp_path / "a.npz").shape == (10, 12)
+    write_npz(tmp_path / "a.npz", {key: value for key, value in (sound | {name: array}).items() if value is not None})
+    with fails("predictions.corrupt", "a.npz"):
+        CroppedMaps.load(tmp_path / "a.npz")
+
+
+def test_a_flipped_byte_is_an_error(tmp_path: Path, fails: Fails) -> None:
+    path = tmp_path / "a.npz"
+    CroppedMaps.from_dense(np.random.default_rng(0).integers(0, 256, (2, 40, 50), np.uint8)).save(path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with fails("predictions.corrupt", "a.npz"):
+        CroppedMaps.load(path)

@@ -75,6 +75,8 @@ def test_areas_and_intersections_are_those_of_the_dense_masks() -> None:
 def test_masks_of_other_images_do_not_intersect() -> None:
     with pytest.raises(ValueError, match="pixels"):
         runs_of(np.ones((1, 4, 6), bool)).intersections(runs_of(np.ones((1, 6, 4), bool)))
+    with pytest.raises(ValueError, match="1 and 2 classes"):
+        runs_of(np.ones((1, 4, 6), bool)).intersections(runs_of(np.ones((2, 4, 6), bool)))
 
 
 def test_large_random_masks() -> None:
@@ -87,3 +89,16 @@ def test_large_random_masks() -> None:
     runs = runs_of(masks)
     assert intervals_of(runs) == [expected_intervals(mask) for mask in masks]
     assert np.array_equal(runs.boxed().dense(), masks)
+
+
+def test_a_run_from_the_first_pixel_ends_before_an_empty_byte() -> None:
+    """Whole bytes inside or outside a run are skipped; a run that begins at pixel 0 is a run too."""
+    masks = np.zeros((1, 2, 24), bool)
+    masks[0, 0, :8] = masks[0, 0, 16:] = True
+    assert intervals_of(runs_of(masks)) == [[[0, 8], [16, 24]]]
+
+
+def test_pixels_are_true_or_false_in_memory_too() -> None:
+    """NumPy takes any other byte as true, but counts it as another number."""
+    (crop,) = runs_of(np.ones((1, 2, 3), bool)).boxed().crops
+    assert crop.view(np.uint8).tolist() == [[1, 1, 1], [1, 1, 1]]

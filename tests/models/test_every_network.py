@@ -4,9 +4,9 @@ Shapes, gradients and precision are checked on the meta device, where nothing is
 layers, if the network has such an option.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -20,6 +20,7 @@ from handbone.models.spec import ModelSpec
 from handbone.models.wrapper import SegmentationModel
 from handbone.training.deep_supervision import DeepSupervisionLoss
 from handbone.training.losses import build_loss
+from small_networks import SMALL
 
 COUNTS = {  # parameters with 29 classes and 3 channels, on ResNet-34 if the network takes an encoder
     "Unet": 24_440_429, "UnetPlusPlus": 26_082_669, "MAnet": 31_787_693, "Linknet": 21_772_861, "FPN": 23_159_005,
@@ -36,18 +37,6 @@ COUNTS = {  # parameters with 29 classes and 3 channels, on ResNet-34 if the net
     "HRNetW18": 9_643_829, "HRNetW32": 29_551_325, "HRNetW48": 65_866_589,
     "HRNetW18OCR": 12_088_658, "HRNetW32OCR": 32_963_834, "HRNetW48OCR": 70_385_018,
 }  # fmt: skip
-VGG: dict[str, Any] = {"widths": [16, 16, 32, 32, 32], "fc_width": 256}
-UNET: dict[str, Any] = {"widths": [8, 16, 32, 64, 128]}
-DENSENET: dict[str, Any] = {"stem_width": 16, "growth": 4}
-SMALL: dict[str, dict[str, Any]] = {  # options that make a network small
-    **dict.fromkeys(("FCN32s", "FCN16s", "FCN8s", "DeconvNet", "DeepLabV1", "DeepLabV2VGG", "DilatedNet"), VGG),
-    **dict.fromkeys(("UNet2015", "AttentionUNet"), UNET),
-    **dict.fromkeys(("FCDenseNet56", "FCDenseNet67", "FCDenseNet103"), DENSENET),
-    "SegNet": {"widths": VGG["widths"]},
-    "UNet3Plus": UNET | {"branch_width": 8},
-    "ResUNet": {"widths": [16, 32, 64, 128]},
-    "DeepLabV2ResNet101": {"depths": [1, 1, 2, 1]},
-}
 NAMES = list(ENTRIES)
 NETS = NAMES[NAMES.index("FCN32s") :]  # the networks of models/nets
 HRNETS = ("HRNetW32", "HRNetW48", "HRNetW32OCR", "HRNetW48OCR")
@@ -153,7 +142,7 @@ def test_a_saved_network_gives_the_same_logits_when_loaded(name: str, tmp_path: 
     info = TrainedModelInfo(spec, None, "", "", size=64, fold=0, epoch=1, dice=0.5)
     save_model(tmp_path, model.state_dict(), info)
     loaded, loaded_info = load_model(tmp_path)
-    assert loaded_info == info
+    assert replace(loaded_info, sha256="") == info
     with torch.no_grad():
         assert torch.equal(loaded(images), model(images))
 

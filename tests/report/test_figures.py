@@ -137,7 +137,7 @@ def lines_of_fold(svg, colour):
 def test_epochs_without_a_score_are_left_out_and_not_drawn_as_zero(tmp_path):
     """The file has an empty cell for every second epoch."""
     rows = [f"{epoch},0.1,{1 / epoch},{'' if epoch % 2 else 0.8 + epoch**2 / 1000}" for epoch in range(1, 9)]
-    (tmp_path / "curve.csv").write_text("\n".join(["epoch,lr,loss,dice", *rows]))
+    (tmp_path / "curve.csv").write_text("\n".join(["epoch,lr,loss,dice", *rows, ""]))
     loss, dice, *_ = lines_of_fold(curves_svg({0: read_table(tmp_path / "curve.csv")}), FOLD_COLOURS[0])
     assert len(loss) == 8 and len(dice) == 4
     assert dice == sorted(dice, reverse=True), "the scores rise, and no point between them falls to zero"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from stages.infer import main
@@ -15,9 +17,10 @@ from handbone.cache.sample import read_sample
 from handbone.config import paths
 from handbone.masks.cropped_maps import CroppedMaps
 from handbone.models.registry import build_model
-from handbone.models.saved import TrainedModelInfo, load_model, save_model, weights_hash
+from handbone.models.saved import WEIGHTS, TrainedModelInfo, load_model, save_model, weights_hash
 from handbone.models.spec import ModelSpec
-from handbone.utils.io import read_json
+from handbone.utils.hashing import file_hash
+from handbone.utils.io import read_json, read_table, write_table
 
 if TYPE_CHECKING:
     from conftest import Fails
@@ -26,17 +29,24 @@ ChangeParams = Callable[[dict[str, Any]], None]
 KEYS = {"oof": {"A/a1": [0], "A/a2": [0], "B/b1": [1], "B/b2": [1]}, "test": {"C/c1": [0, 1], "D/d1": [0, 1]}}
 
 
-def save_models(classes: list[str]) -> None:
-    """Two folds' models with different random weights."""
-    spec = ModelSpec("Unet", "tu-resnet10t", 1, classes, {"decoder_channels": [8, 8, 4, 4, 4]})
+OPTIONS = {"decoder_channels": [8, 8, 4, 4, 4]}
+MODEL = {"model.arch": "Unet", "model.encoder": "tu-resnet10t", "model.options": {"Unet": OPTIONS}}
+NAN = "network.segmentation_head.0.bias"
+
+
+def save_models(classes: list[str], changes: Mapping[int, dict[str, Any]] = MappingProxyType({})) -> None:
+    """Two folds' models with different random weights. changes: of the weights, by fold."""
+    spec = ModelSpec("Unet", "tu-resnet10t", 1, classes, OPTIONS)
     for fold in (0, 1):
         torch.manual_seed(fold)
-        info = TrainedModelInfo(spec, None, "", "", 32, fold, 1, 0.5)
-        save_model(paths.fold_model(fold), build_model(spec).state_dict(), info)
+        info = TrainedModelInfo(spec, None, None, file_hash(paths.FOLDS), 32, fold, 1, 0.5)
+        save_model(paths.fold_model(fold), build_model(spec).state_dict() | changes.get(fold, {}), info)
 
 
 @pytest.fixture
 def trained_run(cached_run: ChangeParams) -> ChangeParams:
+    cached_run(MODEL)
+    write_table(paths.AREAS, pd.DataFrame(columns=["key", "class", "pixels", "x", "y"]))
     save_models(["Radius", "Ulna"])
     return cached_run
 
@@ -80,10 +90,64 @@ def test_models_of_other_classes_are_refused(trained_run: ChangeParams, monkeypa
         run(monkeypatch, "oof")
 
 
-def test_an_interrupted_run_leaves_no_record(trained_run: ChangeParams, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_of_another_network_than_params_are_refused(
+    trained_run: ChangeParams, monkeypatch: pytest.MonkeyPatch, fails: Fails
+) -> None:
+    trained_run({"model.options": {}})
+    with fails("model.params", "models/fold_0", "models/fold_1"):
+        run(monkeypatch, "test")
+
+
+def test_a_damaged_model_is_refused_by_name(trained_run: ChangeParams, monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
+    file = paths.fold_model(1) / WEIGHTS
+    data = bytearray(file.read_bytes())
+    data[-7] ^= 1
+    file.write_bytes(data)
+    with fails("model.corrupt", f"models/fold_1/{WEIGHTS}"):
+        run(monkeypatch, "test")
+
+
+def test_held_out_people_are_those_of_the_training(trained_run: ChangeParams, monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
+    """With another table of folds a model may have seen them; the test set has no folds."""
+    write_table(paths.FOLDS, read_table(paths.FOLDS).iloc[::-1])
+    with fails("model.other_folds", "models/fold_0", "models/fold_1"):
+        run(monkeypatch, "oof")
+    run(monkeypatch, "test")
+
+
+@pytest.mark.parametrize("changes", [{}, {"infer.hflip": True}, {"infer.window_size": 16, "infer.window_stride": 8}])
+def test_logits_that_are_not_finite_name_the_fold(
+    changes: dict[str, Any], trained_run: ChangeParams, monkeypatch: pytest.MonkeyPatch, fails: Fails
+) -> None:
+    """Weights can be finite and their logits infinite: one fold would decide the masks of the whole ensemble."""
+    largest = torch.finfo(torch.float32).max
+    head = {"network.segmentation_head.0.weight": torch.full((2, 4, 3, 3), largest), NAN: torch.full((2,), largest)}
+    trained_run(changes)
+    save_models(["Radius", "Ulna"], {1: head})
+    with fails("infer.not_finite", "models/fold_1"):
+        run(monkeypatch, "test")
+    assert not paths.prediction_record("test").exists()
+    trained_run({"folds": [0]})
+    run(monkeypatch, "test")
+
+
+@pytest.mark.parametrize(
+    ("bias", "warning"),
+    [([500.0, -500.0], "only 0 and 1 in all 2 images"), ([0.0, -500.0], "data/predictions/test: Ulna"), ([0.0, 0.0], "")],
+)
+def test_absurd_probabilities_are_a_warning(
+    bias: list[float], warning: str, trained_run: ChangeParams, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_models(["Radius", "Ulna"], {fold: {NAN: torch.tensor(bias)} for fold in (0, 1)})
+    run(monkeypatch, "test")
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "WARNING" in line]
+    assert len(warnings) == bool(warning) and warning in "".join(warnings)
+
+
+def test_an_interrupted_run_leaves_no_record(trained_run: ChangeParams, monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
     run(monkeypatch, "test")
     paths.cached_sample("test", "D/d1").unlink()
-    with pytest.raises(FileNotFoundError):
+    with fails("cache.missing", "D/d1"):
         run(monkeypatch, "test")
     assert not paths.prediction_record("test").exists()
 

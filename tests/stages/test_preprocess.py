@@ -1,6 +1,8 @@
 """Bad data end in one error that lists every fault, and leave no cache behind."""
 
 import json
+import os
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,7 +38,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def add(root: Path, subset: str, key: str) -> None:
     image = root / subset / "DCM" / f"{key}.png"
     image.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(image), np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8))
+    cv2.imwrite(str(image), np.random.default_rng(list(key.encode())).integers(0, 256, (24, 32, 3), np.uint8))
     if subset == "train":
         annotate(root, key, [(name, SQUARE) for name in CLASSES])
 
@@ -75,7 +77,7 @@ def too_few_points(root: Path) -> None:
 
 
 def points_outside(root: Path) -> None:
-    annotate(root, "A/a1", [("left", [[2, 2], [32, 2], [5, 9]]), ("right", SQUARE)])
+    annotate(root, "A/a1", [("left", [[2, 2], [33, 2], [5, 9]]), ("right", SQUARE)])
 
 
 def image_without_annotation(root: Path) -> None:
@@ -172,6 +174,7 @@ def test_the_indexes_and_the_report_describe_the_data(root: Path) -> None:
     assert report["classes"]["left"] == {"images": 2, "mean_area_px": 121.0}
     assert report["sizes"] == {"32x24": 3}
     assert report["rasterizer"].startswith("OpenCV 4.")
+    assert report["warnings"] == []
 
 
 def test_attributes_of_people_are_in_both_indexes(root: Path) -> None:
@@ -220,3 +223,116 @@ def test_the_same_data_give_the_same_bytes(root: Path) -> None:
 
 def cached_files() -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in Path("data/cache").rglob("*.*")}
+
+
+@pytest.mark.parametrize("label", [["left"], {"left": True}, 7, None])
+def test_a_label_that_is_no_text_does_not_hide_the_other_faults(root: Path, label: object) -> None:
+    (root / "train/outputs_json/A/a1.json").write_text(json.dumps({"annotations": [{"label": label, "points": SQUARE}]}))
+    unknown = {"annotations": [{"label": "lft", "points": SQUARE}, {"label": "right", "points": SQUARE}]}
+    (root / "train/outputs_json/B/b1.json").write_text(json.dumps(unknown))
+    with pytest.raises(UserError) as error:
+        main()
+    assert {problem.code for problem in error.value.problems if "a1.json" in problem.place} == {
+        "annotation.polygon",
+        "annotation.class_missing",
+    }
+    assert {problem.code for problem in error.value.problems if "b1.json" in problem.place} == {
+        "annotation.label",
+        "annotation.class_missing",
+    }
+
+
+def test_special_files_and_bombs_do_not_hide_the_other_faults(root: Path) -> None:
+    for key in ("A/a2", "A/a3"):
+        add(root, "train", key)
+    (root / "train/DCM/A/a1.png").unlink()
+    os.mkfifo(root / "train/DCM/A/a1.png")
+    (root / "train/outputs_json/A/a2.json").unlink()
+    os.mkfifo(root / "train/outputs_json/A/a2.json")
+    annotate(root, "A/a3", [("left", SQUARE[:2]), ("right", SQUARE)])
+    with pytest.raises(UserError) as error:
+        main()
+    assert [problem.code for problem in error.value.problems] == ["image.read", "annotation.json", "annotation.points"]
+
+
+def test_the_limit_of_pixels_is_a_parameter(root: Path, fails: Fails) -> None:
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["preprocess"]["max_pixels"] = 24 * 32 - 1
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    with fails("image.pixels", "a1.png", "b1.png", "c1.png"):
+        main()
+
+
+def test_points_on_the_right_and_lower_edge_are_the_last_pixels(root: Path) -> None:
+    annotate(
+        root, "A/a1", [("left", [[20, 10], [32, 10], [32, 24], [20, 24]]), ("right", [[20, 10], [31.6, 10], [31.6, 23.6], [20, 23.6]])]
+    )
+    main()
+    areas = read_table(Path("data/cache/train/areas.csv"))
+    assert areas[areas["key"] == "A/a1"]["pixels"].tolist() == [12 * 14, 12 * 14]
+
+
+def warnings(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The warnings on stderr, which are the ones in the report."""
+    lines = [line.removeprefix("WARNING: ") for line in capsys.readouterr().err.splitlines() if line.startswith("WARNING: ")]
+    assert json.loads(Path("reports/data.json").read_text())["warnings"] == lines
+    return lines
+
+
+def test_what_the_whole_set_shows_is_a_warning(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_params(Path(), classes=[*CLASSES, "middle"], allow_missing=True)
+    (root / "test/DCM/C/c1.png").write_bytes((root / "train/DCM/A/a1.png").read_bytes())
+    cv2.imwrite(str(root / "train/DCM/B/b1.png"), np.full((24, 32), 9, np.uint8))
+    (root / "train/people.csv").write_text("person,sex\nC,f\n")
+    main()
+    people, never, constant, equal = warnings(capsys)
+    assert people.startswith("data/raw/train/people.csv: ")
+    assert never.startswith("class middle: ")
+    assert constant.startswith("train/B/b1: ")
+    assert equal.startswith("train/A/a1 = test/C/c1: ")
+
+
+def test_sound_data_have_no_warning(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main()
+    assert warnings(capsys) == []
+
+
+def test_a_table_that_fits_nobody_is_an_error_that_names_both_sides(root: Path, fails: Fails) -> None:
+    (root / "train/people.csv").write_text("person,sex\n001,f\n")
+    with fails("people.nobody", "people.csv") as error:
+        main()
+    assert all(name in error.value.problems[0].found for name in ("001", "A", "B", "C"))
+    write_params(Path(), exclude=["A"])
+    (root / "train/people.csv").write_text("person,sex\nA,f\n")
+    main()
+
+
+def test_faults_of_folders_and_of_the_table_are_in_one_error(root: Path) -> None:
+    (root / "people.csv").write_text("person,sex\n1,f\n")
+    (root / "test/DCM/C/c2.jpg").write_bytes(b"")
+    with pytest.raises(UserError) as error:
+        main()
+    assert error.value.codes == {"layout.unknown", "people.place"}
+
+
+def test_decomposed_names_give_one_sample(root: Path) -> None:
+    """As macOS and its archives write Hangul."""
+    apart = unicodedata.normalize("NFD", "홍길동")
+    add(root, "train", f"{apart}/{apart}1")
+    (root / f"train/outputs_json/{apart}").rename(root / "train/outputs_json/홍길동")
+    (root / "train/people.csv").write_text("person,sex\n홍길동,m\n", encoding="utf-8")
+    main()
+    index = read_table(Path("data/cache/train/index.csv"))
+    assert index["person_sex"].tolist() == ["", "", "m"]
+    assert index["key"].tolist()[2] == f"{apart}/{apart}1"
+
+
+def test_a_cache_that_cannot_be_written_leaves_none(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        Path("data/cache/train/A").mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("stages.preprocess.map_samples", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        main()
+    assert not Path("data/cache").exists()

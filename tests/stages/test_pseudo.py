@@ -16,6 +16,7 @@ from handbone.masks.rle import encode_runs
 from handbone.masks.runs import RunLengthMasks
 from handbone.submission.csv import image_rows, write_submission
 from handbone.utils.errors import UserError
+from handbone.utils.hashing import file_hash
 from handbone.utils.io import read_table, write_table
 from imports import ROOT
 
@@ -31,8 +32,8 @@ def masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarr
     rows = []
     for key, (name, height, width) in IMAGES.items():
         write_sample(paths.cached_sample("test", key), CachedSample(rng.integers(0, 255, (20, 15), np.uint8), (height, width), None))
-        rows.append((key, key.split("/")[0], name, height, width))
-    write_table(paths.TEST_INDEX, pd.DataFrame(rows, columns=["key", "person", "image_name", "height", "width"]))
+        rows.append((key, key.split("/")[0], name, height, width, file_hash(paths.cached_sample("test", key))))
+    write_table(paths.TEST_INDEX, pd.DataFrame(rows, columns=["key", "person", "image_name", "height", "width", "sha256"]))
     return {key: rng.random((2, 40, 30)) < 0.5 for key in IMAGES}
 
 
@@ -81,6 +82,21 @@ def test_a_submission_of_other_images_is_refused(masks: dict[str, np.ndarray], f
     submit({"P1/a": masks["P1/a"]}, "first.csv")
     with fails("submission.rows", "first.csv"):
         run(labels="first.csv")
+
+
+def test_faults_of_both_submissions_and_of_the_cache_are_in_one_error(masks: dict[str, np.ndarray]) -> None:
+    """A field that is missing was once an empty mask, on which a network was trained."""
+    submit(masks, "first.csv")
+    submit(masks, "second.csv")
+    lines = (paths.PSEUDO_SOURCES / "first.csv").read_text().splitlines(keepends=True)
+    (paths.PSEUDO_SOURCES / "first.csv").write_text("".join([*lines[:2], "a.png,two\n", *lines[3:]]))
+    (paths.PSEUDO_SOURCES / "second.csv").write_text("".join(lines)[:-1])
+    paths.cached_sample("test", "P2/b").write_bytes(paths.cached_sample("test", "P1/a").read_bytes())
+    with pytest.raises(UserError) as error:
+        run(labels="first.csv", check="second.csv", agreement=0.9)
+    assert error.value.codes == {"csv.fields", "csv.cut_off", "cache.changed"}
+    assert error.value.places == ["data/cache/test/P2/b.npz", "pseudo/first.csv: line 3", "pseudo/second.csv"]
+    assert not paths.PSEUDO.exists()
 
 
 def test_a_check_without_labels_is_refused(masks: dict[str, np.ndarray], fails: Fails) -> None:

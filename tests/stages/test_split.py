@@ -54,3 +54,27 @@ def test_more_folds_than_people_are_an_error(index: pd.DataFrame, fails: Fails) 
     with fails("folds.too_many", "split.n_folds"):
         main()
     assert not Path("data/folds.csv").exists()
+
+
+def test_a_class_that_a_fold_lacks_is_a_warning(index: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
+    areas = read_table(Path("data/cache/train/areas.csv"))
+    main()
+    assert json.loads(Path("reports/split.json").read_text())["warnings"] == []
+    areas.loc[(areas["class"] == "b") & (areas["key"] != index["key"][0]), "pixels"] = 0
+    write_table(Path("data/cache/train/areas.csv"), areas)
+    capsys.readouterr()
+    main()
+    fold = read_table(Path("data/folds.csv"))["fold"][0]
+    others = ", ".join(f"fold {other}" for other in range(4) if other != fold)
+    starts = [f"WARNING: fold {fold}: expected training images that show b", f"WARNING: {others}: expected held-out images that show b"]
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("WARNING")]
+    assert all(line.startswith(start) for line, start in zip(lines, starts, strict=True))
+    assert len(json.loads(Path("reports/split.json").read_text())["warnings"]) == 4
+
+
+def test_areas_of_other_images_are_an_error(index: pd.DataFrame, fails: Fails) -> None:
+    areas = read_table(Path("data/cache/train/areas.csv"))
+    write_table(Path("data/cache/train/areas.csv"), areas[areas["key"] != index["key"][3]])
+    with fails("split.areas", "areas.csv"):
+        main()
+    assert not Path("data/folds.csv").exists()

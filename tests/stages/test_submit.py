@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from handbone.config import paths
+from handbone.evaluation.decision import Decision
 from handbone.submission.csv import read_submission
+from handbone.utils.errors import UserError
 from handbone.utils.hashing import file_hash
 from handbone.utils.io import read_json, read_table, write_json
 from stages import submit, validate
@@ -29,6 +31,10 @@ def validated_run(predicted_run: ChangeParams) -> ChangeParams:
 
 def write_truth(keys: list[str]) -> None:
     """The truth of test images: a rectangle per class."""
+    for key in ("C/c1", "D/d1"):
+        image = Path("data/raw/test/DCM") / f"{key}.png"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        image.touch()  # only its name counts
     for key in keys:
         path = Path("data/raw/test_truth/outputs_json") / f"{key}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,8 +103,9 @@ def test_a_missing_annotation_is_an_error(validated_run: ChangeParams, fails: Fa
 )
 def test_predictions_of_other_folds_or_classes_are_refused(validated_run: ChangeParams, fails: Fails, changes: dict, code: str) -> None:
     validated_run(changes)
-    with fails(code, "data/predictions/test/models.json"):
+    with pytest.raises(UserError) as error:
         submit.main()
+    assert error.value.codes == {code, "table.rows"}
     assert not paths.SUBMISSION.exists()
 
 
@@ -113,6 +120,31 @@ def test_an_unknown_key_in_the_decision_is_an_error(validated_run: ChangeParams,
     write_json(paths.DECISION, {"threshold": 0.5, "cleanup": True})
     with fails("decision.key", "reports/decision.json: cleanup"):
         submit.main()
+
+
+def test_a_decision_or_counts_changed_by_hand_are_refused(validated_run: ChangeParams, fails: Fails) -> None:
+    paths.DECISION.write_text(paths.DECISION.read_text().replace("0.5", "0.6"))
+    with fails("decision.counts", "reports/decision.json"):
+        submit.main()
+    validate.main()
+    paths.VALIDATION_COUNTS.write_text("".join(paths.VALIDATION_COUNTS.read_text().splitlines(keepends=True)[:-1]))
+    with fails("decision.counts", "reports/decision.json"):
+        submit.main()
+
+
+def test_counts_of_other_images_are_refused(validated_run: ChangeParams, fails: Fails) -> None:
+    counts = paths.VALIDATION_COUNTS.read_text()
+    paths.VALIDATION_COUNTS.write_text(counts.replace("B/b1", "B/b9"))
+    Decision(0.5).save(paths.DECISION, paths.VALIDATION_COUNTS)
+    with fails("table.rows", "B/b1, Radius", "B/b9, Ulna"):
+        submit.main()
+
+
+def test_predictions_of_other_test_images_are_refused(validated_run: ChangeParams, fails: Fails) -> None:
+    paths.TEST_INDEX.write_text(paths.TEST_INDEX.read_text().replace(file_hash(paths.cached_sample("test", "D/d1")), "0" * 64))
+    with fails("predictions.tables", "data/predictions/test/models.json"):
+        submit.main()
+    assert not paths.SUBMISSION.exists()
 
 
 def test_without_a_decision_it_says_so(predicted_run: ChangeParams, fails: Fails) -> None:

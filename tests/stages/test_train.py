@@ -16,7 +16,7 @@ from handbone.utils.io import read_table, write_table
 from imports import ROOT
 
 
-@pytest.mark.parametrize("arguments", [[], ["all"], ["0", "1"], ["-1"]])
+@pytest.mark.parametrize("arguments", [[], ["all"], ["0", "1"], ["-1"], ["5"]])
 def test_the_argument_must_be_the_number_of_a_fold(arguments: list[str], monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
     monkeypatch.setattr("sys.argv", ["stages.train", *arguments])
     with fails("stage.argument", "stages.train"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ import pytest
 from stages.validate import main
 
 from handbone.config import paths
+from handbone.evaluation.decision import Decision
+from handbone.utils.errors import UserError
 from handbone.utils.io import read_json, write_json
 
 if TYPE_CHECKING:
@@ -36,10 +39,10 @@ def test_every_held_out_image_and_class_is_counted_with_its_fold(predicted_run: 
 def test_the_threshold_is_stored_and_changes_the_counts(predicted_run: ChangeParams) -> None:
     main()
     before = counts()
-    assert read_json(paths.DECISION) == {"threshold": 0.5}
+    assert Decision.load(paths.DECISION, paths.VALIDATION_COUNTS) == Decision(0.5)
     predicted_run({"decide.threshold": 0.25})
     main()
-    assert read_json(paths.DECISION) == {"threshold": 0.25}
+    assert Decision.load(paths.DECISION, paths.VALIDATION_COUNTS) == Decision(0.25)
     grown = counts()[["tp", "fp"]].sum(axis=1) > before[["tp", "fp"]].sum(axis=1)
     assert grown.all()
 
@@ -47,7 +50,7 @@ def test_the_threshold_is_stored_and_changes_the_counts(predicted_run: ChangePar
 def test_only_the_folds_of_the_parameters_are_validated(predicted_run: ChangeParams) -> None:
     predicted_run({"folds": [1]})
     record = read_json(paths.prediction_record("oof"))
-    write_json(paths.prediction_record("oof"), {"models": {"1": record["models"]["1"]}})
+    write_json(paths.prediction_record("oof"), record | {"models": {"1": record["models"]["1"]}})
     main()
     assert counts()["key"].unique().tolist() == ["B/b1", "B/b2"]
 
@@ -72,6 +75,35 @@ def test_all_missing_predictions_are_listed(predicted_run: ChangeParams, fails: 
 
 def test_without_predictions_it_says_so(cached_run: ChangeParams, fails: Fails) -> None:
     with fails("stage.input_missing", "data/predictions/oof/models.json"):
+        main()
+
+
+def test_predictions_of_other_images_or_folds_are_refused(predicted_run: ChangeParams, fails: Fails) -> None:
+    for table, old, new in [(paths.FOLDS, "A/a1,A,0", "A/a1,A,1"), (paths.FOLDS, "A/a2,A,0", "A/a2,A,1")]:
+        table.write_text(table.read_text().replace(old, new))
+    predicted_run({"folds": [1]})
+    with pytest.raises(UserError) as error:
+        main()
+    assert {"predictions.tables", "predictions.other_folds"} <= error.value.codes
+
+
+def test_a_person_in_two_folds_is_refused(predicted_run: ChangeParams, fails: Fails) -> None:
+    paths.FOLDS.write_text(paths.FOLDS.read_text().replace("A/a2,A,0", "A/a2,A,1"))
+    with fails("folds.person_twice", "data/folds.csv: A"):
+        main()
+
+
+def test_the_predictions_and_the_sample_of_another_image_are_refused(predicted_run: ChangeParams, fails: Fails) -> None:
+    shutil.copy(paths.cached_sample("train", "A/a1"), paths.cached_sample("train", "A/a2"))
+    with fails("cache.changed", "A/a2.npz"):
+        main()
+
+
+def test_a_flipped_byte_in_the_predictions_is_noticed(predicted_run: ChangeParams, fails: Fails) -> None:
+    data = bytearray(paths.prediction("oof", "B/b1").read_bytes())
+    data[len(data) // 2] ^= 1
+    paths.prediction("oof", "B/b1").write_bytes(data)
+    with fails("predictions.changed", "B/b1.npz"):
         main()
 
 

@@ -9,15 +9,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
-from handbone.submission.csv import (
-    SUBMISSION_COLUMNS,
-    SubmissionRow,
-    decode_image,
-    encodings,
-    image_rows,
-    read_submission,
-    write_submission,
-)
+from handbone.submission.csv import SUBMISSION_COLUMNS, SubmissionRow, image_rows, read_submission, submitted_masks, write_submission
+from handbone.submission.csv import test_images as read_images
+from handbone.utils.errors import UserError
 
 if TYPE_CHECKING:
     from conftest import Fails
@@ -66,10 +60,18 @@ def test_other_columns_are_an_error(tmp_path: Path, fails: Fails) -> None:
         read_submission(tmp_path / "a.csv")
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b'a,b\n"'])
-def test_a_file_that_is_no_csv_is_an_error(tmp_path: Path, fails: Fails, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", "csv.empty"),
+        (b"\xff\xfe\x00", "csv.encoding"),
+        (b'a,b\n"\n', "csv.quotes"),
+        (b"image_name,class,rle\na.png,x,1 2", "csv.cut_off"),
+    ],
+)
+def test_a_file_that_is_no_whole_csv_is_an_error(tmp_path: Path, fails: Fails, content: bytes, code: str) -> None:
     (tmp_path / "a.csv").write_bytes(content)
-    with fails("submission.unreadable", "a.csv"):
+    with fails(code, "a.csv"):
         read_submission(tmp_path / "a.csv")
 
 
@@ -78,23 +80,81 @@ def test_no_file_is_an_error(tmp_path: Path, fails: Fails) -> None:
         read_submission(tmp_path / "none.csv")
 
 
-def test_the_encodings_are_found_in_any_order(tmp_path: Path) -> None:
-    write_submission(tmp_path / "s.csv", [("b.png", "x", "1 2"), ("a.png", "x", "")])
-    assert encodings(tmp_path / "s.csv", [("a.png", "x"), ("b.png", "x")]) == {("a.png", "x"): "", ("b.png", "x"): "1 2"}
+IMAGES = {"B/b": ("b.png", 2, 3), "A/a": ("a.png", 2, 3)}
 
 
-@pytest.mark.parametrize("names", [["a.png"], ["a.png", "b.png", "c.png"], ["a.png", "a.png", "b.png"]])
-def test_missing_unknown_and_repeated_rows_are_errors(tmp_path: Path, fails: Fails, names: list[str]) -> None:
+def test_rows_are_found_in_any_order(tmp_path: Path) -> None:
+    write_submission(tmp_path / "s.csv", [("a.png", "y", ""), ("b.png", "x", "1 1"), ("a.png", "x", "1 2 5 1"), ("b.png", "y", "6 1")])
+    masks = submitted_masks(tmp_path / "s.csv", IMAGES, ["y", "x"])
+    assert list(masks) == ["B/b", "A/a"]
+    assert masks["A/a"].boxed().dense().astype(int).tolist() == [[[0, 0, 0], [0, 0, 0]], [[1, 1, 0], [0, 1, 0]]]
+    assert masks["B/b"].boxed().dense().astype(int).tolist() == [[[0, 0, 0], [0, 0, 1]], [[1, 0, 0], [0, 0, 0]]]
+
+
+@pytest.mark.parametrize(
+    ("names", "places"),
+    [
+        (["a.png"], ["s.csv: b.png, x"]),
+        (["a.png", "b.png", "c.png"], ["s.csv: line 4"]),
+        (["a.png", "a.png", "b.png"], ["s.csv: line 3"]),
+        (["c.png", "a.png", "a.png"], ["s.csv: line 2", "s.csv: line 4", "s.csv: b.png, x"]),
+    ],
+)
+def test_missing_unknown_and_repeated_rows_are_errors(tmp_path: Path, fails: Fails, names: list[str], places: list[str]) -> None:
     write_submission(tmp_path / "s.csv", [(name, "x", "") for name in names])
-    with fails("submission.rows", "s.csv"):
-        encodings(tmp_path / "s.csv", [("a.png", "x"), ("b.png", "x")])
+    with fails("submission.rows", *places) as error:
+        submitted_masks(tmp_path / "s.csv", IMAGES, ["x"])
+    assert len(error.value.places) == len(places)
 
 
-def test_an_image_is_decoded_class_by_class(tmp_path: Path) -> None:
-    masks = decode_image(tmp_path / "s.csv", {("a.png", "x"): "1 2 5 1", ("a.png", "y"): ""}, ("a.png", 2, 3), ["y", "x"])
-    assert masks.boxed().dense().astype(int).tolist() == [[[0, 0, 0], [0, 0, 0]], [[1, 1, 0], [0, 1, 0]]]
+def test_names_are_compared_as_people_read_them(tmp_path: Path) -> None:
+    """macOS stores the letter and its accent apart."""
+    composed, decomposed = "\u00e4.png", "a\u0308.png"
+    write_submission(tmp_path / "s.csv", [(decomposed, "x", "1 1")])
+    assert submitted_masks(tmp_path / "s.csv", {"A/a": (composed, 2, 3)}, ["x"])["A/a"].areas().tolist() == [1]
 
 
-def test_an_invalid_encoding_names_the_file_and_the_image(tmp_path: Path, fails: Fails) -> None:
-    with fails("rle.syntax", "s.csv: a.png"):
-        decode_image(tmp_path / "s.csv", {("a.png", "x"): "5 9"}, ("a.png", 2, 3), ["x"])
+def test_all_invalid_encodings_name_the_line_the_image_and_the_class(tmp_path: Path, fails: Fails) -> None:
+    write_submission(tmp_path / "s.csv", [("b.png", "x", "nan"), ("b.png", "y", "1 2"), ("a.png", "x", "5 9"), ("a.png", "y", "1")])
+    with fails("rle.syntax", "s.csv: line 2: b.png, x", "s.csv: line 4: a.png, x", "s.csv: line 5: a.png, y") as error:
+        submitted_masks(tmp_path / "s.csv", IMAGES, ["x", "y"])
+    assert len(error.value.places) == 3
+
+
+def test_wrong_rows_and_invalid_encodings_are_in_one_error(tmp_path: Path) -> None:
+    write_submission(tmp_path / "s.csv", [("b.png", "x", "0 1"), ("c.png", "x", "")])
+    with pytest.raises(UserError) as error:
+        submitted_masks(tmp_path / "s.csv", IMAGES, ["x"])
+    assert error.value.places == [
+        f"{tmp_path / 's.csv'}: line 3",
+        f"{tmp_path / 's.csv'}: a.png, x",
+        f"{tmp_path / 's.csv'}: line 2: b.png, x",
+    ]
+
+
+def test_rows_that_end_in_a_comma_are_one_short_error(tmp_path: Path, fails: Fails) -> None:
+    (tmp_path / "s.csv").write_text("image_name,class,rle\n" + f"a.png,x,{'1 1 ' * 9000},\n" * 800)
+    with fails("csv.fields", "s.csv: line 2", "s.csv: line 801") as error:
+        submitted_masks(tmp_path / "s.csv", IMAGES, ["x"])
+    assert len(str(error.value)) < 1000 and "4 fields" in str(error.value) and "3 fields" in str(error.value)
+
+
+@pytest.mark.parametrize("size", ["0,3", "2,-3", "2.5,3", "2,99999999"])
+def test_a_size_of_a_test_image_that_is_none_is_an_error(tmp_path: Path, fails: Fails, size: str) -> None:
+    (tmp_path / "index.csv").write_text(f"key,image_name,height,width\nA/a,a.png,{size}\nB/b,b.png,2,3\n")
+    with fails("index.size", "index.csv: A/a") as error:
+        read_images(tmp_path / "index.csv")
+    assert len(error.value.places) == 1
+
+
+def test_the_name_of_another_image_is_an_error(tmp_path: Path, fails: Fails) -> None:
+    """With swapped names, each image would get the masks of the other."""
+    (tmp_path / "index.csv").write_text("key,image_name,height,width\nA/a,b.png,2,3\nA/b,a.png,2,3\nA/c.d,c.d.png,2,3\n")
+    with fails("index.name", "index.csv: A/a", "index.csv: A/b") as error:
+        read_images(tmp_path / "index.csv")
+    assert len(error.value.places) == 2
+
+
+def test_the_test_images_are_read_in_order(tmp_path: Path) -> None:
+    (tmp_path / "index.csv").write_text("key,image_name,height,width\nB/007,007.png,2,3\nA/a,a.png,4,5\n")
+    assert read_images(tmp_path / "index.csv") == {"B/007": ("007.png", 2, 3), "A/a": ("a.png", 4, 5)}

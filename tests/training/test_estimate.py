@@ -1,11 +1,9 @@
 """The estimate before a training, and advice if it does not fit into memory."""
 
-import pytest
 import torch
 from torch import nn
 
-from conftest import Fails
-from handbone.training.estimate import dry_run, format_estimate, memory_advice
+from handbone.training.estimate import dry_run, format_estimate
 
 
 def test_a_dry_run_leaves_the_model_as_it_was() -> None:
@@ -28,21 +26,3 @@ def test_the_line_has_time_and_memory() -> None:
     assert "60 s per epoch" in line and "4.0 GiB" in line and "100 epochs take about 1 h 40 min" in line
     on_a_cpu = format_estimate(0.05, 0, nn.Linear(1, 1), 40, 10)
     assert "GiB" not in on_a_cpu and "2 s per epoch" in on_a_cpu
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
-        MemoryError(),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
-    ],
-)
-def test_out_of_memory_ends_in_advice(error: Exception, fails: Fails) -> None:
-    with fails("train.memory", "train.batch_size"), memory_advice():
-        raise error
-
-
-def test_other_errors_pass_through() -> None:
-    with pytest.raises(RuntimeError, match="shapes"), memory_advice():
-        raise RuntimeError("shapes differ")

@@ -1,18 +1,22 @@
 """A resumed training ends with the same weights as an uninterrupted one; several processes end where one does."""
 
+import math
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate.optimizer import patch_optimizer_step
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from conftest import Fails
 from handbone.config.params import TrainParams
+from handbone.training import trainer
 from handbone.training.checkpoint import Checkpoint
 from handbone.training.preemption import Preempted
 from handbone.training.state import CurveRow, Progress
@@ -221,3 +225,96 @@ def test_swa_keeps_the_mean_of_the_last_epochs(files: list[Path], tmp_path: Path
 def test_the_first_line_has_the_estimate(files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train(files, tmp_path)
     assert "per epoch" in capsys.readouterr().out
+
+
+class Overflowing:
+    """A scaler of fp16 as accelerate's optimizer uses it: it skips a step whose gradients are not finite."""
+
+    def __init__(self) -> None:
+        self.skipped = 0
+
+    def step(self, optimizer: torch.optim.Optimizer, closure: None) -> None:
+        gradients = [parameter.grad for group in optimizer.param_groups for parameter in group["params"] if parameter.grad is not None]
+        if all(gradient.isfinite().all() for gradient in gradients):
+            optimizer.step()
+        else:
+            self.skipped += 1
+
+    def update(self) -> None:
+        pass
+
+
+class Spiking(nn.Sequential):
+    """Infinite logits at these passes; the first two passes are those of the dry run."""
+
+    passes, spikes = 0, range(0)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.passes += 1
+        logits: Tensor = super().forward(images)
+        return logits * float("inf") if self.passes in self.spikes else logits
+
+
+def spiking(files: list[Path], spikes: range, scaler: Overflowing | None) -> SmallTraining:
+    torch.manual_seed(3)
+    network = Spiking(*small_network(plain=True))
+    network.spikes = spikes
+    small = SmallTraining(files, PARAMS, network=network)
+    if scaler is not None:
+        optimizer = small.trainer._state.optimizer
+        optimizer.scaler = scaler
+        optimizer._optimizer_original_step_method = optimizer.optimizer.step
+        optimizer._accelerate_step_called = False
+        optimizer._optimizer_patched_step_method = patch_optimizer_step(optimizer, optimizer.optimizer.step)
+    return small
+
+
+def test_a_step_that_the_scaler_skips_changes_nothing(files: list[Path], tmp_path: Path) -> None:
+    """Two batches of the second epoch have infinite losses: weights, averages and the learning rate do not move there."""
+    scaler = Overflowing()
+    small = spiking(files, range(6, 8), scaler)
+    steps: list[int] = []
+    small.trainer._state.ema.update = lambda model: steps.append(1)  # type: ignore[method-assign]
+    progress = small.trainer.fit(lambda _: 0.5, Checkpoint(tmp_path), "test")
+    assert (scaler.skipped, progress.skipped, progress.skipped_in_a_row) == (2, 2, 0)
+    assert len(steps) == 5 * 3 - 2
+    assert all(row["loss"] is not None and math.isfinite(row["loss"]) for row in progress.rows)
+
+
+def test_an_infinite_loss_without_a_scaler_is_an_error(files: list[Path], tmp_path: Path, fails: Fails) -> None:
+    with fails("train.diverged", "train.lr"):
+        spiking(files, range(6, 7), None).trainer.fit(lambda _: 0.5, Checkpoint(tmp_path), "test")
+
+
+def test_many_skipped_steps_in_a_row_are_an_error(files: list[Path], tmp_path: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "MAX_SKIPPED", 4)
+    with fails("train.diverged", "train.lr") as error:
+        spiking(files, range(6, 99), Overflowing()).trainer.fit(lambda _: 0.5, Checkpoint(tmp_path), "test")
+    assert "4 steps in a row" in error.value.problems[0].found
+
+
+def test_weights_that_are_not_finite_are_never_kept(files: list[Path], tmp_path: Path, fails: Fails) -> None:
+    """The last step of a training can spoil them, and no loss comes after it."""
+    small = SmallTraining(files, PARAMS.model_copy(update={"epochs": 1, "ema_decay": None}))
+
+    def spoil(_: object) -> None:
+        with torch.no_grad():
+            next(small.trainer._state.ema.model.parameters()).fill_(float("nan"))
+
+    small.trainer._state.ema.update = spoil  # type: ignore[method-assign]
+    with fails("train.diverged", "train.lr") as error:
+        small.trainer.fit(lambda _: 0.5, Checkpoint(tmp_path), "test")
+    assert "weights" in error.value.problems[0].found
+
+
+def test_a_disk_that_is_too_full_for_a_checkpoint_is_an_error_before_the_first_step(
+    files: list[Path], tmp_path: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = SmallTraining(files, PARAMS)
+    size, weights = small.trainer._state.nbytes()
+    assert weights == sum(tensor.nbytes for tensor in small.model.state_dict().values()) and size > 4 * weights
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=2 * size + weights - 1))
+    with fails("io.disk_full", str(tmp_path)):
+        small.trainer.require_space(Checkpoint(tmp_path / "resume"), tmp_path / "models")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=2 * size + weights))
+    small.trainer.require_space(Checkpoint(tmp_path / "resume"), tmp_path / "models")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from conftest import Fails
-from handbone.utils.io import read_json, read_table, replacing, write_bytes, write_json, write_npz, write_table, write_text
+from handbone.utils.errors import UserError
+from handbone.utils.io import read_json, read_table, replacing, write_bytes, write_json, write_table, write_text
+from handbone.utils.npz import write_npz
 
 ARRAYS = {"a": np.arange(12, dtype=np.int32).reshape(3, 4), "b": np.zeros(1000, np.uint8), "c": np.array([], np.float32)}
 WRITERS: dict[str, Callable[[Path], None]] = {
@@ -107,23 +107,107 @@ def test_names_that_look_like_numbers_or_missing_values_stay_text(tmp_path: Path
     assert found["pixels"].tolist() == [1, 2]
 
 
+NUMBERS = "key,fold,dice\nP/a,0,0.5\nP/b,1,\n"
+
+
+def test_a_table_is_read_with_or_without_a_byte_order_mark_windows_lines_and_quotes(tmp_path: Path) -> None:
+    for text in (NUMBERS, "\ufeff" + NUMBERS, NUMBERS.replace("\n", "\r\n"), NUMBERS.replace("P/a", '"P/a"'), NUMBERS + "\n"):
+        (tmp_path / "table.csv").write_bytes(text.encode())
+        table = read_table(tmp_path / "table.csv", ["key", "fold"])
+        assert list(table) == ["key", "fold", "dice"]
+        assert (
+            table["key"].tolist() == ["P/a", "P/b"] and table["fold"].tolist() == [0, 1] and table["dice"].isna().tolist() == [False, True]
+        )
+
+
+def test_a_table_without_rows_is_no_error(tmp_path: Path) -> None:
+    write_table(tmp_path / "table.csv", pd.DataFrame(columns=["key", "weight"]))
+    assert list(read_table(tmp_path / "table.csv", ["key"])) == ["key", "weight"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "place"),
+    [
+        ("0,0.5", "nan,0.5", "csv.number", "line 2, column fold"),
+        ("0,0.5", "inf,0.5", "csv.number", "line 2, column fold"),
+        ("0,0.5", "1e999,0.5", "csv.number", "line 2, column fold"),
+        ("0,0.5", ",0.5", "csv.number", "line 2, column fold"),
+        ("0,0.5", "one,0.5", "csv.number", "line 2, column fold"),
+        ("0,0.5", "1_0,0.5", "csv.number", "line 2, column fold"),
+        ("0,0.5", f"0,{'1' * 5000}", "csv.number", "line 2, column dice"),
+        ("P/b", "P/a", "csv.repeated", "line 3"),
+        ("P/b", "../b", "csv.key", "line 3"),
+        ("P/b", "/etc/b", "csv.key", "line 3"),
+        ("P/b", "", "csv.key", "line 3"),
+        ("1,\n", "1\n", "csv.fields", "line 3"),
+        ("1,\n", "1,,\n", "csv.fields", "line 3"),
+        ("1,\n", "1,", "csv.cut_off", "table.csv"),
+        ("dice", "fold", "csv.header", "line 1"),
+        ("fold", "flod", "csv.columns", "line 1"),
+        ("P/b", '"P/b', "csv.quotes", "line 3"),
+        (NUMBERS, "", "csv.empty", "table.csv"),
+        (NUMBERS, "\n\n", "csv.empty", "table.csv"),
+    ],
+)
+def test_what_pandas_would_repair_or_ignore_is_an_error(tmp_path: Path, fails: Fails, old: str, new: str, code: str, place: str) -> None:
+    assert old in NUMBERS
+    (tmp_path / "table.csv").write_text(NUMBERS.replace(old, new))
+    with fails(code, place) as error:
+        read_table(tmp_path / "table.csv", ["key", "fold"])
+    assert len(str(error.value)) < 600
+
+
+def test_text_in_another_encoding_names_its_line(tmp_path: Path, fails: Fails) -> None:
+    (tmp_path / "table.csv").write_bytes(NUMBERS.replace("P/b", "\u00c4").encode("latin-1"))
+    with fails("csv.encoding", "line 3"):
+        read_table(tmp_path / "table.csv")
+
+
+def test_all_faults_of_a_table_are_listed_and_equal_ones_grouped(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("key,class,pixels\n" + "P/a,x,\n" * 500)
+    with pytest.raises(UserError) as error:
+        read_table(tmp_path / "table.csv")
+    assert error.value.codes == {"csv.number", "csv.repeated"}
+    assert len(error.value.places) == 999 and len(str(error.value).splitlines()) < 40
+
+
+def test_tables_of_classes_may_name_a_key_for_each(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("key,class,pixels\nP/a,x,1\nP/a,y,2\nP/b,x,3\n")
+    assert read_table(tmp_path / "table.csv")["pixels"].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"a": 1, "a": 2}', '{"a": NaN}', '{"a": 1e999}', "[" * 100_000, '{"a": ' + "1" * 5000 + "}"])
+def test_a_file_that_is_no_json_is_an_error(tmp_path: Path, fails: Fails, text: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with fails("json.syntax", "a.json") as error:
+        read_json(tmp_path / "a.json")
+    assert len(str(error.value)) < 600
+
+
+def test_json_in_another_encoding_is_an_error_and_a_byte_order_mark_none(tmp_path: Path, fails: Fails) -> None:
+    (tmp_path / "a.json").write_bytes(b'{"a": "\xff"}')
+    with fails("json.syntax", "a.json"):
+        read_json(tmp_path / "a.json")
+    (tmp_path / "a.json").write_bytes("\ufeff[1]".encode())
+    assert read_json(tmp_path / "a.json") == [1]
+
+
+@pytest.mark.parametrize("read", [read_table, read_json])
+def test_a_file_of_terabytes_is_an_error_before_it_takes_memory(tmp_path: Path, fails: Fails, read: Callable[[Path], object]) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        file.truncate(2**40)  # takes no room on the disk
+    with fails("io.too_large", "file"):
+        read(tmp_path / "file")
+
+
+@pytest.mark.parametrize("read", [read_table, read_json])
+def test_a_pipe_is_an_error_and_never_waits(tmp_path: Path, fails: Fails, read: Callable[[Path], object]) -> None:
+    os.mkfifo(tmp_path / "file")
+    with fails("stage.input_missing", "file"):
+        read(tmp_path / "file")
+
+
 @pytest.mark.parametrize("read", [read_table, read_json])
 def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path, fails: Fails, read: Callable[[Path], object]) -> None:
     with fails("stage.input_missing", str(tmp_path / "file")):
         read(tmp_path / "file")
-
-
-def test_numpy_reads_an_npz(tmp_path: Path) -> None:
-    write_npz(tmp_path / "a.npz", ARRAYS, stored=["a"])
-    with np.load(tmp_path / "a.npz", allow_pickle=False) as read:
-        assert list(read) == list(ARRAYS)
-        for name, array in ARRAYS.items():
-            assert read[name].dtype == array.dtype and np.array_equal(read[name], array)
-    kinds = [member.compress_type for member in ZipFile(tmp_path / "a.npz").infolist()]
-    assert kinds == [ZIP_STORED, ZIP_DEFLATED, ZIP_DEFLATED]
-
-
-def test_an_npz_has_the_same_bytes_in_every_python(tmp_path: Path) -> None:
-    """Its bytes depend neither on the Python version nor on the date. Compressed bytes depend on zlib, so here nothing is compressed."""
-    write_npz(tmp_path / "a.npz", ARRAYS, stored=list(ARRAYS))
-    assert sha256((tmp_path / "a.npz").read_bytes()).hexdigest() == "a81911322349293a35536ff9071415d988c510aa95725579407f2a774a3b1a97"

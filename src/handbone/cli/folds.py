@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from handbone.config.params import load_params
+from handbone.utils.ending import die_with_parent
 from handbone.utils.errors import Problem, UserError, raise_if_any
 
 STAGE = "train"
@@ -29,6 +30,14 @@ LOCKED = ("Unable to acquire lock", "is busy, it is being blocked by")  # DVC's 
 TRIES = 24
 PAUSE = 5.0  # seconds between two tries
 TAIL = 20  # last lines of a failed fold's output, printed again at the end
+STUCK = {  # DVC's messages when its own files are damaged -> the way out; docs/dvc.md has all of them
+    "RWLock-file '": "end every dvc process, remove .dvc/tmp/rwlock",
+    "it is being blocked by": "wait for that process, or, if it is no dvc process, remove .dvc/tmp/rwlock",
+    "file is not a database": "remove the folder that dvc doctor names as Repo.site_cache_dir",
+    "database disk image is malformed": "remove the folder that dvc doctor names as Repo.site_cache_dir",
+    "dvc.lock' validation failed": "run git checkout dvc.lock, or remove it",
+    "': 'outs'": "remove .dvc/cache/runs",
+}
 BAR_EVERY = 30.0  # seconds between two printed states of a fold's progress bar
 
 
@@ -162,8 +171,16 @@ async def run_dvc(arguments: Sequence[str], environment: dict[str, str], take: C
     """
     # in a new session the terminal's Ctrl-C does not reach DVC, and so does not stop a training in the middle of a step
     out, err = (PIPE, STDOUT) if take else (None, None)
+    parent = os.getpid()
     process = await asyncio.create_subprocess_exec(
-        *DVC, *arguments, env=environment, stdin=DEVNULL, stdout=out, stderr=err, start_new_session=True
+        *DVC,
+        *arguments,
+        env=environment,
+        stdin=DEVNULL,
+        stdout=out,
+        stderr=err,
+        start_new_session=True,
+        preexec_fn=lambda: die_with_parent(parent, signal.SIGTERM),  # if this command is killed, trainings save and end with their DVC
     )
     try:
         return await _wait(process, take)
@@ -218,17 +235,22 @@ def raise_if_failed(outcomes: Sequence[Outcome]) -> None:
     failed = [outcome for outcome in outcomes if outcome.code]
     for outcome in failed:
         print("\n  ".join([f"\nfold {outcome.fold}, exit code {outcome.code}:", *outcome.tail]), flush=True)
-    fix = "fix the error above and run the same command again; folds already trained are kept"
-    problems = [Problem("folds.failed", f"fold {one.fold}", "exit code 0", str(one.code), fix) for one in failed]
+    problems = [Problem("folds.failed", f"fold {one.fold}", "exit code 0", str(one.code), _way_out(one.tail)) for one in failed]
     raise_if_any(problems, f"{len(failed)} of {len(outcomes)} folds failed")
+
+
+def _way_out(lines: Sequence[str]) -> str:
+    """What to do after a fold's last lines of output."""
+    stuck = next((fix for sign, fix in STUCK.items() if any(sign in line for line in lines)), "fix the error above")
+    return f"{stuck} and run the same command again; folds already trained are kept"
 
 
 async def _reproduce(environment: dict[str, str], *targets: str) -> None:
     """Run `dvc repro` with unchanged output."""
     code = await run_dvc(["repro", *targets], environment)
     if code:
-        command = " ".join(["dvc repro", *targets])
-        raise UserError(Problem("folds.repro", command, "exit code 0", str(code), "fix the error above"))
+        command, fix = " ".join(["dvc repro", *targets]), "fix the error above; docs/dvc.md has DVC's own dead ends"
+        raise UserError(Problem("folds.repro", command, "exit code 0", str(code), fix))
 
 
 async def _bring_up_to_date(folds: Sequence[int], slots: Sequence[Slot]) -> None:
@@ -257,10 +279,14 @@ def reproduce_folds(devices: Sequence[str] | None, jobs: int | None) -> None:
     """
     import torch  # takes seconds to import
 
+    from handbone.models.device import choose_device
+
     params = load_params()
+    choose_device()  # an error now rather than in every fold
     visible = device_names(torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES"))
     slots = make_slots(visible, devices, jobs, params.machine.gpus_per_fold, cores())
     try:
         asyncio.run(_bring_up_to_date(params.folds, slots))
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        print("\nTrainings have saved their state; the same command resumes them.", file=sys.stderr)
         raise KeyboardInterrupt from None

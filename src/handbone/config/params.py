@@ -7,7 +7,7 @@ Stages and commands load the file and pass sections on; nothing else in the pack
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -27,7 +27,7 @@ AUGMENT: list[dict[str, dict[str, Any]]] = [
     {"RandomBrightnessContrast": {"brightness_limit": 0.2, "contrast_limit": 0.2, "p": 0.5}},
 ]
 
-Weight = Annotated[float, Field(ge=0)]
+Weight = Annotated[float, Field(ge=0, le=1000)]
 Rule = tuple[bool, str, str, object]  # holds, key, expected, found
 
 
@@ -43,10 +43,15 @@ def _is_schedule(points: list[list[float]]) -> bool:
     return 0 < len(epochs) == len(points) and sorted(set(epochs)) == epochs
 
 
+def _is_used(weight: float | list[list[float]]) -> bool:
+    """Whether a loss has a weight above 0 in some epoch."""
+    return any(point[-1] > 0 for point in weight) if isinstance(weight, list) else weight > 0
+
+
 class Section(BaseModel):
     """Base of every section: no unknown key, no silent conversion, no change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class DataParams(Section):
@@ -54,6 +59,9 @@ class DataParams(Section):
 
     root: str = Field("data/raw", description="folder that holds train/ and test/; for data/phantom the graph makes the synthetic data set")
     classes: list[str] = Field(list(BONES), min_length=1, description="label names, in the order of the submission")
+    mirror: dict[str, str] = Field(
+        {}, description='pairs of classes that swap when an image is mirrored, each once: {"11": "21"}; others stay themselves'
+    )
     allow_missing: bool = Field(False, description="true: an image need not show every class")
     exclude: list[str] = Field([], description="people (ID058) or samples (ID363/image1661392103627) to leave out")
 
@@ -61,8 +69,31 @@ class DataParams(Section):
     @classmethod
     def _different(cls, classes: list[str]) -> list[str]:
         repeated = sorted({name for name in classes if classes.count(name) > 1})
-        _require((not repeated, "", "each class once", f"{', '.join(repeated)} more than once"))
+        broken = [ascii(name) for name in classes if any("\ud800" <= letter <= "\udfff" for letter in name)]
+        _require(
+            (not repeated, "", "each class once", f"{', '.join(repeated)} more than once"),
+            (not broken, "", "names that UTF-8 can write", ", ".join(broken)),
+        )
         return classes
+
+    @field_validator("mirror", mode="before")
+    @classmethod
+    def _quoted(cls, mirror: Any) -> Any:
+        names = [name for pair in mirror.items() for name in pair] if isinstance(mirror, dict) else []
+        unquoted = [name for name in names if not isinstance(name, str)]
+        _require((not unquoted, "", 'names, numbers in quotes: {"11": "21"}', ", ".join(map(str, unquoted))))
+        return mirror
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Self:
+        names = [name for pair in self.mirror.items() for name in pair]
+        unknown = [name for name in dict.fromkeys(names) if name not in self.classes]
+        repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        _require(
+            (not unknown, "mirror", "names in data.classes", ", ".join(unknown)),
+            (not repeated, "mirror", "each class in one pair, which is given once, and with another class", ", ".join(repeated)),
+        )
+        return self
 
 
 class PhantomParams(Section):
@@ -80,6 +111,9 @@ class PreprocessParams(Section):
     """How images are cached. Masks are always cached at full resolution."""
 
     size: int | None = Field(None, ge=1, description="pixels, longer side of the cached image; null: native size")
+    max_pixels: int = Field(
+        100_000_000, ge=1, le=2**30, description="width times height from which on an image is refused before it takes memory"
+    )
     clahe: float | None = Field(None, gt=0, description="clip limit of CLAHE (local contrast) for training and test images; null: off")
 
 
@@ -174,6 +208,7 @@ class TrainParams(Section):
             (self.crop is None or self.crop <= self.size, "crop", f"null or at most train.size ({self.size})", self.crop),
             (swa < self.epochs, "swa_epochs", f"null or less than train.epochs ({self.epochs})", swa),
             (not (swa and self.patience), "patience", both, self.patience),
+            (any(map(_is_used, self.loss.values())), "loss", "at least one weight above 0, else nothing is learned", self.loss),
         )
         return self
 
@@ -236,9 +271,9 @@ class ReportParams(Section):
 class MachineParams(Section):
     """What the machine can do. No result depends on it, so no stage reruns when it changes."""
 
-    preprocess_workers: int | None = Field(None, ge=1, description="processes for phantom and preprocess; null: one per core")
-    num_workers: int = Field(4, ge=0, description="processes that load images for one training; 0: the training loads them itself")
-    gpus_per_fold: int = Field(1, ge=1, description="GPUs that share the batches of one training")
+    preprocess_workers: int | None = Field(None, ge=1, le=256, description="processes for phantom and preprocess; null: one per core")
+    num_workers: int = Field(4, ge=0, le=256, description="processes that load images for one training; 0: the training loads them itself")
+    gpus_per_fold: int = Field(1, ge=1, le=64, description="GPUs that share the batches of one training")
     resume_dir: str | None = Field(None, description="folder for checkpoints of unfinished trainings; null: .dvc/tmp/resume")
 
 
@@ -270,6 +305,7 @@ class Params(Section):
             (distinct, "folds", f"different numbers from 0 to {n_folds - 1}, as split.n_folds is {n_folds}", folds),
             (cached is None or cached >= size, "preprocess.size", f"null or at least train.size ({size})", cached),
             (not unknown, "train.class_weights", "names in data.classes", ", ".join(unknown)),
+            (any(self.train.class_weights.get(name, 1.0) for name in self.data.classes), "train.class_weights", "one above 0", "only 0"),
         )
         return self
 
@@ -295,6 +331,15 @@ def parse_params(document: Any, source: str, problems: list[Problem] | None = No
         found += _invalid(document, source, error)
     raise_if_any(found, f"{source} cannot be used")
     return params
+
+
+def mirrored_classes(classes: Sequence[str], mirror: Mapping[str, str]) -> list[int] | None:
+    """For each class, the number of the class that it becomes in a mirrored image; None if every class stays itself.
+
+    mirror: `data.mirror`, each pair once.
+    """
+    partner = {**mirror, **{other: name for name, other in mirror.items()}}
+    return [classes.index(partner.get(name, name)) for name in classes] if partner else None
 
 
 def sections() -> dict[str, type[Section]]:

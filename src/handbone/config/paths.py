@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from handbone.utils.errors import Problem, UserError
+
 PHANTOM = Path("data/phantom")
 
 CACHE = Path("data/cache")
@@ -55,17 +57,17 @@ def fold_curve(fold: int) -> Path:
 
 def cached_sample(subset: str, key: str) -> Path:
     """The npz of a sample. subset: `train` or `test`; key: e.g. `ID001/image1661130828152_R`."""
-    return CACHE / subset / f"{key}.npz"
+    return _inside(CACHE / subset, f"{key}.npz")
 
 
 def pseudo_sample(key: str) -> Path:
     """The npz of a test image with its pseudo-labels."""
-    return PSEUDO / f"{key}.npz"
+    return _inside(PSEUDO, f"{key}.npz")
 
 
 def prediction(subset: str, key: str) -> Path:
     """The npz of a sample's probabilities. subset: `oof` (training images, by the model not trained on their person) or `test`."""
-    return PREDICTIONS / subset / f"{key}.npz"
+    return _inside(PREDICTIONS / subset, f"{key}.npz")
 
 
 def prediction_record(subset: str) -> Path:
@@ -80,3 +82,11 @@ def init_weights(weights: str | None) -> Path:
     writes null as None.
     """
     return WEIGHTS / str(weights)
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """`folder / name`. Raises `UserError` for a name that leaves the folder: keys come from tables, which people can edit."""
+    if "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
+        fix = "correct the table that names it, or run dvc repro, which writes the table again"
+        raise UserError(Problem("paths.key", f"{folder}/", "the path of a sample inside the folder", ascii(name), fix))
+    return folder / name

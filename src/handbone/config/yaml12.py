@@ -42,5 +42,7 @@ def read_yaml(path: Path) -> Any:
     except FileNotFoundError:
         fix = "run it in the repository's root, or write the file with handbone preset NAME"
         raise UserError(Problem("params.file", str(path), "the parameters", "no such file", fix)) from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except RecursionError:
+        raise UserError(Problem("params.yaml", str(path), "YAML", "lists in lists, too deep to read", "write the file again")) from None
+    except (yaml.YAMLError, ValueError, OSError) as error:  # ValueError: bytes that are no UTF-8, or a number of 5000 digits
         raise UserError(Problem("params.yaml", str(path), "YAML", str(error), "correct the line named above")) from None

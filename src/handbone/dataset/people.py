@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 
+from handbone.dataset.files import composed, read_file
 from handbone.utils.errors import Problem, UserError, raise_if_any
 from handbone.utils.io import ATTRIBUTE
 
@@ -17,14 +19,18 @@ People = Mapping[str, Mapping[str, str]]
 """Attribute -> person -> value, all text; a person who is not in the table is absent."""
 _Rows = list[tuple[int, list[str]]]
 """Line number and cells of each row."""
+MAX_BYTES = 64 << 20
+SAVE = "save it again as CSV (UTF-8)"
+EXAMPLES = 3
 
 
 def read_people(root: Path) -> People:
     """The attributes in `root`/train/people.csv, without spaces around names and values; empty if there is no such file.
 
     The table may name people of the training set and of the test set.
-    Raises `UserError` if the table is at `root` itself, is no CSV in UTF-8 or has no column `person`, and with every column without a
-    name or with another column's name, every row of another length, and every person who is named twice or not at all.
+    Raises `UserError` if the table is at `root` itself, is no CSV in UTF-8, does not end in a newline or has no column `person`, and with
+    every column without a name or with another column's name, every row of another length, and every person who is named twice or not at
+    all.
     """
     path, misplaced = root / TABLE, root / TABLE.name
     if misplaced.exists():
@@ -39,19 +45,46 @@ def read_people(root: Path) -> People:
     return {name: dict(zip(people, values, strict=True)) for name, values in zip(names, columns, strict=True) if name != "person"}
 
 
+def people_faults(root: Path, people: People, train: Collection[str], test: Collection[str]) -> tuple[list[Problem], list[Problem]]:
+    """The errors and the warnings of a table that fits none of the people in the folders `train` and `test`."""
+    named = {composed(person) for values in people.values() for person in values}
+    fits = {subset: any(composed(name) in named for name in names) for subset, names in (("train", train), ("test", test))}
+    if not named or fits["train"]:
+        return [], []
+    shown = f"{_examples(named)} in the table, {_examples(train)} in train, {_examples(test)} in test"
+    fix = "write the names of the folders below DCM into the column person"
+    if fits["test"]:
+        return [], [Problem("people.no_training_person", str(root / TABLE), "people of the training set too", shown, fix)]
+    return [Problem("people.nobody", str(root / TABLE), "names of people's folders", f"no such name: {shown}", fix)], []
+
+
+def _examples(names: Collection[str]) -> str:
+    return ", ".join(sorted(names)[:EXAMPLES]) + (", ..." if len(names) > EXAMPLES else "")
+
+
 def with_attributes(index: pd.DataFrame, people: People) -> pd.DataFrame:
     """The index with a column `person_<attribute>` for each attribute, empty for people whose value is unknown."""
-    return index.assign(**{f"{ATTRIBUTE}{name}": index["person"].map(values).fillna("") for name, values in people.items()})
+    names = index["person"].map(composed)
+    by_name = {attribute: {composed(person): value for person, value in values.items()} for attribute, values in people.items()}
+    return index.assign(**{f"{ATTRIBUTE}{attribute}": names.map(values).fillna("") for attribute, values in by_name.items()})
 
 
 def _read_rows(path: Path) -> tuple[list[str], _Rows]:
     """The header, and every later row; rows without any text are left out, because spreadsheets add them."""
+    content = read_file(path, "people.csv", MAX_BYTES, "a CSV in UTF-8")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(Problem("people.csv", str(path), "a CSV in UTF-8", str(error), "save it again as CSV (UTF-8)")) from error
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        place = f"{path}: line {content.count(10, 0, error.start) + 1}"
+        raise UserError(Problem("people.csv", place, "a CSV in UTF-8", f"the byte 0x{content[error.start]:02x}", SAVE)) from error
+    reader = csv.reader(StringIO(text, newline=""), strict=True)
+    try:
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except csv.Error as error:
+        raise UserError(Problem("people.csv", f"{path}: line {reader.line_num}", "a CSV in UTF-8", str(error), SAVE)) from error
+    if text and text[-1] not in "\r\n":
+        expected, place = "a line end after the last row", f"{path}: line {reader.line_num}"
+        raise UserError(Problem("people.cut_off", place, expected, "none, so the file may be cut off", SAVE))
     filled = [(line, row) for line, row in rows if any(row)]
     return (filled[0][1], filled[1:]) if filled else ([], [])
 
@@ -86,7 +119,7 @@ def _person_problems(path: Path, names: list[str], rows: _Rows) -> list[Problem]
     lines: dict[str, list[int]] = {}
     for line, row in rows:
         if column < len(row):
-            lines.setdefault(row[column], []).append(line)
+            lines.setdefault(composed(row[column]), []).append(line)
     nameless = lines.pop("", [])
     return [
         Problem("people.no_person", f"{path}: line {line}", "a person", "none", "name one, or remove the line") for line in nameless

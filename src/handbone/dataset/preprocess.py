@@ -12,12 +12,17 @@ import numpy as np
 from handbone.cache.resize import UInt8Image, shrink
 from handbone.cache.sample import CachedSample
 from handbone.dataset.annotation import read_polygons
+from handbone.dataset.files import REPLACE, read_file, shown, unreadable
 from handbone.dataset.layout import Sample
+from handbone.dataset.png import UPRIGHT, PngHeader, read_header, without_texts
 from handbone.masks.packed import PackedMasks
 from handbone.masks.rasterize import rasterize
 from handbone.utils.errors import Problem, UserError
 
 CLAHE_TILES = (8, 8)  # across and down
+EXPECTED = "a whole PNG with 8 bits per channel"
+MAX_PIXELS = 100_000_000  # without a parameter
+MAX_TEXTS = 64 << 20  # bytes of a PNG beside its pixels
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class PreprocessSpec:
     """Everything that a cached sample depends on beside its files.
 
     classes: C labels. allow_missing: an image need not show every class. size: pixels of the longer side; None: native. channels: 1 or 3.
-    clahe: clip limit as in OpenCV, the height of a tile's histogram relative to its mean; None: no CLAHE.
+    clahe: clip limit as in OpenCV, the height of a tile's histogram relative to its mean; None: no CLAHE. max_pixels: of an image.
     """
 
     classes: Sequence[str]
@@ -33,23 +38,38 @@ class PreprocessSpec:
     size: int | None
     channels: int
     clahe: float | None = None
+    max_pixels: int = MAX_PIXELS
 
 
 def prepare_sample(sample: Sample, spec: PreprocessSpec) -> CachedSample:
     """Read and check one sample -> what the cache stores: the image at cache size, the masks at full resolution.
 
-    Raises `UserError` with every fault of the sample's files.
+    Raises `UserError` with every fault of the sample's files, whatever exception reading them gives.
     """
-    image = read_image(sample.image, spec.channels)
-    shape = (image.shape[0], image.shape[1])
-    masks = None
+    image, problems = _checked_image(sample.image, spec)
+    shape = None if image is None else (image.shape[0], image.shape[1])
+    polygons = None
     if sample.annotation is not None:
-        polygons, problems = read_polygons(sample.annotation, spec.classes, shape, spec.allow_missing)
-        if problems:
-            raise UserError(*problems)
-        masks = PackedMasks.pack(rasterize(polygons, shape))
-    # CLAHE before shrinking: the network then sees nearly the same image whether the cache shrinks it or the loader does
-    return CachedSample(shrink(apply_clahe(image, spec.clahe), spec.size), shape, masks)
+        polygons, faults = read_polygons(sample.annotation, spec.classes, shape, spec.allow_missing)
+        problems += faults
+    if problems or image is None or shape is None:
+        raise UserError(*problems)
+    try:
+        masks = None if polygons is None else PackedMasks.pack(rasterize(polygons, shape))
+        # CLAHE before shrinking: the network then sees nearly the same image whether the cache shrinks it or the loader does
+        return CachedSample(shrink(apply_clahe(image, spec.clahe), spec.size), shape, masks)
+    except Exception as error:
+        raise UserError(unreadable(sample.image, error)) from error
+
+
+def _checked_image(path: Path, spec: PreprocessSpec) -> tuple[UInt8Image | None, list[Problem]]:
+    """The image, or its faults."""
+    try:
+        return read_image(path, spec.channels, spec.max_pixels), []
+    except UserError as error:
+        return None, list(error.problems)
+    except Exception as error:  # such as a size that OpenCV refuses: the faults of other files count too
+        return None, [unreadable(path, error)]
 
 
 def apply_clahe(image: UInt8Image, clip_limit: float | None) -> UInt8Image:
@@ -66,28 +86,56 @@ def apply_clahe(image: UInt8Image, clip_limit: float | None) -> UInt8Image:
     return np.asarray(cv2.cvtColor(cv2.merge([clahe.apply(lightness), *hue]), cv2.COLOR_LAB2RGB), np.uint8)
 
 
-def read_image(path: Path, channels: int) -> UInt8Image:
+def read_image(path: Path, channels: int, max_pixels: int = MAX_PIXELS) -> UInt8Image:
     """(H, W) uint8; or (H, W, 3) RGB if `channels` is 3 and the image's channels differ.
 
-    Raises `UserError` if OpenCV cannot decode the file, or if it has 16 bits per channel: which of them hold the picture (often 12 do)
-    only the owner of the data knows.
+    Raises `UserError` for a file that is no whole PNG of at most `max_pixels`, and for what OpenCV would drop: the low 8 of 16 bits
+    (which of them hold the picture, often 12 do, only the owner of the data knows), a rotation, transparency, frames.
     """
+    encoded = read_file(path, "image.read", 4 * max_pixels + MAX_TEXTS, EXPECTED)
     try:
-        encoded = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise UserError(_image_problem("image.read", path, error.strerror or type(error).__name__)) from error
+        header = read_header(encoded)
+    except ValueError as error:
+        raise UserError(Problem("image.decode", shown(path), EXPECTED, str(error), REPLACE)) from error
+    if problems := _header_problems(shown(path), header, max_pixels):
+        raise UserError(*problems)
+    encoded = without_texts(encoded) if header.texts else encoded
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_ANYDEPTH
-    image = cv2.imdecode(encoded, flags) if len(encoded) else None
+    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
     if image is None:
-        raise UserError(_image_problem("image.decode", path, "none"))
-    if image.dtype != np.uint8:
-        raise UserError(_image_problem("image.bits", path, f"{8 * image.itemsize} bits"))
+        raise UserError(Problem("image.decode", shown(path), EXPECTED, "a damaged PNG", REPLACE))
+    if header.may_be_transparent and _transparent(encoded, header):
+        fix = "store the picture without transparency, or name the sample in data.exclude"
+        raise UserError(Problem("image.alpha", shown(path), "an opaque image", "transparent pixels, behind which anything may be", fix))
     blue, green, red = cv2.split(image)
     if np.array_equal(blue, green) and np.array_equal(green, red):
         return np.asarray(blue, np.uint8)
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB if channels == 3 else cv2.COLOR_BGR2GRAY), np.uint8)
 
 
-def _image_problem(code: str, path: Path, found: str) -> Problem:
-    fix = "replace the file, or name the sample in data.exclude"
-    return Problem(code, str(path), "an image that OpenCV can decode, with 8 bits per channel", found, fix)
+def _header_problems(place: str, header: PngHeader, max_pixels: int) -> list[Problem]:
+    """The faults that are known before decoding."""
+    problems = []
+    if not 0 < header.width * header.height <= max_pixels:
+        fix = f"{REPLACE}, or set preprocess.max_pixels higher if the size is right"
+        expected = f"at most {max_pixels} pixels (preprocess.max_pixels)"
+        problems.append(Problem("image.pixels", place, expected, f"{header.width}x{header.height} pixels", fix))
+    if header.bits > 8:
+        problems.append(Problem("image.bits", place, EXPECTED, f"{header.bits} bits", REPLACE))
+    if header.orientation != UPRIGHT:
+        expected = "pixels stored upright, as annotations count them"
+        fix = "rotate the pixels themselves and remove the EXIF orientation (magick mogrify -auto-orient)"
+        problems.append(Problem("image.orientation", place, expected, f"EXIF orientation {header.orientation}, which viewers rotate", fix))
+    if header.frames > 1:
+        problems.append(Problem("image.frames", place, "one picture", f"an animation of {header.frames} frames", REPLACE))
+    return problems
+
+
+def _transparent(encoded: bytes, header: PngHeader) -> bool:
+    """Whether any pixel of the PNG is not opaque."""
+    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image.ndim == 3 and image.shape[2] == 4:
+        return bool((image[..., 3] < 255).any())
+    # one colour counts as transparent: 16 bits per channel in the order red, green, blue, of which the lowest `bits` are used
+    key = np.frombuffer(header.key_colour[:6], ">u2")[::-1] * (255 // (2**header.bits - 1))
+    return bool((image.reshape(*image.shape[:2], -1) == key).all(2).any())

@@ -6,7 +6,7 @@ The rule is written out here so that every version of every library assigns the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from handbone.utils.errors import Problem, UserError
 
@@ -27,6 +27,27 @@ def assign_folds(images: Mapping[str, int], n_folds: int, seed: int) -> dict[str
         folds[person] = totals.index(min(totals))
         totals[folds[person]] += images[person]
     return folds
+
+
+def lacking_folds(drawn: Mapping[str, Collection[int]], n_folds: int) -> list[Problem]:
+    """Folds in which each class is drawn -> a warning for each fold that cannot score a class, or whose training never sees it.
+
+    A class that is drawn nowhere is a fault of the whole set, which the stage preprocess reports.
+    """
+    problems = []
+    for name, folds in drawn.items():
+        fix = f"draw {name} in images of more people, lower split.n_folds, or try another split.seed"
+        if len(folds) == 1:
+            place = f"fold {next(iter(folds))}"
+            expected, found = f"training images that show {name}", "none, as no other fold has one"
+            problems.append(Problem("folds.class_not_trained", place, expected, found, fix))
+        if folds:
+            problems += [
+                Problem("folds.class_not_validated", f"fold {fold}", f"held-out images that show {name}", "none", fix)
+                for fold in range(n_folds)
+                if fold not in folds
+            ]
+    return problems
 
 
 def _tie_breaker(seed: int, person: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -13,8 +15,12 @@ from handbone.masks.cropped_maps import CroppedMaps
 from handbone.masks.packed import PackedMasks
 from handbone.masks.runs import RunLengthMasks
 from handbone.masks.upsample import full_masks
-from handbone.utils.errors import Problem, nearest, raise_if_any
+from handbone.utils.errors import Problem, UserError, nearest, raise_if_any, require_file
+from handbone.utils.hashing import file_hash
 from handbone.utils.io import read_json, write_json
+
+CHECKSUM = "checksum"  # a key of the file
+AGAIN = "set decide.threshold in params.yaml and run dvc repro, which writes both again"
 
 
 @dataclass(frozen=True)
@@ -26,26 +32,38 @@ class Decision:
 
     threshold: float
 
-    def save(self, path: Path) -> None:
-        """Write the decision as JSON."""
-        write_json(path, asdict(self))
+    def save(self, path: Path, counts: Path) -> None:
+        """Write the decision as JSON, with a checksum of it and of the table of `counts` under it."""
+        write_json(path, asdict(self) | {CHECKSUM: self._checksum(counts)})
 
     @classmethod
-    def load(cls, path: Path) -> Decision:
-        """Read a decision. Raises `UserError` if the file does not exist, and for each key that is unknown or missing."""
+    def load(cls, path: Path, counts: Path | None = None) -> Decision:
+        """Read a decision.
+
+        counts: the table of counts that must be those under this decision; null: not checked.
+        Raises `UserError` if a file does not exist, for each key that is unknown or missing, for a value of none, and for other counts.
+        """
         document, known = read_json(path), [field.name for field in fields(cls)]
+        if not isinstance(document, dict):
+            raise UserError(Problem("decision.key", str(path), f"an object with {', '.join(known)}", "another value", AGAIN))
+        checksum = document.pop(CHECKSUM, None)
         problems = [
             Problem("decision.key", f"{path}: {name}", "a key of the decision", "an unknown one", nearest(name, known))
             for name in document
             if name not in known
         ]
-        problems += [
-            Problem("decision.key", f"{path}: {name}", "a value", "none", "run dvc repro, which writes the file again")
-            for name in known
-            if name not in document
-        ]
+        problems += [Problem("decision.key", f"{path}: {name}", "a value", "none", AGAIN) for name in known if name not in document]
         raise_if_any(problems, f"{path} cannot be used")
-        return cls(**document)
+        if type(value := document["threshold"]) not in (int, float) or not 0 < value < 1:
+            raise UserError(Problem("decision.value", f"{path}: threshold", "a number between 0 and 1", repr(value)[:40], AGAIN))
+        decision = cls(float(value))
+        if counts is not None and checksum != decision._checksum(require_file(counts)):
+            expected, found = f"the decision under which {counts} was counted", "one of the two was changed since then"
+            raise UserError(Problem("decision.counts", str(path), expected, found, AGAIN))
+        return decision
+
+    def _checksum(self, counts: Path) -> str:
+        return hashlib.sha256(f"{json.dumps(asdict(self), sort_keys=True)} {file_hash(counts)}".encode()).hexdigest()
 
 
 def decide(maps: CroppedMaps, shape: tuple[int, int], decision: Decision) -> RunLengthMasks:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from handbone.masks.runs import RunLengthMasks
+from handbone.utils.csv_rows import REWRITE
+from handbone.utils.errors import Problem, raise_if_any
+from handbone.utils.io import read_class_table
 
 EPS = 1e-4
 COUNTS = ["tp", "fp", "fn"]
@@ -45,3 +49,14 @@ def per_class(table: pd.DataFrame) -> pd.Series:
 def mean_dice(table: pd.DataFrame) -> float:
     """The competition's score: the mean over the classes of the mean over the images."""
     return float(per_class(table).mean())
+
+
+def read_counts(path: Path, keys: Sequence[str], classes: Sequence[str]) -> pd.DataFrame:
+    """The table of counts that an earlier stage wrote. Raises `UserError` unless it has exactly one row for each key and class."""
+    table = read_class_table(path, COUNTS, keys, classes)
+    negative = table.loc[(table[COUNTS] < 0).any(axis=1), ["key", "class"]].itertuples(index=False, name=None)
+    problems = [
+        Problem("counts.negative", f"{path}: {key}, {label}", "numbers of pixels", "one below 0", REWRITE) for key, label in negative
+    ]
+    raise_if_any(problems, f"{path} cannot be used")
+    return table

@@ -13,6 +13,7 @@ from torch import nn
 from handbone.cache.sample import read_masks
 from handbone.evaluation.decision import Decision, decided_counts
 from handbone.evaluation.dice import dice
+from handbone.inference.checks import LogitCheck
 from handbone.inference.predictor import InputSpec, from_model, predict
 from handbone.inference.sliding_window import windowed
 from handbone.masks.cropped_maps import CroppedMaps
@@ -33,12 +34,14 @@ def model_dice(
     files: the npz of each sample by key; process `rank` of `world_size` predicts its part of them, and all return the same mean.
     window: side in pixels of the windows through which the model sees an image, half a window apart; null: whole images.
     """
-    predictor = from_model(model if window is None else windowed(model, window, window // 2))
+    check = LogitCheck()
+    watched = check.watch("the network in training", model)
+    predictor = from_model(watched if window is None else windowed(watched, window, window // 2))
 
     def counts(predicted: tuple[str, CroppedMaps]) -> NDArray[np.int64]:
         key, maps = predicted
         return decided_counts(maps, read_masks(files[key]), decision)
 
     part = dict(list(files.items())[rank::world_size])
-    counted = list(prefetch_map(counts, predict(predictor, part, inputs))) if part else []
+    counted = list(prefetch_map(counts, predict(predictor, part, inputs, check=check))) if part else []
     return float(dice(np.stack(gather_object(counted))).mean())

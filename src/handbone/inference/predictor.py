@@ -18,9 +18,11 @@ from tqdm import tqdm
 
 from handbone.cache.resize import channels_first, resized, scaled_shape
 from handbone.cache.sample import read_sample
+from handbone.inference.checks import LogitCheck, not_finite
 from handbone.inference.sliding_window import Model
 from handbone.masks.cropped_maps import CroppedMaps
 from handbone.models.precision import autocast_dtype
+from handbone.utils.errors import raise_if_any
 from handbone.utils.parallel import prefetch_map
 
 Maps = NDArray[np.uint8] | NDArray[np.float32]
@@ -59,24 +61,28 @@ def from_model(model: Model) -> Predictor:
 
 
 def predict(
-    predictor: Predictor, files: Mapping[str, Path], inputs: InputSpec, desc: str | None = None
+    predictor: Predictor, files: Mapping[str, Path], inputs: InputSpec, desc: str | None = None, check: LogitCheck | None = None
 ) -> Iterator[tuple[str, CroppedMaps]]:
     """Run a predictor over cached samples in batches -> (key, probabilities at the network's resolution) of each sample, in order.
 
     files: the npz of each sample by key. desc: the label of a progress bar; null: no bar. Images of different shapes never share a batch.
+    check: watches the models of the predictor. Raises `UserError` (`infer.not_finite`) for a model whose logits are not finite.
     """
     images = prefetch_map(lambda file: _load(file, inputs), files.values())
-    maps = zip(files, _maps(predictor, _batches(images, inputs.batch_size), inputs), strict=True)
+    check = check or LogitCheck()
+    maps = zip(files, _maps(predictor, _batches(images, inputs.batch_size), inputs, list(files), check), strict=True)
     cropped = prefetch_map(lambda keyed: (keyed[0], CroppedMaps.from_maps(keyed[1])), maps)
     return iter(tqdm(cropped, total=len(files), desc=desc, unit="image", disable=desc is None))
 
 
 @torch.inference_mode()
-def _maps(predictor: Predictor, batches: Iterable[list[Tensor]], inputs: InputSpec) -> Iterator[Maps]:
+def _maps(predictor: Predictor, batches: Iterable[list[Tensor]], inputs: InputSpec, keys: list[str], check: LogitCheck) -> Iterator[Maps]:
     """The (C, h, w) maps of each image. The next batch is launched before the host waits for the last one, so a GPU is never idle."""
     launched: Callable[[], Tensor] | None = None
+    first = 0
     for batch in batches:
-        following = _launch(predictor, torch.stack(batch), inputs)
+        following = _launch(predictor, torch.stack(batch), inputs, keys[first : first + len(batch)], check)
+        first += len(batch)
         if launched is not None:
             yield from launched().numpy()
         launched = following
@@ -84,20 +90,24 @@ def _maps(predictor: Predictor, batches: Iterable[list[Tensor]], inputs: InputSp
         yield from launched().numpy()
 
 
-def _launch(predictor: Predictor, images: Tensor, spec: InputSpec) -> Callable[[], Tensor]:
-    """Start the network on uint8 images (N, C_in, h, w) -> a function that waits for the result and returns it in the host's memory."""
+def _launch(predictor: Predictor, images: Tensor, spec: InputSpec, keys: list[str], check: LogitCheck) -> Callable[[], Tensor]:
+    """Start the network on uint8 images (N, C_in, h, w) -> a function that waits for the result and returns it in the host's memory.
+
+    The function raises `UserError` if the logits of a watched model are not finite.
+    """
     device, on_gpu = spec.device, spec.device.type == "cuda"
     dtype = autocast_dtype(spec.precision, device)
     inputs = (images.pin_memory() if on_gpu else images).to(device, non_blocking=True)
     with torch.autocast(device.type, dtype, enabled=dtype is not None):
         maps = predictor(inputs.float().div_(255).contiguous(memory_format=torch.channels_last)).contiguous()
-    if not on_gpu:
-        return lambda: maps
-    host = maps.to("cpu", non_blocking=True)
-    copied = torch.cuda.current_stream().record_event()  # type: ignore[no-untyped-call]
+    names, sums = check.take()
+    host, host_sums = maps.to("cpu", non_blocking=True), sums.to("cpu", non_blocking=True)
+    copied = torch.cuda.current_stream().record_event() if on_gpu else None  # type: ignore[no-untyped-call]
 
     def wait() -> Tensor:
-        copied.synchronize()
+        if copied is not None:
+            copied.synchronize()
+        raise_if_any(not_finite(names, host_sums, keys), "a network cannot be used")
         return host
 
     return wait

@@ -17,11 +17,12 @@ MIN_PROB = 1e-6  # probabilities are clamped to MIN_PROB..1-MIN_PROB before the 
 Flip = tuple[int, ...]  # the axes along which a view is mirrored
 
 
-def ensemble(models: Sequence[Model], settings: InferParams) -> Predictor:
+def ensemble(models: Sequence[Model], settings: InferParams, mirrored: Sequence[int] | None = None) -> Predictor:
     """The mean of the models' probabilities over all views of the image, then refined by `settings.crf`.
 
     The views are the image and its mirror images, each at every size of `settings.scales`; the probabilities of a view are mirrored and
     resized back. A window has the same side in pixels at every scale. One model with one view keeps its logits: see `from_model`.
+    mirrored: for each class, the number of the class that it becomes in a mirrored image; None: every class stays itself.
     """
     if settings.window_size and settings.window_stride:
         models = [windowed(model, settings.window_size, settings.window_stride, settings.batch_size) for model in models]
@@ -30,7 +31,7 @@ def ensemble(models: Sequence[Model], settings: InferParams) -> Predictor:
         return from_model(models[0])
 
     def predictor(images: Tensor) -> Tensor:
-        probs = _mean(models, images, flips, settings.scales)
+        probs = _mean(models, images, flips, settings.scales, mirrored)
         return to_uint8(probs if settings.crf is None else _refined(probs, images, settings.crf))
 
     return predictor
@@ -42,25 +43,29 @@ def _flips(hflip: bool, vflip: bool) -> list[Flip]:
     return [axes for axes in flips if (hflip or -1 not in axes) and (vflip or -2 not in axes)]
 
 
-def _mean(models: Sequence[Model], images: Tensor, flips: list[Flip], scales: list[float]) -> Tensor:
+def _mean(models: Sequence[Model], images: Tensor, flips: list[Flip], scales: list[float], mirrored: Sequence[int] | None) -> Tensor:
     """Images (N, C_in, h, w) -> probabilities (N, C, h, w), float32."""
     height, width = images.shape[-2:]
     total = torch.zeros((), device=images.device)
     for factor in scales:
         scaled = _resized(images, max(1, round(height * factor)), max(1, round(width * factor)), antialias=True)
         # resizing is linear, so the sum is resized once instead of each term
-        total = total + _resized(_sum(models, scaled, flips), height, width, antialias=False)
+        total = total + _resized(_sum(models, scaled, flips, mirrored), height, width, antialias=False)
     return total / (len(scales) * len(flips) * len(models))
 
 
-def _sum(models: Sequence[Model], images: Tensor, flips: list[Flip]) -> Tensor:
-    """Images (N, C_in, h, w) -> the sum of all models' probabilities of all mirror images, mirrored back, (N, C, h, w)."""
+def _sum(models: Sequence[Model], images: Tensor, flips: list[Flip], mirrored: Sequence[int] | None) -> Tensor:
+    """Images (N, C_in, h, w) -> the sum of all models' probabilities of all mirror images, mirrored back, (N, C, h, w).
+
+    Classes swap with one flip; two flips are a rotation, which mirrors nothing.
+    """
     total = torch.zeros((), device=images.device)
     for axes in flips:
         inputs = images.flip(axes) if axes else images
         for model in models:
             probs = model(inputs).float().sigmoid()
-            total = total + (probs.flip(axes) if axes else probs)
+            probs = probs.flip(axes) if axes else probs
+            total = total + (probs[:, mirrored] if mirrored is not None and len(axes) == 1 else probs)
     return total
 
 

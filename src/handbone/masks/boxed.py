@@ -9,6 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
+BOXES_BYTES = 2**20  # of the boxes in a file: 65,536 classes
+
+
+def check_boxes(shape: tuple[int, int], boxes: NDArray[np.int32]) -> None:
+    """A ValueError unless `boxes` are (C, 4) int32 rows of y0, x0, y1, x1 inside of the (H, W) image: kernels index by them, unchecked."""
+    if boxes.dtype != np.int32 or boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"boxes of {boxes.dtype} {boxes.shape}, not int32 (C, 4)")
+    height, width = shape
+    for index, (y0, x0, y1, x1) in enumerate(boxes.tolist()):  # for some dozen boxes faster than NumPy
+        if not (0 <= y0 <= y1 <= height and 0 <= x0 <= x1 <= width):
+            raise ValueError(f"box {index} from {y0}, {x0} to {y1}, {x1}, not inside of {height} x {width} pixels")
 
 
 @dataclass(frozen=True)
@@ -22,6 +33,12 @@ class BoxedMasks:
     shape: tuple[int, int]
     boxes: NDArray[np.int32]
     crops: Sequence[Mask]
+
+    def __post_init__(self) -> None:
+        """A ValueError if a box is not inside of the image, or a crop is not of its box's shape."""
+        check_boxes(self.shape, self.boxes)
+        if [crop.shape for crop in self.crops] != list(map(tuple, (self.boxes[:, 2:] - self.boxes[:, :2]).tolist())):
+            raise ValueError("crops that do not have the shapes of their boxes")
 
     @classmethod
     def from_crops(cls, shape: tuple[int, int], corners: Sequence[tuple[int, int]], crops: Sequence[Mask]) -> BoxedMasks:

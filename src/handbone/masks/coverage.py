@@ -7,6 +7,8 @@ equals the area average exactly.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,10 +28,17 @@ EMPTY, MIXED, FULL = 0, 1, 2  # states of a tile
 OUTSIDE = -1000.0  # network pixels
 
 
-def coverage(masks: PackedMasks, shape: tuple[int, int], inverse_warp: InverseWarp = IDENTITY, points: int | None = None) -> CroppedMaps:
+def coverage(
+    masks: PackedMasks,
+    shape: tuple[int, int],
+    inverse_warp: InverseWarp = IDENTITY,
+    points: int | None = None,
+    mirrored: Sequence[int] | None = None,
+) -> CroppedMaps:
     """C masks at full resolution, warped -> their coverage at the network's size `shape` (h, w).
 
     points: sample points along a side of a network pixel; None: `supersampling` of the two sizes.
+    mirrored: for each class, the number of the class that a warp that mirrors turns into it; None: every class stays itself.
     """
     scale = np.array([masks.shape[1] / shape[1], masks.shape[0] / shape[0]])  # x, y
     boxes, offsets = masks.boxes.astype(np.int64), masks.offsets()
@@ -46,7 +55,19 @@ def coverage(masks: PackedMasks, shape: tuple[int, int], inverse_warp: InverseWa
         warped = _grid_boxes(boxes, places)
         values = np.zeros(int((warped[:, 2:] - warped[:, :2]).prod(1).sum()), np.uint8)
         _grid_coverage(masks.bits, boxes, offsets, states, places, points, warped, values)
-    return CroppedMaps(shape, warped.astype(np.int32), values)
+    maps = CroppedMaps(shape, warped.astype(np.int32), values)
+    return maps if mirrored is None or not is_mirrored(inverse_warp) else maps.reordered(mirrored)
+
+
+def is_mirrored(inverse_warp: InverseWarp) -> bool:
+    """Whether a warp reverses the orientation, as one flip does, and two flips or a rotation do not. A grid: at most of its pixels."""
+    if inverse_warp.ndim == 2:
+        return bool(np.linalg.det(inverse_warp[:, :2]) < 0)
+    here, right, below = inverse_warp[:-1, :-1], inverse_warp[:-1, 1:], inverse_warp[1:, :-1]
+    across, down = right - here, below - here
+    signs = np.sign(across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0])
+    known = (np.minimum(np.minimum(here, right), below) > OUTSIDE).all(-1)
+    return bool(signs[known].sum() < 0)
 
 
 def supersampling(full: tuple[int, int], small: tuple[int, int]) -> int:

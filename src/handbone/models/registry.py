@@ -196,4 +196,5 @@ def build_model(spec: ModelSpec, weights: str | None = None) -> SegmentationMode
     arch = canonical(spec.arch)
     entry = ENTRIES[arch]
     built = entry.build(replace(spec, arch=arch), weights)
-    return SegmentationModel(built.network, entry.divisor, entry.min_size, built.mean, built.std, built.encoder_stages)
+    divisor, min_size = built.side or entry.divisor, built.side or entry.min_size
+    return SegmentationModel(built.network, divisor, min_size, built.mean, built.std, built.encoder_stages)

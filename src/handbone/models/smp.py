@@ -43,6 +43,18 @@ OTHER_NORMALISATIONS: dict[str, Normalisation] = {
 }
 TIMM = "tu-"
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+# arguments of the two libraries that other keys of params.yaml decide, or that break the contract of logits (N, classes, H, W)
+DECIDED = {
+    **dict.fromkeys(("encoder_name", "model_name"), "set model.encoder"),
+    **dict.fromkeys(("encoder_weights", "weights", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"), "set model.weights"),
+    **dict.fromkeys(("checkpoint_path", "cache_dir"), "put the file into weights/ and set model.weights"),
+    **dict.fromkeys(("in_channels", "in_chans"), "set model.in_channels"),
+    **dict.fromkeys(("classes", "num_classes"), "set data.classes"),
+    "activation": "remove it: the network must return logits, which a sigmoid turns into probabilities later",
+    "aux_params": "remove it: the network must return one tensor",
+    "features_only": "remove it",
+}
+ANY_SIZE = ("swin_", "swinv2_")  # timm's encoders that take images of any size with strict_img_size=False
 WINDOW_TABLES = ("relative_position_index", "relative_coords_table", "attn_mask")  # old files have them, timm computes them
 
 
@@ -55,8 +67,7 @@ def build_smp(arch: str, spec: ModelSpec, weights: str | None) -> BuiltNetwork:
     encoder = spec.encoder or inspect.signature(smp.MODEL_ARCHITECTURES_MAPPING[arch]).parameters["encoder_name"].default
     _check_encoder(encoder)
     _check_options(arch, encoder, spec)
-    if arch == "dpt":  # without it a vision transformer takes images of one size only
-        spec = replace(spec, options={"dynamic_img_size": True} | dict(spec.options))
+    spec = replace(spec, options=_any_size(arch, encoder) | dict(spec.options))
     state = _local_weights(encoder, weights)
     try:
         network = _build(arch, encoder, spec, weights, state)
@@ -67,7 +78,34 @@ def build_smp(arch: str, spec: ModelSpec, weights: str | None) -> BuiltNetwork:
     except Exception as error:  # the libraries raise many types of errors if these names do not fit together
         raise UserError(_build_problem(encoder, spec, weights, error)) from error
     stages = with_prefix("encoder.", list(stages_of(network.get_submodule("encoder"))))
-    return with_normalisation(network, spec.in_channels, stages, *normalisation(encoder))
+    built = with_normalisation(network, spec.in_channels, stages, *normalisation(encoder))
+    return replace(built, side=_only_side(network.get_submodule("encoder"), encoder, spec))
+
+
+def _any_size(arch: str, encoder: str) -> dict[str, Any]:
+    """The options that make an encoder take images of any size, where there are such options."""
+    if arch == "dpt":
+        return {"dynamic_img_size": True}
+    name = encoder.removeprefix(TIMM)
+    return {"strict_img_size": False} if encoder.startswith(TIMM) and name.startswith(ANY_SIZE) and "_cr_" not in name else {}
+
+
+def _only_side(encoder: nn.Module, name: str, spec: ModelSpec) -> int | None:
+    """The side in pixels of the images that an encoder of timm takes, if it takes no other, or only multiples of it; else null."""
+    config = timm.get_pretrained_cfg(name.removeprefix(TIMM)) if name.startswith(TIMM) else None
+    if config is None or not config.fixed_input_size or "dynamic_img_size" in spec.options:
+        return None
+    side = spec.options.get("img_size", config.input_size[-1])
+    modes = {part: part.training for part in encoder.modules()}
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            encoder.eval()(torch.zeros(1, spec.in_channels, 64, 96, device=next(encoder.parameters()).device))
+    except Exception:  # each encoder has its own error for another size
+        return side if isinstance(side, int) else None
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+    return None
 
 
 def _check_encoder(encoder: str) -> None:
@@ -79,9 +117,14 @@ def _check_encoder(encoder: str) -> None:
 
 def _check_options(arch: str, encoder: str, spec: ModelSpec) -> None:
     """The library passes unknown options to the encoder: timm's encoders have options, the library's accept and ignore any."""
+    decided = [
+        Problem("model.option", f"{option_key(spec)}.{name}", "an option that no other key decides", repr(value), DECIDED[name])
+        for name, value in spec.options.items()
+        if name in DECIDED
+    ]
     known = [name for name in inspect.signature(smp.MODEL_ARCHITECTURES_MAPPING[arch]).parameters if name != "kwargs"]
-    unknown = [] if encoder.startswith(TIMM) else [name for name in spec.options if name not in known]
-    problems = [
+    unknown = [] if encoder.startswith(TIMM) else [name for name in spec.options if name not in [*known, *DECIDED]]
+    problems = decided + [
         Problem("model.option", option_key(spec), f"an option of {spec.arch}", repr(name), nearest(name, known)) for name in unknown
     ]
     raise_if_any(problems, "model.options cannot be used")

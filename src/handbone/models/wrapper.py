@@ -63,6 +63,8 @@ class SegmentationModel(nn.Module):
 
         outputs = self.network(inputs)
         if not isinstance(outputs, Outputs):
+            if not isinstance(outputs, Tensor):  # as with an option that adds outputs
+                raise TypeError(f"the network returned a {type(outputs).__name__} instead of one tensor")
             return fit(outputs)
         if not self.training:
             return fit(outputs.logits)

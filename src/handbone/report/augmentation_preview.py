@@ -21,10 +21,13 @@ TARGET_TINT = 0.15
 HUE_STEP = 0.618  # golden ratio, as a share of the colour circle: classes that are neighbours in the list get different hues
 
 
-def preview_strip(sample: CachedSample, augmenter: Augmenter, size: int, seeds: Sequence[int]) -> UInt8Image:
+def preview_strip(
+    sample: CachedSample, augmenter: Augmenter, size: int, seeds: Sequence[int], mirrored: Sequence[int] | None = None
+) -> UInt8Image:
     """The sample at the network's `size` (longer side, pixels), then one augmented version per seed, side by side -> (h, w, 3) RGB.
 
     Each class of the target has a hue: a tint as strong as the coverage, and a line where the coverage is one half.
+    mirrored: as in `coverage`.
 
     Raises `ValueError` for a sample without masks.
     """
@@ -35,7 +38,7 @@ def preview_strip(sample: CachedSample, augmenter: Augmenter, size: int, seeds: 
     cells = [draw_target(image, coverage(sample.masks, shape))]
     for seed in seeds:
         augmented, inverse_warp = augmenter(image, seed)
-        cells.append(draw_target(augmented, coverage(sample.masks, shape, inverse_warp)))
+        cells.append(draw_target(augmented, coverage(sample.masks, shape, inverse_warp, mirrored=mirrored)))
     gap = np.full((cells[0].shape[0], GAP, 3), GAP_GREY, np.uint8)
     return np.hstack([part for cell in cells for part in (gap, cell)][1:])
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
-from handbone.utils.errors import Problem, UserError
+from handbone.training.checkpoint_lock import LOCK
+from handbone.utils.errors import Problem, UserError, warn
+from handbone.utils.file_errors import reading
 from handbone.utils.hashing import file_hash
 from handbone.utils.io import replacing
+from handbone.utils.limits import require_space
+
+FOOTER = b"\nsha256 "  # before the hash; torch ignores what follows its archive
+FOOTER_SIZE = len(FOOTER) + 64
+BLOCK = 2**20  # bytes
 
 
 def run_fingerprint(settings: Mapping[str, Any], files: Mapping[str, Path]) -> str:
@@ -38,32 +45,73 @@ def resume_folder(base: str | None, key: str) -> Path:
 
 
 class Checkpoint:
-    """The latest state of one training, a file on disk."""
+    """The latest state of one training: a file on disk that ends in its hash, so that a damaged or foreign one is never resumed from."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file = folder / "last.pt"
 
+    def require_space(self, size: int, others: Mapping[Path, int]) -> None:
+        """Raise `UserError` (io.disk_full) if there is no space for two states of `size` bytes, the old and the new one.
+
+        others: bytes that will be written to other folders, perhaps on the same disk.
+        """
+        saved = self._file.stat().st_size if self._file.is_file() else 0
+        fix = "free some space, or set machine.resume_dir to a folder on another disk"
+        require_space({self._folder: max(size, 2 * size - saved), **others}, fix)
+
     def load(self) -> dict[str, Any] | None:
         """The saved state, null if there is none. It reads tensors and plain values only; nothing is unpickled.
 
-        Raises `UserError` (checkpoint.unreadable) for a file that is damaged or holds anything else.
+        Raises `UserError` for a file that is not as this training wrote it (`checkpoint.corrupt`) or holds anything else than a state
+        (`checkpoint.unreadable`).
         """
         if not self._file.is_file():
             return None
+        with reading(self._file):
+            size = max(0, self._file.stat().st_size - FOOTER_SIZE)
+            with self._file.open("rb") as file:
+                file.seek(size)
+                footer = file.read()
+            if footer != self._footer(self._file, size):
+                raise self._error("checkpoint.corrupt", "a file that does not end in the hash of its content and of this training")
         try:
             state: dict[str, Any] = torch.load(self._file, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, UnpicklingError) as error:
-            found = (str(error).splitlines() or ["an empty file"])[0]
-            fix = "remove it, and the training starts from the first epoch"
-            raise UserError(Problem("checkpoint.unreadable", str(self._file), "a checkpoint", found, fix)) from None
+        except (RuntimeError, EOFError, UnpicklingError) as error:
+            raise self._error("checkpoint.unreadable", (str(error).splitlines() or ["an empty file"])[0]) from None
         return state
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the saved state; after a kill or a power cut the file holds the old state or the new one, never half of it."""
         with replacing(self._file, durable=True) as partial:
             torch.save(state, partial)
+            footer = self._footer(partial, partial.stat().st_size)
+            with partial.open("ab") as file:
+                file.write(footer)
 
     def remove(self) -> None:
-        """Delete the state: the training is finished."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Delete the state: the training is finished. Other files in the folder stay, and the folder with them.
+
+        A state that cannot be deleted is a warning, as the result of the training is complete.
+        """
+        try:
+            for file in (self._file, self._folder / LOCK):
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            fix = "remove it yourself; it takes space and nothing else"
+            warn(Problem("checkpoint.left", str(self._file), "to remove the checkpoint of a finished training", str(error), fix))
+        with suppress(OSError):  # it is gone, or it has files of another process
+            self._folder.rmdir()
+
+    def _footer(self, path: Path, size: int) -> bytes:
+        """What follows the first `size` bytes of the file: their hash, together with the name of this training."""
+        digest = hashlib.sha256(self._folder.name.encode())
+        with path.open("rb") as file:
+            while size > 0 and (block := file.read(min(size, BLOCK))):
+                digest.update(block)
+                size -= len(block)
+        return FOOTER + digest.hexdigest().encode()
+
+    def _error(self, code: str, found: str) -> UserError:
+        fix = "remove it, and the training starts from the first epoch"
+        return UserError(Problem(code, str(self._file), "the checkpoint that this training wrote", found, fix))

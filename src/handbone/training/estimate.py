@@ -1,33 +1,27 @@
-"""An estimate of time and memory from two steps before the training starts, and advice where memory does not suffice."""
+"""An estimate of time and memory from two steps before the training starts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from time import perf_counter
 
 import torch
 from torch import nn
 
-from handbone.utils.errors import Problem, UserError
-
-MEMORY_ADVICE = (
-    "lower train.batch_size and raise train.grad_accum by the same factor, lower train.size or set train.crop, choose a smaller network, "
-    "or one that recomputes its activations (model.options, recompute: true)"
-)
-
 
 def dry_run(model: nn.Module, step: Callable[[], object], device: torch.device) -> tuple[float, int]:
-    """Call `step` (one forward and backward pass) twice -> seconds of the second call, peak bytes on the GPU (0 on a CPU: unknown).
+    """Call `step` (one forward and backward pass) twice -> seconds and peak bytes on the GPU (0 on a CPU: unknown) of the second call.
+
+    The first call is not counted: cuDNN tries algorithms in it, which takes time and memory once.
 
     Afterwards the model's buffers, which batch norm changes, are as before, and there are no gradients.
     """
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
     step()
     _synchronize(device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     start = perf_counter()
     step()
     _synchronize(device)
@@ -61,16 +55,3 @@ def _duration(seconds: float) -> str:
 def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-@contextmanager
-def memory_advice() -> Iterator[None]:
-    """Turn running out of memory, on a GPU or not, into a `UserError` (train.memory) that says what helps."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-            raise
-        found = (str(error) or "no memory left").splitlines()[0]
-        place = "params.yaml: train.batch_size"
-        raise UserError(Problem("train.memory", place, "a batch that fits into memory", found, MEMORY_ADVICE)) from error

@@ -11,12 +11,12 @@ from accelerate import Accelerator
 from torch import nn
 
 from handbone.config.params import Params
+from handbone.models.device import describe_machine
 from handbone.models.registry import canonical, spec_from_params
 from handbone.models.saved import TrainedModelInfo
 from handbone.training.checkpoint import Checkpoint, run_fingerprint
 from handbone.training.data.fold import FoldSamples, TrainFiles, fold_samples
 from handbone.training.data.loader import make_loader
-from handbone.training.estimate import memory_advice
 from handbone.training.init_weights import InitWeights, make_model
 from handbone.training.seeding import fold_seed
 from handbone.training.stage_code import stage_code
@@ -44,39 +44,45 @@ class FoldTraining:
         Raises `UserError` if a file is missing.
         """
         settings = self.params.model_dump(include={"seed", "model", "train"})
-        settings |= {"classes": self.params.data.classes, "fold": self.fold, "torch": torch.__version__, "cuda": torch.cuda.is_available()}
+        settings |= {"data": self.params.data.model_dump(include={"classes", "mirror"}), "fold": self.fold}
+        settings |= {"torch": torch.__version__, "cuda": torch.cuda.is_available()}
         files = {"index": self.files.index, "areas": self.files.areas, "folds": self.files.folds, "pseudo": self.files.pseudo_index}
-        files |= {"weights": self.weights.file} | {file.as_posix(): root / file for file in stage_code(root, "train")}
+        files |= {"weights": self.weights.file} if self.weights.file else {}
+        files |= {file.as_posix(): root / file for file in stage_code(root, "train")}
         return run_fingerprint(settings, {name: require_file(file) for name, file in files.items()})
 
-    def run(self, accelerator: Accelerator, checkpoint: Checkpoint, score: Score, on_epoch_end: OnEpochEnd) -> Progress:
-        """Train, or resume from the checkpoint -> the learning curve and the best weights. score: gets the held-out samples.
+    def run(self, accelerator: Accelerator, checkpoint: Checkpoint, models: Path, score: Score, on_epoch_end: OnEpochEnd) -> Progress:
+        """Train, or resume from the checkpoint -> the learning curve and the best weights.
 
-        Raises `Preempted` after SIGTERM once a checkpoint is written, and `UserError` for faults in the parameters or too little memory.
+        models: the folder to which the caller will write the weights; score: gets the held-out samples.
+        Raises `Preempted` after a signal once a checkpoint is written, and `UserError` for faults in the parameters or too little disk.
         """
         params, name, seed = self.params, f"fold {self.fold}", fold_seed(self.params.seed, self.fold)
         samples = fold_samples(self.fold, params, self.files)
+        if accelerator.is_main_process:
+            samples.check_files(self.files)
         torch.manual_seed(seed)
         model = make_model(params, self.weights)
         loader, batches = make_loader(samples.train, params, seed, accelerator.process_index, accelerator.num_processes)
         accelerator.print(f"{name} on {accelerator.device}: {_summary(model, samples, len(batches), params)}")
         class_weights = [params.train.class_weights.get(name, 1.0) for name in params.data.classes]
         val_files = samples.val_files()
-        with memory_advice():
-            trainer = Trainer(model, loader, batches, params.train, class_weights, seed, accelerator)
-            return trainer.fit(lambda averaged: score(averaged, val_files), checkpoint, name, on_epoch_end)
+        trainer = Trainer(model, loader, batches, params.train, class_weights, seed, accelerator)
+        trainer.require_space(checkpoint, models)
+        return trainer.fit(lambda averaged: score(averaged, val_files), checkpoint, name, on_epoch_end)
 
-    def model_info(self, progress: Progress) -> TrainedModelInfo:
+    def model_info(self, progress: Progress, accelerator: Accelerator) -> TrainedModelInfo:
         """The description that is saved with the best weights."""
         return TrainedModelInfo(
             spec=spec_from_params(self.params.model, self.params.data.classes),
             weights=self.params.model.weights,
-            weights_sha256=file_hash(self.weights.file),
+            weights_sha256=self.weights.sha256,
             folds_sha256=file_hash(self.files.folds),
             size=self.params.train.size,
             fold=self.fold,
             epoch=progress.best_epoch,
             dice=progress.best_dice,
+            machine=describe_machine(accelerator.device, accelerator.num_processes),
         )
 
 

@@ -7,6 +7,8 @@ import os
 import numpy as np
 import torch
 
+DETERMINISTIC = (":4096:8", ":16:8")  # the values of CUBLAS_WORKSPACE_CONFIG with which cuBLAS gives the same bits
+
 
 def fold_seed(seed: int, fold: int) -> int:
     """The seed of one fold: different for each fold, the same in every run."""
@@ -22,5 +24,6 @@ def set_determinism(deterministic: bool) -> None:
     """True: bit-equal runs on a GPU where PyTorch has such kernels, a warning where it has none. False: the fastest kernels."""
     torch.backends.cudnn.benchmark = not deterministic
     if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        if os.environ.get("CUBLAS_WORKSPACE_CONFIG") not in DETERMINISTIC:
+            os.environ["CUBLAS_WORKSPACE_CONFIG"] = DETERMINISTIC[0]
         torch.use_deterministic_algorithms(True, warn_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +22,8 @@ CURVE_COLUMNS = ["epoch", "lr", "loss", "dice"]
 class Progress:
     """The learning curve so far, and the averaged weights of the best epoch.
 
-    rows: one per finished epoch; dice is null in epochs that were not validated. losses: of the batches of the current epoch.
+    rows: one per finished epoch; dice is null in epochs that were not validated. losses: of the batches of the current epoch, NaN or
+    infinite only if the optimizer skipped the step. skipped: the number of such steps, skipped_in_a_row: of the last ones.
     """
 
     rows: list[CurveRow] = field(default_factory=list)
@@ -29,6 +31,8 @@ class Progress:
     best_epoch: int = 0
     best_dice: float = -1.0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    skipped: int = 0
+    skipped_in_a_row: int = 0
 
     @property
     def epochs_done(self) -> int:
@@ -40,10 +44,16 @@ class Progress:
         return [row["dice"] for row in self.rows if row["dice"] is not None]
 
     def finish_epoch(self, epoch: int, lr: float, dice: float | None) -> None:
-        """Add the row of an epoch: the mean of its batches' losses, its learning rate and its Dice."""
-        loss = sum(self.losses) / len(self.losses)
-        self.rows.append({"epoch": epoch, "lr": round(lr, 10), "loss": round(loss, 6), "dice": dice})
+        """Add the row of an epoch: the mean of its batches' finite losses (null if there is none), its learning rate and its Dice."""
+        finite = [loss for loss in self.losses if math.isfinite(loss)]
+        loss = round(sum(finite) / len(finite), 6) if finite else None
+        self.rows.append({"epoch": epoch, "lr": round(lr, 10), "loss": loss, "dice": dice})
         self.losses.clear()
+
+    def count_step(self, skipped: bool) -> None:
+        """Count a step of the optimizer that was or was not skipped."""
+        self.skipped += skipped
+        self.skipped_in_a_row = self.skipped_in_a_row + 1 if skipped else 0
 
     def keep_if_best(self, epoch: int, dice: float, model: nn.Module) -> None:
         """Keep a copy of the weights of `model` if no earlier epoch has a Dice as high."""
@@ -78,6 +88,13 @@ class TrainState:
     def averaged_model(self) -> nn.Module:
         """The model that is validated and kept: SWA's mean once it has begun, else the moving average."""
         return self.swa.model if self.swa is not None and self.swa.count else self.ema.model
+
+    def nbytes(self) -> tuple[int, int]:
+        """The size of the whole state on disk, with the moments that the optimizer will have, and of the weights that are kept."""
+        weights = sum(tensor.nbytes for tensor in self.bare_model.state_dict().values())
+        moments = 2 * sum(parameter.nbytes for parameter in self.bare_model.parameters() if parameter.requires_grad)
+        copies = 3 + (self.swa is not None)  # of the weights: those in training, their average, the best
+        return copies * weights + moments, weights
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values only."""

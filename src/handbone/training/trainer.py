@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -16,9 +17,11 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from handbone.config.params import TrainParams
+from handbone.models.synchronized import synchronize_batch_norm
 from handbone.training.checkpoint import Checkpoint
 from handbone.training.data.dataset import Batch
-from handbone.training.data.loader import first_batch
+from handbone.training.data.faults import raise_fault
+from handbone.training.data.loader import closed_workers, first_batch
 from handbone.training.data.sampling import ResumableBatchSampler
 from handbone.training.deep_supervision import DeepSupervisionLoss
 from handbone.training.distributed import any_rank, broadcast_buffers
@@ -36,6 +39,7 @@ from handbone.utils.errors import Problem, UserError
 Evaluate = Callable[[nn.Module], float]  # the averaged model -> its Dice; every process calls it, and gets the same value
 OnEpochEnd = Callable[[Sequence[CurveRow]], None]  # the learning curve so far
 SAVE_EVERY = 300.0  # seconds between checkpoints within an epoch
+MAX_SKIPPED = 20  # steps in a row that the scaler of fp16 skips; it halves its factor each time, which starts at 65536
 
 
 class Trainer:
@@ -58,7 +62,7 @@ class Trainer:
         self._params, self._seed, self._loader, self._batches, self._accelerator = params, seed, loader, batches, accelerator
         self._loss = DeepSupervisionLoss(build_loss(params.loss, class_weights))
         if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+            model = synchronize_batch_norm(model)
         model = model.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = make_optimizer(model, params)
         ema, swa = Ema(model, params.ema_decay), None if params.swa_epochs is None else Swa(model)
@@ -68,12 +72,14 @@ class Trainer:
         self._schedule = Schedule(params, self._steps_per_epoch)
         self._targets = TargetBuffer(accelerator.device)
         self._unlogged: list[Tensor] = []  # losses that are still on the device
+        self._skipped_batches: set[int] = set()  # of this epoch
 
     def fit(self, evaluate: Evaluate, checkpoint: Checkpoint, desc: str, on_epoch_end: OnEpochEnd = lambda rows: None) -> Progress:
         """Train the epochs that are left -> the learning curve and the best weights.
 
         on_epoch_end: called by the main process after each epoch, and once after a resume.
-        Raises `Preempted` after SIGTERM once a checkpoint is written; `UserError` (train.diverged) if the loss is no longer finite.
+        Raises `Preempted` after SIGTERM, Ctrl-C or SIGHUP once a checkpoint is written; `UserError` (train.diverged) if losses or weights
+        are no longer finite. The loader's worker processes are gone afterwards.
         """
         is_main = self._accelerator.is_main_process
         if self.load_checkpoint(checkpoint):
@@ -82,7 +88,7 @@ class Trainer:
                 on_epoch_end(self._progress.rows)
         self._accelerator.print(f"{desc}: {self._estimate()}")
         bar = tqdm(total=self._params.epochs, initial=self._progress.epochs_done, desc=desc, unit="epoch", disable=not is_main)
-        with bar, preemption() as flag:
+        with closed_workers(self._loader), bar, preemption() as flag:
             while not self._finished():
                 epoch = self._progress.epochs_done + 1
                 self.train_epoch(epoch, checkpoint, flag)
@@ -94,12 +100,18 @@ class Trainer:
                 bar.set_postfix({"loss": self._progress.rows[-1]["loss"], "dice": self._progress.best_dice}, refresh=False)
         return self._progress
 
+    def require_space(self, checkpoint: Checkpoint, models: Path) -> None:
+        """Raise `UserError` (io.disk_full) if the checkpoint, or the weights in the folder `models`, will not fit on the disk."""
+        if self._accelerator.is_main_process:
+            size, weights = self._state.nbytes()
+            checkpoint.require_space(size, {models: weights})
+
     def train_epoch(self, epoch: int, checkpoint: Checkpoint, flag: PreemptionFlag) -> None:
         """Train on the batches of an epoch that are left, save now and then, and average the weights at the end."""
         self._begin_epoch(epoch)
         saved_at = monotonic()
         for index, batch in enumerate(self._loader, self._batches.start):
-            self._unlogged.append(self.train_step(batch, epoch, index))
+            self._unlogged.append(self.train_step(raise_fault(batch), epoch, index))
             if not self._ends_step(index):
                 continue
             stop = any_rank(flag.is_set)
@@ -108,7 +120,7 @@ class Trainer:
                 self.save_checkpoint(checkpoint)
                 saved_at = monotonic()
             if stop:
-                raise Preempted(self._position())
+                raise Preempted(self._position(), flag.signal)
         self._log_losses(epoch)
         if self._state.swa is not None and epoch > self._params.epochs - (self._params.swa_epochs or 0):
             self._state.swa.update(self._state.bare_model)
@@ -124,11 +136,21 @@ class Trainer:
         if self._params.max_grad_norm is not None:
             self._accelerator.clip_grad_norm_(self._state.model.parameters(), self._params.max_grad_norm)
         step = (epoch - 1) * self._steps_per_epoch + index // self._params.grad_accum
-        set_rate(self._state.optimizer, self._schedule.factor(step, self._progress.scores()))
+        set_rate(self._state.optimizer, self._schedule.factor(step - self._progress.skipped, self._progress.scores()))
         self._state.optimizer.step()
         self._state.optimizer.zero_grad(set_to_none=True)
-        self._state.ema.update(self._state.bare_model)
+        if self._accelerator.optimizer_step_was_skipped:  # by the scaler of fp16, as a gradient was not finite: nothing has changed
+            self._skip_step(epoch, index)
+        else:
+            self._progress.count_step(skipped=False)
+            self._state.ema.update(self._state.bare_model)
         return loss.detach()
+
+    def _skip_step(self, epoch: int, index: int) -> None:
+        self._skipped_batches.update(range(index + 1 - self._batches_of_step(index), index + 1))
+        self._progress.count_step(skipped=True)
+        if self._progress.skipped_in_a_row >= MAX_SKIPPED:
+            raise _diverged(f"{MAX_SKIPPED} steps in a row whose gradients are not finite, in epoch {epoch}")
 
     def _forward(self, batch: Batch) -> Tensor:
         device = self._accelerator.device
@@ -144,6 +166,8 @@ class Trainer:
         if epoch % self._params.validate_every and epoch != self._params.epochs:
             return None
         averaged = self._state.averaged_model
+        if not _all_finite(averaged):
+            raise _diverged(f"weights that are not finite after epoch {epoch}")
         broadcast_buffers(averaged)
         dice = evaluate(averaged)
         self._progress.keep_if_best(epoch, dice, averaged)
@@ -178,6 +202,7 @@ class Trainer:
     def _begin_epoch(self, epoch: int) -> None:
         """Set everything that depends on the epoch; the batches of it that are done are skipped."""
         self._batches.epoch, self._batches.start = epoch, len(self._progress.losses)
+        self._skipped_batches.clear()
         self._loss.criterion.epoch = epoch
         set_train_mode(self._state.model, self._params.freeze_batch_norm)
 
@@ -194,18 +219,27 @@ class Trainer:
 
     def _log_losses(self, epoch: int) -> None:
         """Fetch the losses from the device; nothing else in an epoch waits for it. Raises `UserError` (train.diverged)."""
+        first = len(self._progress.losses)
         if self._unlogged:
             self._progress.losses += torch.stack(self._unlogged).tolist()
         self._unlogged.clear()
-        if not all(map(math.isfinite, self._progress.losses)):
-            found = f"{next(loss for loss in self._progress.losses if not math.isfinite(loss))} in epoch {epoch}"
-            fix = "lower it, or set train.precision to no"
-            raise UserError(Problem("train.diverged", "params.yaml: train.lr", "a finite loss", found, fix))
+        for index, loss in enumerate(self._progress.losses[first:], first):
+            if not math.isfinite(loss) and index not in self._skipped_batches:
+                raise _diverged(f"a loss of {loss} in epoch {epoch}")
 
     def _estimate(self) -> str:
         """Time and memory of the epochs that are left, from two passes over the first batch."""
         progress, model = self._progress, self._state.bare_model
         self._begin_epoch(progress.epochs_done + 1)
-        draw = first_batch(self._loader, self._batches)
+        draw, loading = first_batch(self._loader, self._batches)
         seconds, peak = dry_run(model, lambda: self._accelerator.backward(self._forward(draw())), self._accelerator.device)
-        return format_estimate(seconds, peak, model, len(self._batches), self._params.epochs - progress.epochs_done)
+        return format_estimate(max(seconds, loading), peak, model, len(self._batches), self._params.epochs - progress.epochs_done)
+
+
+def _all_finite(model: nn.Module) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values())
+
+
+def _diverged(found: str) -> UserError:
+    expected, fix = "finite losses and weights", "lower it, set train.max_grad_norm, or set train.precision to no"
+    return UserError(Problem("train.diverged", "params.yaml: train.lr", expected, found, fix))

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, NoReturn
+
+PLACES = 5  # of equal problems that are all named in the text; of more, three examples
+LINES = 30  # of one kind of problem, before the text only counts them
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,8 @@ class Problem:
 
 
 class UserError(Exception):
-    """Something that the user can fix. The text lists every problem; problems that differ only in their place share a line.
+    """Something that the user can fix. The text lists every problem; problems that differ only in their place share a line, which names
+    three examples if there are many.
 
     Tests and scripts match `codes` and `places`, never the text.
     """
@@ -63,17 +69,52 @@ def _rebuild(problems: Sequence[Problem], title: str) -> UserError:
 
 
 def _grouped(problems: Iterable[Problem]) -> list[Problem]:
-    """Merge problems that are equal except for their place into one that names all places."""
+    """Merge problems that are equal except for their place into one; after `LINES` groups of one code, merge the rest of that code too."""
     places: dict[tuple[str, str, str, str], list[str]] = {}
     for problem in problems:
         places.setdefault((problem.code, problem.expected, problem.found, problem.fix), []).append(problem.place)
-    return [Problem(code, ", ".join(dict.fromkeys(at)), expected, found, fix) for (code, expected, found, fix), at in places.items()]
+    groups: list[Problem] = []
+    further: dict[str, list[str]] = {}  # places by code
+    lines = Counter[str]()
+    for (code, expected, found, fix), at in places.items():
+        lines[code] += 1
+        if lines[code] <= LINES:
+            groups.append(Problem(code, _listed(at), expected, found, fix))
+        else:
+            further.setdefault(code, []).extend(at)
+    return groups + [
+        Problem(code, _listed(at), "as above", f"more faults of this kind ({code})", "fix as above") for code, at in further.items()
+    ]
+
+
+def _listed(places: Iterable[str]) -> str:
+    """The distinct places; of many, three examples and the number of the others."""
+    distinct = list(dict.fromkeys(places))
+    return ", ".join(distinct) if len(distinct) <= PLACES else f"{', '.join(distinct[:3])} and {len(distinct) - 3} more"
 
 
 def raise_if_any(problems: Sequence[Problem], title: str) -> None:
     """Raise one `UserError` that lists every problem; do nothing if there is none."""
     if problems:
         raise UserError(*problems, title=title)
+
+
+def all_of(title: str, *calls: Callable[[], Any]) -> list[Any]:
+    """Call each function -> the results. One `UserError` lists the problems of all that fail."""
+    results, problems = [], list[Problem]()
+    for call in calls:
+        try:
+            results.append(call())
+        except UserError as error:
+            problems += error.problems
+    raise_if_any(problems, title)
+    return results
+
+
+def warn(*problems: Problem) -> None:
+    """Print each problem as a line `WARNING: ...` to stderr, grouped as in `UserError`. For what may be wrong, but need not stop."""
+    for group in _grouped(problems):
+        print(f"WARNING: {group}", file=sys.stderr, flush=True)
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
@@ -92,10 +133,31 @@ def require_file(path: Path) -> Path:
 
 
 def run_cli(main: Callable[[], None]) -> None:
-    """Run a command's `main`; a `UserError` ends the process with its text alone, Ctrl-C ends it without a traceback."""
+    """Run a command's `main`. A `UserError`, a limit of the machine, a signal and Ctrl-C end the process without a traceback.
+
+    Exit status: 1 after an error, 128 + its number after a signal. Processes of one launch print an equal error once.
+    """
+    from handbone.utils.ending import INTERRUPTED, end_at_once_on_interrupt, stop_signals
+    from handbone.utils.limits import limit_error
+
     try:
-        main()
+        with stop_signals():
+            main()
     except UserError as error:
-        sys.exit(f"\nERROR: {error}")
+        _fail(error)
     except KeyboardInterrupt:
-        sys.exit("\nInterrupted; the same command resumes from here.")
+        end_at_once_on_interrupt()
+        print("\nInterrupted.", file=sys.stderr, flush=True)
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        limit = limit_error(error)
+        if limit is None:
+            raise
+        _fail(limit)
+
+
+def _fail(error: UserError) -> NoReturn:
+    from handbone.utils.ending import is_first_report
+
+    text = f"\nERROR: {error}"
+    sys.exit(text if is_first_report(text) else 1)

@@ -1,49 +1,99 @@
-"""Writing and reading the files of stages: tables, JSON, text, bytes and npz.
+"""Writing and reading the files of stages: tables, JSON, text and bytes.
 
 Each file is written to a temporary file in the same folder and renamed when complete. So nobody reads an incomplete file, and a link into
-DVC's cache is replaced: the cached file does not change.
+DVC's cache is replaced: the cached file does not change. What the operating system refuses is a `UserError` that names the file.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
-import zipfile
-from collections.abc import Collection, Iterator, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from io import BytesIO
+from io import StringIO
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.lib import format as npy
-from numpy.typing import NDArray
 
-from handbone.utils.errors import require_file
+from handbone.utils.csv_rows import REWRITE, key_problems, number_problems, read_csv_rows, repeated, shown
+from handbone.utils.errors import Problem, UserError, raise_if_any
+from handbone.utils.file_errors import file_problem, hidden_disk_error, is_about, read_bounded
+from handbone.utils.partial_files import create_partial, left_behind, partial_path, remove_dead_partials
 
-Arrays = Mapping[str, NDArray[Any]]
-TEXT_COLUMNS = {"key": str, "person": str, "class": str, "image_name": str, "sha256": str}
+TEXT_COLUMNS = {"key", "person", "class", "image_name", "sha256"}
+JSON_BYTES = 2**26  # of a document
 ATTRIBUTE = "person_"  # prefix of a person's attributes in the index
+OPTIONAL = "dice"  # the only column of numbers with empty fields: epochs without a score
+ROW_NAMES = [("key", "class"), ("key",), ("class",), ("epoch",)]  # the first of these that a table has identifies its rows
 
 
 @contextmanager
 def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
-    """Yield the path of a temporary file in the same folder, and rename it to `path` at the end of the block.
+    """Yield the path of an empty temporary file in the same folder, and rename it to `path` at the end of the block.
 
-    After an exception the temporary file is removed, and `path` is as before. The folder is created if necessary.
+    After an exception the temporary file is removed, and `path` is as before. The folder is created if necessary. The file gets the
+    permissions that a new file has here, also from a library that would restrict them. Temporary files of `path` whose process was killed
+    are removed. No other process on any machine uses the same temporary file.
     durable: also wait until the file is on the disk, so that even a power failure leaves no empty file.
+    Raises `UserError` (`io.disk_full`, `io.permission`, `io.folder`, `io.failed`) if the system does not let the file be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    partial = partial_path(path)
+    with _removed_after_errors(path, partial):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_dead_partials(path)
+        mode = create_partial(partial)
         yield partial
+        if partial.stat().st_mode != mode:
+            partial.chmod(mode)
         if durable:
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
         partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _removed_after_errors(path: Path, partial: Path) -> Iterator[None]:
+    """Remove `partial` after an exception of the block, and turn what the system says about these two files into a `UserError`."""
+    try:
+        yield
+    except BaseException as error:
+        problems = _write_problems(error, path, partial)
+        try:
+            if os.path.lexists(partial):
+                partial.unlink()
+        except OSError as left:
+            problems += [left_behind(left, partial)]
+        if problems:
+            raise UserError(*problems) from error
+        raise
+
+
+def _write_problems(error: BaseException, path: Path, partial: Path) -> list[Problem]:
+    """The problem of writing `path`, if the exception is about it; other exceptions belong to the caller."""
+    written = partial.stat().st_size if partial.is_file() else 0
+    if isinstance(error, OSError):
+        return [file_problem(error, path, written)] if is_about(error, path, partial) else []
+    hidden = hidden_disk_error(error, path) if isinstance(error, Exception) and not isinstance(error, UserError) else None
+    return [] if hidden is None else [file_problem(hidden, path, written)]
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder and everything in it; nothing happens if there is none. Raises `UserError` with what cannot be removed."""
+    problems: list[Problem] = []
+
+    def failed(_: object, name: str, error: BaseException) -> None:
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            problems.append(left_behind(error, Path(name)))
+
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path, onerror=lambda function, name, info: failed(function, name, info[1]))
+    raise_if_any(problems, f"{path} cannot be removed")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -66,9 +116,28 @@ def write_json(path: Path, document: Any) -> None:
 def read_json(path: Path) -> Any:
     """The JSON document that an earlier stage wrote to `path`.
 
-    Raises `UserError` if the file does not exist.
+    Raises `UserError` if the file does not exist, is no JSON in UTF-8, has a key twice or a number that is not finite.
     """
-    return json.loads(require_file(path).read_text(encoding="utf-8"))
+    data = read_bounded(path, JSON_BYTES)
+    try:
+        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique_keys, parse_constant=_no_constant, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise UserError(Problem("json.syntax", str(path), "a JSON document in UTF-8", str(error)[:200], REWRITE)) from None
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        raise ValueError(f"a key twice among {', '.join(shown(key) for key, _ in pairs[:20])}")
+    return document
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name}, which is no number")
+
+
+def _finite(text: str) -> float:
+    return number if math.isfinite(number := float(text)) else _no_constant(text[:40])
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -77,28 +146,35 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(partial, index=False)
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     """The table that an earlier stage wrote to `path`. Names and attributes are text: 007 keeps its zeros, NA is not a missing value.
 
-    Raises `UserError` if the file does not exist.
+    columns: names that must be in the header.
+    Raises `UserError` if the file does not exist, for every fault that `read_csv_rows` lists, for numbers that are not finite numbers, for
+    keys that are no path inside a folder, and for two rows of the same name (`ROW_NAMES`).
     """
-    attributes = {name: str for name in pd.read_csv(require_file(path), nrows=0).columns if name.startswith(ATTRIBUTE)}
-    return pd.read_csv(path, dtype=TEXT_COLUMNS | attributes, keep_default_na=False, na_values={"dice": [""]})
+    table = read_csv_rows(path, columns)
+    numbers = [name for name in table.header if name not in TEXT_COLUMNS and not name.startswith(ATTRIBUTE)]
+    names = next((names for names in ROW_NAMES if set(names) <= set(table.header)), ())
+    problems = key_problems(table) + number_problems(table, numbers, OPTIONAL) + (repeated(table, names) if names else [])
+    raise_if_any(problems, f"{path} cannot be used")
+    texts = {name: str for name in table.header if name not in numbers}
+    return pd.read_csv(StringIO(table.text), dtype=texts, keep_default_na=False, na_values={OPTIONAL: [""]})
 
 
-def write_npz(path: Path, arrays: Arrays, stored: Collection[str] = ()) -> None:
-    """Write `arrays` by name. All are compressed except those named in `stored`. Equal arrays give equal bytes in every Python version.
+def read_class_table(
+    path: Path, columns: Sequence[str], keys: Iterable[str] | None = None, classes: Iterable[str] | None = None
+) -> pd.DataFrame:
+    """A table with one row for each key and class. keys, classes: which there must be; null: those that it names.
 
-    `np.savez` does not: it declares the size of each member unknown, which Python 3.11.2 and 3.11.7 write into the header differently.
+    columns: further names that must be in the header. Raises `UserError` as `read_table` does, and with each row that is missing or
+    unknown.
     """
-    with replacing(path) as partial, zipfile.ZipFile(partial, "w") as archive:
-        for name, array in arrays.items():
-            member = zipfile.ZipInfo(f"{name}.npy")  # its date is always 1980: the time of writing is not part of the content
-            member.compress_type = zipfile.ZIP_STORED if name in stored else zipfile.ZIP_DEFLATED
-            archive.writestr(member, _npy(array))
-
-
-def _npy(array: NDArray[Any]) -> bytes:
-    file = BytesIO()
-    npy.write_array(file, np.asanyarray(array), allow_pickle=False)
-    return file.getvalue()
+    table = read_table(path, ["key", "class", *columns])
+    keys, classes = table["key"] if keys is None else keys, table["class"] if classes is None else classes
+    wanted, found = set(product(keys, classes)), set(zip(table["key"], table["class"], strict=True))
+    expected = "one row for each image and each class of params.yaml"
+    faults = [(*row, "none") for row in sorted(wanted - found)] + [(*row, "an unknown one") for row in sorted(found - wanted)]
+    problems = [Problem("table.rows", f"{path}: {key}, {label}", expected, fault, REWRITE) for key, label, fault in faults]
+    raise_if_any(problems, f"{path} cannot be used")
+    return table

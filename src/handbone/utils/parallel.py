@@ -12,6 +12,8 @@ from typing import TypeVar
 import cv2
 from tqdm import tqdm
 
+from handbone.utils.ending import die_with_parent, interrupts_blocked
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 THREADS = min(4, os.cpu_count() or 1)
@@ -26,8 +28,15 @@ def map_samples(
     """
     processes = min(workers or os.cpu_count() or 1, len(items)) or 1
     # spawn: a fork of a process that has started threads (torch, OpenCV) can hang
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        return list(tqdm(pool.map(function, items), total=len(items), desc=desc, unit=unit))
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)) as pool:
+        with interrupts_blocked():  # the processes start here; a terminal would send Ctrl-C to them, too
+            results = pool.map(function, items)
+        return list(tqdm(results, total=len(items), desc=desc, unit=unit))
+
+
+def _start_worker(parent: int) -> None:
+    die_with_parent(parent)
+    cv2.setNumThreads(1)
 
 
 def prefetch_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

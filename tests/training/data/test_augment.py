@@ -7,6 +7,7 @@ import pytest
 from conftest import Fails
 from handbone.masks.coverage import OUTSIDE
 from handbone.training.data.augment import Augmenter
+from handbone.training.data.augment_check import try_transform
 from handbone.training.data.augment_presets import PRESETS
 
 SHAPE = (96, 80)
@@ -161,3 +162,182 @@ def test_all_unusable_transforms_are_listed(fails: Fails) -> None:
     with fails("train.augment", "entry 0", "entry 2") as caught:
         Augmenter([{"Nope": {}}, {"HorizontalFlip": {}}, {"NopeToo": {}}], 3)
     assert len(caught.value.problems) == 2
+
+
+class UnseededNoise(A.ImageOnlyTransform):
+    """Noise from NumPy's global generator."""
+
+    def apply(self, img: np.ndarray, **params: object) -> np.ndarray:
+        return np.random.randint(0, 256, img.shape, np.uint8)
+
+
+class FloatNow(A.ImageOnlyTransform):
+    """Floats, but only if a random number of its seed says so."""
+
+    def apply(self, img: np.ndarray, **params: object) -> np.ndarray:
+        return img.astype(np.float32) if self.py_random.random() < 0.5 else img
+
+
+@pytest.mark.parametrize(("transform", "fault"), [(UnseededNoise(), "same seed"), (FloatNow(), "float32"), (A.Blur(), "")])
+def test_what_depends_on_more_than_the_seed_or_is_float_now_and_then_is_found(transform: A.BasicTransform, fault: str) -> None:
+    found = try_transform(transform, 1).fault
+    assert fault in found and bool(fault) == bool(found)
+    assert transform.p == 0.5, "as before"
+
+
+def place_of(named: dict) -> str:
+    return f"train.augment, entry 1 ({next(iter(named))})"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"Normalize": {"mean": [0.5], "std": [0.25]}},
+        {"ToFloat": {"max_value": 255, "p": 0.01}},  # rare, but tried with probability 1
+        {"FromFloat": {}},
+        {"ToTensorV2": {}},
+        {"ToTensor3D": {}},
+        {"Lambda": {}},
+        {"FDA": {}},  # needs further images
+        {"Mosaic": {}},
+        {"MaskDropout": {}},  # needs the masks
+        {"ConstrainedCoarseDropout": {"mask_indices": [1]}},  # as well, but does not say so
+        {"CubicSymmetry": {}},  # a transform of volumes
+        {"DualTransform": {}},  # a base class
+        {"BasicTransform": {}},
+        {"RandomBrightnessContrast": {"brightness_limit": [-1, -1], "contrast_limit": 0}},  # black
+        {"MultiplicativeNoise": {"multiplier": [0.0, 0.001]}},  # 0..255 becomes 0..0.255
+    ],
+    ids=lambda wrong: next(iter(wrong)) if isinstance(wrong, dict) else None,
+)
+def test_what_returns_other_pixels_than_8_bits_of_image_and_seed_is_an_error_at_load(wrong: dict, channels: int, fails: Fails) -> None:
+    with fails("train.augment", place_of(wrong)) as caught:
+        Augmenter([{"HorizontalFlip": {}}, wrong], channels)
+    assert "\n" not in str(caught.value.problems[0])
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        {"InvertImg": {}},
+        {"Solarize": {}},
+        {"Posterize": {"num_bits": [1, 1]}},
+        {"GaussianBlur": {"blur_limit": 0, "sigma_limit": [20, 20]}},
+        {"RandomBrightnessContrast": {"brightness_limit": [-1, 0.2]}},  # may be black, and mostly is not
+        {"AdditiveNoise": {"noise_type": "uniform", "spatial_mode": "per_pixel"}},
+        {"NoOp": {}},
+    ],
+    ids=lambda sound: next(iter(sound)),
+)
+def test_strong_transforms_of_8_bit_images_are_accepted(sound: dict) -> None:
+    assert Augmenter([sound], 1)(image(), 1)[0].dtype == np.uint8
+
+
+def nested(named: dict) -> A.BasicTransform:
+    """A transform and what it contains, built by albumentations alone."""
+    ((name, arguments),) = named.items()
+    inner = {"transforms": [nested(one) for one in arguments["transforms"]]} if "transforms" in arguments else {}
+    return getattr(A, name)(**(arguments | inner))
+
+
+CONTAINERS = [
+    {"OneOf": {"p": 0.7, "transforms": [{"GaussNoise": {"p": 0.2}}, {"Blur": {"p": 0.6}}]}},
+    {"SomeOf": {"n": 2, "p": 0.9, "transforms": [{"HorizontalFlip": {}}, {"Blur": {}}, {"Affine": {"rotate": [-20, 20]}}]}},
+    {"RandomOrder": {"n": 2, "transforms": [{"Rotate": {"p": 1}}, {"VerticalFlip": {}}]}},
+    {"OneOrOther": {"transforms": [{"HorizontalFlip": {}}, {"GaussNoise": {}}]}},
+    {"Sequential": {"p": 1, "transforms": [{"OneOf": {"p": 1, "transforms": [{"Blur": {}}, {"Rotate": {}}]}}, {"HorizontalFlip": {}}]}},
+    {"Compose": {"p": 0.5, "transforms": [{"VerticalFlip": {"p": 1}}]}},
+]
+
+
+@pytest.mark.parametrize("container", CONTAINERS, ids=lambda container: next(iter(container)))
+def test_transforms_that_contain_others_do_what_albumentations_does(container: dict) -> None:
+    """Affine inside, so the warp is a matrix. With the same seed the image is the same, also between other transforms."""
+    transforms = [{"RandomBrightnessContrast": {}}, container, {"HorizontalFlip": {}}]
+    compose, augmenter = A.Compose([nested(named) for named in transforms]), Augmenter(transforms, 1)
+    images = set()
+    for seed in range(12):
+        augmented, inverse_warp = augmenter(image(), seed)
+        compose.set_random_seed(seed)
+        assert np.array_equal(augmented, compose(image=image())["image"]) and inverse_warp.shape == (2, 3)
+        images.add(augmented.tobytes())
+    assert len(images) > 3
+
+
+def test_a_transform_that_is_not_affine_inside_others_gives_coordinates() -> None:
+    inner = {"Sequential": {"transforms": [{"GridDistortion": {}}]}}
+    augmenter = Augmenter([{"OneOf": {"p": 0.5, "transforms": [{"HorizontalFlip": {}}, inner]}}], 1)
+    assert augmenter(image(), 3)[1].shape == (*SHAPE, 2)
+
+
+def test_faults_inside_others_are_all_listed_with_their_path(fails: Fails) -> None:
+    one_of = {"OneOf": {"transforms": [{"Blur": {}}, {"Normalize": {}}, {"SomeOf": {"transforms": [{"Nope": {}}, {"ToFloat": {}}]}}]}}
+    with fails("train.augment") as caught:
+        Augmenter([{"HorizontalFlip": {}}, {"Blur": {}}, one_of, {"Normalize": {}}], 1)
+    start = "params.yaml: train.augment, entry"
+    assert sorted(caught.value.places) == [
+        f"{start} 2 (OneOf), transform 1 (Normalize)",
+        f"{start} 2 (OneOf), transform 2 (SomeOf), transform 0",
+        f"{start} 2 (OneOf), transform 2 (SomeOf), transform 1 (ToFloat)",
+        f"{start} 3 (Normalize)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "place"),
+    [
+        ({"OneOf": {}}, "transforms"),
+        ({"OneOf": {"transforms": []}}, "transforms"),
+        ({"OneOf": {"transforms": {"Blur": {}}}}, "transforms"),
+        ({"OneOf": {"transforms": ["Blur"]}}, "transform 0"),
+        ({"OneOf": {"transforms": [{"Blur": None}]}}, "transform 0"),
+        ({"OneOf": {"transforms": [{"Blur": {}}], "p": 2}}, "p"),
+        ({"OneOf": {"transforms": [{"Blur": {}}], "q": 1}}, "(OneOf)"),
+        ({"OneOf": {"transforms": [{"Blur": {"p": 0}}]}}, "(OneOf)"),  # weights that are all 0
+        ({"OneOrOther": {"transforms": [{"Blur": {}}]}}, "transforms"),
+        ({"SomeOf": {"transforms": [{"Blur": {}}], "n": 0}}, "n"),
+        ({"SomeOf": {"transforms": [{"Blur": {}}], "n": 2}}, "(SomeOf)"),  # more than it has
+        ({"Compose": {"transforms": [{"Blur": {}}], "seed": 1}}, "(Compose)"),  # the same random choices again and again
+        ({"ReplayCompose": {"transforms": [{"Blur": {}}]}}, "entry 0"),
+    ],
+)
+def test_wrong_arguments_of_transforms_that_contain_others_are_an_error(wrong: dict, place: str, fails: Fails) -> None:
+    with fails("train.augment", place):
+        Augmenter([wrong], 1)
+
+
+def test_a_list_that_contains_itself_is_an_error(fails: Fails) -> None:
+    """As an alias in YAML makes it."""
+    loop: dict = {"OneOf": {"transforms": [{"Blur": {}}]}}
+    loop["OneOf"]["transforms"].append(loop)
+    with fails("train.augment", "entry 0 (OneOf), transform 1 (OneOf)"):
+        Augmenter([loop], 1)
+
+
+@pytest.mark.parametrize(
+    ("transforms", "mirrors"),
+    [
+        ([], False),
+        ([{"HorizontalFlip": {}}], True),
+        ([{"HorizontalFlip": {"p": 0}}], False),
+        ([{"VerticalFlip": {}}], True),
+        ([{"D4": {}}], True),
+        ([{"SquareSymmetry": {}}], True),
+        ([{"Transpose": {}}], True),
+        ([{"RandomRotate90": {}}, {"Rotate": {"limit": 180}}, {"ElasticTransform": {"alpha": 100}}, {"RandomGridShuffle": {}}], False),
+        ([{"OneOf": {"transforms": [{"Blur": {}}, {"HorizontalFlip": {}}]}}], True),
+        ("medium", True),
+    ],
+)
+def test_it_knows_whether_something_mirrors(transforms: list[dict] | str, mirrors: bool) -> None:
+    assert Augmenter(transforms, 1).mirrors == mirrors
+
+
+@pytest.mark.parametrize("named", [{"RandomRotate90": {"p": 0.01}}, {"D4": {}}, {"CenterCrop": {"height": 64, "width": 64}}])
+def test_a_change_of_size_is_found_before_training_when_the_sizes_are_known(named: dict, fails: Fails) -> None:
+    augmenter = Augmenter([{"OneOf": {"transforms": [{"Blur": {}}, named]}}], 1)
+    with fails("train.augment_size", f"entry 0 (OneOf), transform 1 ({next(iter(named))})"):
+        augmenter.check_sizes([(80, 80), SHAPE, (80, 80)])
+    augmenter.check_sizes([(64, 64)])
+    Augmenter([{next(iter(named)): next(iter(named.values())) | {"p": 0}}, {"Affine": {"rotate": 90}}], 1).check_sizes([SHAPE])

@@ -1,5 +1,6 @@
 """The samples of a fold."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 
 from conftest import Fails
 from handbone.config.params import Params
-from handbone.training.data.fold import TrainFiles, fold_samples
+from handbone.training.data.fold import TrainFiles, fold_argument, fold_samples
+from handbone.utils.hashing import file_hash
 
 
 @pytest.fixture
@@ -56,3 +58,51 @@ def test_a_missing_table_is_an_error(files: TrainFiles, fails: Fails) -> None:
     files.folds.unlink()
     with fails("stage.input_missing", "folds.csv"):
         fold_samples(0, params(), files)
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"key": ["A/1", "B/1"], "person": ["A", "B"], "fold": [0, 1]}, "C/1"),  # a row is missing
+        ({"key": ["A/1", "B/1", "C/1", "C/2"], "person": list("ABCC"), "fold": [0, 1, 1, 1]}, "C/2"),  # an image that is not in the cache
+        ({"key": ["A/1", "B/1", "C/1"], "person": list("ABB"), "fold": [0, 1, 1]}, "C/1"),  # another person
+    ],
+)
+def test_folds_of_other_images_are_an_error(change: dict[str, Any], place: str, files: TrainFiles, fails: Fails) -> None:
+    pd.DataFrame(change).to_csv(files.folds, index=False)
+    with fails("train.folds", place):
+        fold_samples(0, params(), files)
+
+
+def test_a_person_in_two_folds_is_an_error(files: TrainFiles, fails: Fails) -> None:
+    for file in (files.index, files.folds):
+        table = pd.read_csv(file)
+        pd.concat([table, table.iloc[:1].assign(key="A/2", **({"fold": 1} if "fold" in table else {}))]).to_csv(file, index=False)
+    with fails("train.folds", "folds.csv: A"):
+        fold_samples(0, params(), files)
+
+
+def test_the_file_of_another_sample_is_an_error(tmp_path: Path, files: TrainFiles, fails: Fails) -> None:
+    cached = {key: tmp_path / f"cache{key[0]}" for key in ("A/1", "B/1", "C/1")}
+    cached |= {"T/1": tmp_path / "pseudoT"}
+    for key, file in cached.items():
+        file.write_text(key)
+    for file in (files.index, files.pseudo_index):
+        table = pd.read_csv(file)
+        table.assign(sha256=[file_hash(cached[key]) for key in table["key"]]).to_csv(file, index=False)
+    files = replace(files, sample=lambda key: tmp_path / f"cache{key[0]}", pseudo_sample=lambda key: tmp_path / f"pseudo{key[0]}")
+    fold_samples(0, params(), files).check_files(files)
+    cached["A/1"].write_text("B/1")  # held out
+    with fails("cache.changed", "cacheA"):
+        fold_samples(0, params(), files).check_files(files)
+    cached["A/1"].write_text("A/1")
+    cached["T/1"].write_text("B/1")
+    with fails("cache.changed", "pseudoT"):
+        fold_samples(0, params(), files).check_files(files)
+
+
+@pytest.mark.parametrize("arguments", [["5"], ["-1"], ["1.0"], [], ["0", "1"], ["²"]])
+def test_a_fold_that_does_not_exist_is_an_error(arguments: list[str], fails: Fails) -> None:
+    assert fold_argument(["4"], 5) == 4
+    with fails("stage.argument"):
+        fold_argument(arguments, 5)

@@ -6,11 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from conftest import Fails
 from handbone.cache.sample import CachedSample, write_sample
 from handbone.config.params import Params
 from handbone.masks.boxed import BoxedMasks
 from handbone.masks.packed import PackedMasks
-from handbone.training.data.loader import first_batch, make_loader
+from handbone.training.data import loader as loader_module
+from handbone.training.data.faults import raise_fault
+from handbone.training.data.loader import closed_workers, first_batch, make_loader
 
 SHAPES = [(64, 96), (96, 40), (50, 50)]
 
@@ -44,7 +47,30 @@ def test_samples_are_padded_to_the_largest_shape_or_to_the_window(crop: int | No
 def test_the_first_batch_is_that_of_the_epoch(workers: int, samples: pd.DataFrame) -> None:
     loader, batches = make_loader(samples, params(None, workers), 3)
     batches.epoch, batches.start = 4, 1
-    draw = first_batch(loader, batches)
+    draw, seconds = first_batch(loader, batches)
+    assert (seconds > 0) == (workers > 0)
     expected = next(iter(loader))
     for batch in (draw(), draw()):
         assert all(np.array_equal(one, other) for one, other in zip(batch, expected, strict=True))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_sample_is_an_error_that_names_its_file(
+    workers: int, samples: pd.DataFrame, fails: Fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also from a worker process, of which PyTorch passes on the text alone."""
+    monkeypatch.setattr(loader_module, "available_bytes", lambda: 0)  # so that files are read when they are needed
+    whole, _ = make_loader(samples, params(None, workers), 3)
+    samples["file"][1].write_bytes(b"PK")
+    with fails("cache.corrupt", str(samples["file"][1])), closed_workers(whole):
+        for batch in whole:
+            raise_fault(batch)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_exception_of_a_library_names_the_file_too(workers: int, samples: pd.DataFrame, fails: Fails) -> None:
+    loader, _ = make_loader(samples, params(None, workers), 3)
+    loader.dataset._samples._in_memory[1] = (None, None)
+    with fails("train.sample", str(samples["file"][1])), closed_workers(loader):
+        for batch in loader:
+            raise_fault(batch)

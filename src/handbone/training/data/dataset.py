@@ -31,7 +31,7 @@ class TrainSampleSpec:
     channels: 1 or 3; size: longer side in pixels; padded_shape: (h, w) to which every sample is padded; seed: of the augmentation.
     crop: side in pixels of the random window that is cut out of each augmented image, null for the whole image.
     crop_focus: by class number, how many times as often as a uniform one a window is placed on the class.
-    hard: targets of 0 and 1 instead of coverage.
+    hard: targets of 0 and 1 instead of coverage; mirrored: for each class, the number of its class in a mirrored image, if some differ.
     """
 
     channels: int
@@ -41,6 +41,7 @@ class TrainSampleSpec:
     crop: int | None = None
     crop_focus: Mapping[int, float] = field(default_factory=dict)
     hard: bool = False
+    mirrored: Sequence[int] | None = None
 
 
 class Batch(NamedTuple):
@@ -63,7 +64,7 @@ class TrainingSet(Dataset[TrainSample]):
     """
 
     def __init__(self, files: Sequence[Path], spec: TrainSampleSpec, augmenter: Augmenter, weights: Sequence[float] | None = None) -> None:
-        self._files, self._spec, self._augmenter = files, spec, augmenter
+        self.files, self._spec, self._augmenter = files, spec, augmenter
         self._weights = weights or [1.0] * len(files)
         self._in_memory: list[LoadedSample] = []
 
@@ -73,13 +74,13 @@ class TrainingSet(Dataset[TrainSample]):
 
     def load(self, index: int) -> LoadedSample:
         """Read a sample from its file, without augmentation."""
-        sample = read_sample(self._files[index])
+        sample = read_sample(self.files[index])
         if sample.masks is None:
-            raise ValueError(f"{self._files[index]} has no masks")
+            raise ValueError(f"{self.files[index]} has no masks")
         return resized(sample.image, scaled_shape(sample.shape, self._spec.size)), sample.masks
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self.files)
 
     def __getitem__(self, sample_index: SampleIndex) -> TrainSample:
         """-> image (C_in, h, w) uint8, padded with 0 to `padded_shape`; target, C maps; weight."""
@@ -87,7 +88,7 @@ class TrainingSet(Dataset[TrainSample]):
         image, masks = self._in_memory[index] if self._in_memory else self.load(index)
         augment_seed, crop_seed = np.random.SeedSequence([self._spec.seed, epoch, index, repeat - PADDING]).generate_state(2)
         augmented, inverse_warp = self._augmenter(image, int(augment_seed))
-        target = coverage(masks, (image.shape[0], image.shape[1]), inverse_warp)
+        target = coverage(masks, (image.shape[0], image.shape[1]), inverse_warp, mirrored=self._spec.mirrored)
         if self._spec.crop is not None:
             window = self._window(target, augmented.shape, self._spec.crop, np.random.default_rng(crop_seed))
             augmented, target = augmented[window[0] : window[2], window[1] : window[3]], target.crop(window)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from handbone.cache.sample import check_samples
 from handbone.config.params import Params
 from handbone.training.data.sampling import drop_excluded, sampling_rates
-from handbone.utils.errors import Problem, UserError
-from handbone.utils.io import read_table
+from handbone.utils.errors import Problem, UserError, raise_if_any
+from handbone.utils.io import read_class_table, read_table
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,32 @@ class FoldSamples:
         """The npz of each validation sample by key."""
         return dict(zip(self.val["key"], self.val["file"], strict=True))
 
+    def check_files(self, files: TrainFiles) -> None:
+        """Raise `UserError` that lists each npz that is missing or is not the one that the tables in `files` describe."""
+        pairs = list(zip(self.train["key"], self.train["file"], strict=True))
+        pseudo = {key: file for key, file in pairs if file == files.pseudo_sample(key)}
+        check_samples(files.index, {key: file for key, file in pairs if file == files.sample(key)} | self.val_files())
+        if pseudo:
+            check_samples(files.pseudo_index, pseudo)
+
+
+def fold_argument(arguments: Sequence[str], n_folds: int) -> int:
+    """The fold that the stage's command line names. Raises `UserError` (stage.argument) for anything but one number below `n_folds`."""
+    if len(arguments) != 1 or not arguments[0].isdecimal() or int(arguments[0]) >= n_folds:
+        expected, found = f"the number of a fold, 0 to {n_folds - 1} (split.n_folds)", " ".join(arguments) or "nothing"
+        raise UserError(Problem("stage.argument", "python -m stages.train", expected, found, "name one, e.g. 0"))
+    return int(arguments[0])
+
 
 def fold_samples(fold: int, params: Params, files: TrainFiles) -> FoldSamples:
     """Divide the training images by the table of folds, and add the pseudo-labelled images.
 
-    Raises `UserError` for names in train.exclude or train.oversample that no image has, and for a fold without images of either kind.
+    Raises `UserError` for names in train.exclude or train.oversample that no image has, for a fold without images of either kind, and for
+    tables that do not belong together.
     """
-    images = read_table(files.index).merge(read_table(files.folds), on=["key", "person"])
+    index, folds = read_table(files.index), read_table(files.folds)
+    raise_if_any(list(_misfits(index, folds, files)), f"{files.folds} does not belong to {files.index}")
+    images = index.merge(folds, on=["key", "person"])
     images["file"] = pd.Series([files.sample(key) for key in images["key"]], images.index, object)
     val = images[images["fold"] == fold]
     train = drop_excluded(images[images["fold"] != fold], params.train.exclude, images)
@@ -58,8 +78,25 @@ def fold_samples(fold: int, params: Params, files: TrainFiles) -> FoldSamples:
         expected = f"a fold from 0 to {params.split.n_folds - 1} with images for training and validation"
         found = f"{len(train)} to train on and {len(val)} to validate on in fold {fold}"
         raise UserError(Problem("train.fold", "params.yaml: folds", expected, found, "correct folds or train.exclude"))
-    rates = sampling_rates(train, images, read_table(files.areas), params.train.oversample, params.data.classes)
+    areas = read_class_table(files.areas, ["pixels"], index["key"])
+    rates = sampling_rates(train, images, areas, params.train.oversample, params.data.classes)
     train = train.assign(rate=rates, weight=1.0)
     pseudo = read_table(files.pseudo_index)
     pseudo["file"] = pd.Series([files.pseudo_sample(key) for key in pseudo["key"]], pseudo.index, object)
     return FoldSamples(pd.concat([train, pseudo.assign(rate=1.0)], ignore_index=True) if len(pseudo) else train, val)
+
+
+def _misfits(index: pd.DataFrame, folds: pd.DataFrame, files: TrainFiles) -> Iterator[Problem]:
+    """Images without a fold or with several, folds of unknown images, people in several folds: each would change what is held out."""
+    fix = "run dvc repro, which writes both tables again; do not edit them by hand"
+    persons, rows = dict(zip(index["key"], index["person"], strict=True)), folds["key"].value_counts()
+    for key, person in persons.items():
+        if rows.get(key, 0) != 1:
+            yield Problem("train.folds", f"{files.folds}: {key}", "each image in one row", f"{rows.get(key, 0)} rows", fix)
+        elif (found := folds.loc[folds["key"] == key, "person"].item()) != person:
+            yield Problem("train.folds", f"{files.folds}: {key}", f"the person {person}, as in {files.index}", found, fix)
+    for key in set(rows.index) - persons.keys():
+        yield Problem("train.folds", f"{files.folds}: {key}", f"images of {files.index}", "another image", fix)
+    for person, count in folds.groupby("person")["fold"].nunique().items():
+        if count > 1:
+            yield Problem("train.folds", f"{files.folds}: {person}", "each person in one fold", f"{count} folds", fix)

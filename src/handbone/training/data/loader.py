@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from multiprocessing import get_all_start_methods
+from time import perf_counter
 from typing import Any
 
 import pandas as pd
@@ -12,11 +16,13 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from handbone.cache.resize import scaled_shape
-from handbone.config.params import Params
+from handbone.config.params import Params, mirrored_classes
 from handbone.training.data.augment import Augmenter
-from handbone.training.data.dataset import Batch, TrainingSet, TrainSampleSpec, collate
-from handbone.training.data.memory import available_bytes
+from handbone.training.data.dataset import Batch, TrainingSet, TrainSampleSpec
+from handbone.training.data.faults import SamplesOrFaults, collate_or_fault, raise_fault
 from handbone.training.data.sampling import ResumableBatchSampler
+from handbone.utils.ending import STOP_SIGNALS, die_with_parent
+from handbone.utils.memory import available_bytes
 from handbone.utils.parallel import prefetch_map
 
 MEMORY_SHARE = 0.5  # of the available memory, for the training images
@@ -36,19 +42,37 @@ def make_loader(
     # forked where the system can fork: every spawned worker would receive a copy of the images in memory
     context = "fork" if workers and "fork" in get_all_start_methods() else None
     loader = DataLoader(
-        samples,
+        SamplesOrFaults(samples),
         batch_sampler=batches,
-        collate_fn=collate,
+        collate_fn=collate_or_fault,
         num_workers=workers,
         persistent_workers=workers > 0,
         multiprocessing_context=context,
-        worker_init_fn=_ignore_sigterm,
+        worker_init_fn=partial(_start_worker, os.getpid()),
     )
     return loader, batches
 
 
-def first_batch(loader: DataLoader[Any], batches: ResumableBatchSampler) -> Callable[[], Batch]:
-    """A function that returns the first batch of the current epoch in the time for which training waits for a batch.
+@contextmanager
+def closed_workers(loader: DataLoader[Any]) -> Iterator[None]:
+    """At the end of this context the loader's worker processes are gone, however it ends.
+
+    Without it an exception would leave them to Python's exit, which sends them SIGTERM, which they ignore, and waits for ever.
+    """
+    try:
+        yield
+    finally:
+        iterator = getattr(loader, "_iterator", None)  # of persistent workers; PyTorch has no public name for it
+        if iterator is not None:
+            iterator._shutdown_workers()  # it asks them to end, and waits five seconds for each
+            for worker in iterator._workers:
+                worker.kill()
+            loader._iterator = None
+
+
+def first_batch(loader: DataLoader[Any], batches: ResumableBatchSampler) -> tuple[Callable[[], Batch], float]:
+    """-> a function that returns the first batch of the current epoch in the time for which training waits for a batch, and the seconds
+    that the worker processes take for a batch (0 without them).
 
     Without worker processes training waits until the batch is loaded; with them it is usually ready.
     """
@@ -56,18 +80,24 @@ def first_batch(loader: DataLoader[Any], batches: ResumableBatchSampler) -> Call
     dataset, indices = loader.dataset, next(iter(batches))
 
     def draw() -> Batch:
-        batch: Batch = collate([dataset[index] for index in indices])
-        return batch
+        return raise_fault(loader.collate_fn([dataset[index] for index in indices]))
 
     loaded = draw()
-    return draw if loader.num_workers == 0 else lambda: loaded
+    if loader.num_workers == 0:
+        return draw, 0.0
+    start = perf_counter()
+    draw()  # again: the first time includes compiling kernels
+    return lambda: loaded, (perf_counter() - start) / loader.num_workers
 
 
 def _training_set(train: pd.DataFrame, params: Params, seed: int) -> TrainingSet:
     section, channels = params.train, params.model.in_channels
     crop_focus = {number: section.oversample[name] for number, name in enumerate(params.data.classes) if name in section.oversample}
-    spec = TrainSampleSpec(channels, section.size, _padded_shape(train, params), seed, section.crop, crop_focus, section.target == "hard")
-    return TrainingSet(train["file"].tolist(), spec, Augmenter(section.augment, channels), train["weight"].tolist())
+    hard, mirrored = section.target == "hard", mirrored_classes(params.data.classes, params.data.mirror)
+    spec = TrainSampleSpec(channels, section.size, _padded_shape(train, params), seed, section.crop, crop_focus, hard, mirrored)
+    augmenter = Augmenter(section.augment, channels)
+    augmenter.check_sizes(_scaled_shapes(train, params))
+    return TrainingSet(train["file"].tolist(), spec, augmenter, train["weight"].tolist())
 
 
 def _load_if_it_fits(samples: TrainingSet, rank: int, world_size: int) -> None:
@@ -79,14 +109,24 @@ def _load_if_it_fits(samples: TrainingSet, rank: int, world_size: int) -> None:
         samples.keep_in_memory(list(bar))
 
 
-def _ignore_sigterm(worker: int) -> None:
-    """A scheduler sends SIGTERM to the workers too; without them the training could not finish its step and save."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def _start_worker(parent: int, worker: int) -> None:
+    """Let the worker end with its training, and only then.
+
+    Schedulers and terminals send their signals to the workers too; without workers the training could not finish its step and save.
+    """
+    for number in [*STOP_SIGNALS, signal.SIGINT]:
+        signal.signal(number, signal.SIG_IGN)
+    die_with_parent(parent)
+
+
+def _scaled_shapes(train: pd.DataFrame, params: Params) -> list[tuple[int, int]]:
+    """(h, w) of each sample at the network's size."""
+    return [scaled_shape(shape, params.train.size) for shape in zip(train["height"], train["width"], strict=True)]
 
 
 def _padded_shape(train: pd.DataFrame, params: Params) -> tuple[int, int]:
     """(h, w) that holds every sample at the network's size, or every window."""
-    scaled = [scaled_shape(shape, params.train.size) for shape in zip(train["height"], train["width"], strict=True)]
+    scaled = _scaled_shapes(train, params)
     height, width = max(height for height, _ in scaled), max(width for _, width in scaled)
     crop = max(height, width) if params.train.crop is None else params.train.crop
     return min(height, crop), min(width, crop)

@@ -1,0 +1,147 @@
+"""Ctrl-C, signals and the end of a parent leave no traceback, no temporary file and no process."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from imports import ROOT
+
+POOL = """
+import os, sys, time
+from pathlib import Path
+from handbone.utils.errors import run_cli
+from handbone.utils.parallel import map_samples, prefetch_map
+
+def work(item):
+    (Path(sys.argv[1]) / str(os.getpid())).touch()
+    time.sleep(0.2)
+    return item
+
+def main():
+    if sys.argv[2] == "processes":
+        map_samples(work, list(range(400)), 2, "test")
+    else:
+        list(prefetch_map(work, range(400)))
+
+if __name__ == "__main__":
+    run_cli(main)
+"""
+
+
+def start(folder: Path, text: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    (folder / "script.py").write_text(text)
+    command = [sys.executable, str(folder / "script.py"), *arguments]
+    return subprocess.Popen(
+        command,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell may have it ignored in the background
+    )
+
+
+def numbers(folder: Path, count: int) -> list[int]:
+    """The process ids that are noted in the folder, once there are so many."""
+    deadline = time.monotonic() + 60
+    while len(found := [int(name) for name in os.listdir(folder) if name.isdecimal()]) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+def are_gone(pids: list[int]) -> bool:
+    deadline = time.monotonic() + 10
+    while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("kind", ["processes", "threads"])
+def test_ctrl_c_in_a_pool_is_one_line(tmp_path: Path, kind: str, number: signal.Signals, code: int) -> None:
+    """A terminal sends Ctrl-C to all processes."""
+    process = start(tmp_path, POOL, str(tmp_path), kind)
+    pids = numbers(tmp_path, 2 if kind == "processes" else 1)
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == code and are_gone(pids)
+    assert "Traceback" not in output and ("Interrupted." in output) == (number == signal.SIGINT)
+
+
+def test_workers_end_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    process = start(tmp_path, POOL, str(tmp_path), "processes")
+    pids = numbers(tmp_path, 2)
+    process.kill()
+    assert are_gone(pids)
+
+
+def test_a_killed_pool_worker_is_one_error(tmp_path: Path) -> None:
+    process = start(tmp_path, POOL, str(tmp_path), "processes")
+    os.kill(numbers(tmp_path, 2)[0], signal.SIGKILL)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 1 and "Traceback" not in output and "machine." in output
+
+
+def test_a_stage_ends_with_its_dvc_and_removes_its_temporary_file(tmp_path: Path) -> None:
+    script = """
+import os, sys, time
+from pathlib import Path
+from handbone.utils.errors import run_cli
+from handbone.utils.io import replacing
+
+def main():
+    with replacing(Path(sys.argv[1]) / "out"):
+        (Path(sys.argv[1]) / str(os.getpid())).touch()
+        time.sleep(60)
+
+run_cli(main)
+"""
+    dvc = f"import subprocess, sys; subprocess.run([sys.executable, {str(tmp_path / 'stage.py')!r}, {str(tmp_path)!r}])"
+    (tmp_path / "stage.py").write_text(script)
+    process = start(tmp_path, dvc, DVC_STAGE="infer@test")
+    pids = numbers(tmp_path, 1)
+    process.kill()
+    assert are_gone(pids)
+    assert sorted(name for name in os.listdir(tmp_path) if not name.isdecimal()) == ["script.py", "stage.py"]
+
+
+def test_a_command_that_dvc_has_not_started_outlives_its_shell(tmp_path: Path) -> None:
+    """As under nohup, when the user logs out."""
+    code = f"import os, time; from pathlib import Path; from handbone.utils.errors import run_cli; folder = Path({str(tmp_path)!r})\n"
+    code += "run_cli(lambda: ((folder / str(os.getpid())).touch(), time.sleep(2), (folder / 'done').touch()))"
+    (tmp_path / "stage.py").write_text(code)
+    process = start(tmp_path, f"import subprocess, sys; subprocess.run([sys.executable, {str(tmp_path / 'stage.py')!r}])")
+    numbers(tmp_path, 1)
+    process.kill()
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "done").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_ctrl_c_while_a_stage_imports_its_libraries_is_silent() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "stages.train", "0"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "numpy" in line:  # one of the first libraries
+            break
+    process.send_signal(signal.SIGINT)
+    output = process.stderr.read()
+    assert process.wait(10) == -signal.SIGINT and "Traceback" not in output
