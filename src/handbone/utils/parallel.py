@@ -30,13 +30,8 @@ def map_samples(
     # spawn: a fork of a process that has started threads (torch, OpenCV) can hang
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)) as pool:
         with interrupts_blocked():  # the processes start here; a terminal would send Ctrl-C to them, too
-            futures = [pool.submit(function, item) for item in items]
-        try:
-            return [future.result() for future in tqdm(futures, desc=desc, unit=unit)]
-        except BaseException:
-            # not pool.map, which cancels from this thread: if a signal has ended the workers as well, the pool's thread then fails aloud
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            results = pool.map(function, items)
+        return list(tqdm(results, total=len(items), desc=desc, unit=unit))
 
 
 def _start_worker(parent: int) -> None:
