@@ -11,9 +11,12 @@ from time import perf_counter
 import cv2
 import torch
 
+from benchmarks.checkpoint import checkpoint
 from benchmarks.linear import linear
-from benchmarks.loader import loader_512, loader_1024
+from benchmarks.loader import loader_512, loader_1024, loader_1024_strong
 from benchmarks.logits import logits_to_rle_512, score_512, score_512_monai
+from benchmarks.lovasz import lovasz_512
+from benchmarks.memory_format import channels_last
 from benchmarks.preprocess import preprocess
 from benchmarks.scene import Scene, scene
 from benchmarks.storage import probabilities
@@ -27,6 +30,7 @@ BENCHMARKS: list[Callable[[Scene], list[ResultRow]]] = [
     preprocess,
     loader_512,
     loader_1024,
+    loader_1024_strong,
     score_512,
     score_512_monai,
     logits_to_rle_512,
@@ -34,6 +38,9 @@ BENCHMARKS: list[Callable[[Scene], list[ResultRow]]] = [
     rle_decode,
     csv,
     probabilities,
+    checkpoint,
+    channels_last,
+    lovasz_512,
     linear,
 ]
 

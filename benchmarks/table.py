@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Record = Mapping[str, Any]
+NOT_SHOWN = ("packages", "log_end", "says")  # of a section, at any depth
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,28 @@ def summary(records: Sequence[Record]) -> str:
     lines = ["| path | baseline ms | ours ms | times faster | peak MB |", "|---|---:|---:|---:|---:|"]
     kept = [record for record in records if record["ratio"] is not None]
     return "\n".join(lines + [f"| {record['name']} | " + " | ".join(_numbers(record)) + " |" for record in kept])
+
+
+def gpu_markdown(sections: Mapping[str, Record]) -> str:
+    """What each section of `python -m benchmarks.gpu` found, as a Markdown table; without versions, and without the logs of failures."""
+    lines = ["| section | measured | result |", "|---|---|---|"]
+    for section, found in sections.items():
+        lines += [f"| `{section}` | {name} | {_text(value)} |" for name, value in found.items() if name not in NOT_SHOWN]
+    return "\n".join(lines)
+
+
+def _text(value: Any) -> str:
+    """A value of the JSON in one line; of nested ones `name value, name value`, the deeper ones in brackets."""
+    if isinstance(value, Mapping):
+        shown = {name: one for name, one in value.items() if name not in NOT_SHOWN}
+        return ", ".join(f"{name} {f'({_text(one)})' if isinstance(one, Mapping) else _text(one)}" for name, one in shown.items())
+    if isinstance(value, list):
+        return ", ".join(map(_text, value)) or "none"
+    if value is None or isinstance(value, bool):
+        return {None: "unknown", True: "yes", False: "no"}[value]
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return next(iter(str(value).splitlines()), "").replace("|", "/")  # of a traceback only the error
 
 
 def _line(record: Record) -> str:

@@ -3,6 +3,7 @@
 A stage runs the code of the checkout that it is in, also in the copy that `dvc exp run --temp` makes, even if another one is installed.
 """
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -10,5 +11,9 @@ from pathlib import Path
 # `python -m` imports this file first: while a stage imports its libraries, Ctrl-C ends it without a traceback; then run_cli handles it
 if sys.argv[0] == "-m" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+# before torch reads it: OpenMP's threads would spin while they wait for each other, and a second program on the same cores would make each
+# of thousands of short waits last milliseconds; the number of threads, and so every bit, stays the same
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))

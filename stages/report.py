@@ -23,8 +23,7 @@ PREVIEWS, VERSIONS = 3, 3  # training images on the page, and augmented versions
 
 def make_case(key: str, counts: pd.DataFrame, classes: list[str], decision: Decision) -> Case:
     """The held-out image `key` with its truth and prediction; `counts`: its rows of class and dice."""
-    sample = read_sample(paths.cached_sample("train", key))
-    maps = CroppedMaps.load(require_file(paths.prediction("oof", key)))
+    sample, maps = read_sample(paths.cached_sample("train", key)), CroppedMaps.load(require_file(paths.prediction("oof", key)))
     predicted = decide(maps, sample.shape, decision).boxed()
     if sample.masks is None:
         raise ValueError(f"{key} has no masks")
@@ -81,6 +80,7 @@ def main() -> None:
         previews=make_previews(params),
         lineage=lineage,
         data_report=read_json(paths.DATA_REPORT),
+        warnings=read_json(paths.DATA_REPORT)["warnings"] + read_json(paths.SPLIT_REPORT)["warnings"],
     )
     write_text(paths.PAGE, page)
     print(f"open {paths.PAGE}")

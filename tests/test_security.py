@@ -162,6 +162,7 @@ def test_the_page_escapes_every_name() -> None:
         classes=[name],
         curves="<svg></svg>",
         bars="<svg></svg>",
+        warnings=[name],
         best=[Case(name, 0.5, picture, name)],
         worst=[Case(name, 0.5, picture, name)],
         previews=[Preview(name, picture)],

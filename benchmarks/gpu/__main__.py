@@ -24,23 +24,24 @@ TINY_CAP_S = 300.0  # of each section: a CPU that does other work may be slow
 PRESETS = ("gpu24", "gpu80")
 
 
-def _section(name: str, cap_s: float, preset: str = "", needs_data: bool = True) -> Section:
-    return Section(f"{name}_{preset}" if preset else name, f"benchmarks.gpu.{name}:{name}", cap_s, preset, needs_data)
+def _section(name: str, cap_s: float, preset: str = "", needs_data: bool = True, module: str = "") -> Section:
+    return Section(f"{name}_{preset}" if preset else name, f"benchmarks.gpu.{module or name}:{name}", cap_s, preset, needs_data)
 
 
 SECTIONS = (
     _section("environment", 40, needs_data=False),
     _section("data", 120, needs_data=False),
     _section("checks", 60),
-    _section("steps", 100, "gpu24"),
+    _section("steps", 150, "gpu24"),
     _section("memory", 50, "gpu24"),
-    _section("trainings", 150),
+    _section("trainings", 100),
     _section("stages", 60),
-    _section("inference", 60, "gpu24"),
+    _section("inference", 50, "gpu24"),
     _section("steps", 100, "gpu80"),
     _section("memory", 50, "gpu80"),
     _section("inference", 50, "gpu80"),
     _section("variants", 150, "gpu24"),
+    _section("precision", 100, module="trainings"),
 )
 
 
@@ -60,7 +61,7 @@ def main() -> None:
         work = Path(name)
         _copy(work)
         options = Options(chosen.limit, work, chosen.out, [work / "src", work], chosen.tiny, chosen.compiled)
-        facts = {"command": " ".join(sys.argv[1:]), "commit": _commit()}
+        facts = {"command": _command(chosen), "commit": _commit()}
         report = run_sections(sections, options, facts)
     print(json.dumps(report))
     print(f"{chosen.out / 'gpu.json'} and logs.txt written", file=sys.stderr)
@@ -83,6 +84,13 @@ def failed(sections: Mapping[str, Mapping[str, object]]) -> list[str]:
     """The sections that ended early, as `section`, and the parts of sections that failed, as `section.part`."""
     parts = [(name, key) for name, found in sections.items() for key in found if key == "failed" or key.endswith("_failed")]
     return [name if key == "failed" else f"{name}.{key.removesuffix('_failed')}" for name, key in parts]
+
+
+def _command(chosen: argparse.Namespace) -> str:
+    """The command that repeats the run, without the folder of its results."""
+    flags = [flag for flag, given in (("--tiny", chosen.tiny), ("--compile", chosen.compiled)) if given]
+    only = ["--only", chosen.only] if chosen.only else []
+    return " ".join(["python -m benchmarks.gpu", *only, *flags, f"--limit {chosen.limit:g}"])
 
 
 def _copy(work: Path) -> None:

@@ -28,6 +28,7 @@ from handbone.models.registry import build_model, spec_from_params
 from handbone.models.spec import ModelSpec
 from handbone.training.data.dataset import collate
 from handbone.training.losses import LOSSES, build_loss
+from handbone.training.staging import stage
 from handbone.training.target_buffer import TargetBuffer
 
 CPU = torch.device("cpu")
@@ -61,7 +62,7 @@ def _targets(params: Params) -> tuple[float, Tensor]:
     buffers, worst = [TargetBuffer(CPU), TargetBuffer(device())], 0.0
     for first, count in BATCHES:
         batch = collate([samples[(1, first + index, 0)] for index in range(count)])
-        on_cpu, on_device = (buffer.fill(batch.boxes, batch.values, batch.images.shape[2:]).cpu() for buffer in buffers)
+        on_cpu, on_device = (buffer.fill(stage(batch, place).target).cpu() for buffer, place in zip(buffers, (CPU, device()), strict=True))
         worst = max(worst, float((on_cpu - on_device).abs().max()))
     return worst, on_cpu.clone()
 
@@ -85,7 +86,8 @@ def _value_and_gradient(name: str, logits: Tensor, target: Tensor, place: torch.
 def _predictor(params: Params) -> dict[str, float]:
     """The queue of `predict` (pinned memory, asynchronous copies) against one batch after the other."""
     place = device()
-    model = build_model(spec_from_params(params.model, params.data.classes)).eval().to(place)
+    model = build_model(spec_from_params(params.model, params.data.classes)).eval()
+    model.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     predictor = ensemble([model], params.infer)
     files = {file.stem: file for file in cached_files(IMAGES)}
     spec = InputSpec(params.train.size, params.model.in_channels, BATCH, place, params.train.precision)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 DIGITS = 4
+TRACEBACK = 1200  # characters of a failed part's traceback, from its end
 
 
 class Record:
@@ -40,8 +41,9 @@ class Record:
         try:
             yield
         except Exception as error:
-            traceback.print_exc()
-            self.put(f"{key}_failed", f"{type(error).__name__}: {str(error)[:300]}")
+            text = traceback.format_exc()
+            print(text, file=sys.stderr, flush=True)
+            self.put(f"{key}_failed", f"{type(error).__name__}: {str(error)[:300]}\n{text[-TRACEBACK:]}")
             if torch := sys.modules.get("torch"):
                 torch.cuda.empty_cache()
 

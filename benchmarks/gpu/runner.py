@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,16 +15,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from benchmarks.gpu.record import write_json
 
 Found = dict[str, Any]
 LEAST_S = 12.0  # a section is skipped if less time is left
+DUMP_S = 0.5  # for the processes of a section that is killed to write where they are
 RESERVE_S = 5.0  # kept for writing the results
 LOG_BYTES = 60_000  # of each log, from its end
-LOG_END = 1200  # characters of a failed section's log in the JSON
+LOG_END = 3000  # characters of a failed section's log in the JSON
 
 
 @dataclass(frozen=True)
@@ -100,14 +102,24 @@ def run_section(section: Section, options: Options, seconds: float) -> Found:
 
 def _run_process(command: Sequence[str], options: Options, log: Path, seconds: float) -> int | None:
     """-> the exit status, None if the time was over. None of the children outlives the process."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([*map(str, options.path), os.environ.get("PYTHONPATH", "")])}
+    path = os.pathsep.join([*map(str, options.path), os.environ.get("PYTHONPATH", "")])
+    # OMP_WAIT_POLICY: as stages set it
+    variables = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            command, cwd=options.work, env=environment, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            cwd=options.work,
+            env=os.environ | variables,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),  # SIGABRT would write the whole memory to the disk
         )
         try:
             return process.wait(seconds)
         except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGABRT)  # Python's fault handler writes the stack of each thread to the log
+            sleep(DUMP_S)
             return None
         finally:
             with suppress(ProcessLookupError):

@@ -16,10 +16,12 @@ from benchmarks.gpu.measure import device, wait
 from handbone.config.params import Params
 from handbone.models.precision import autocast_dtype
 from handbone.models.registry import build_model, spec_from_params
+from handbone.training.compilation import compiled
 from handbone.training.data.dataset import Batch, collate
 from handbone.training.deep_supervision import DeepSupervisionLoss
-from handbone.training.losses import build_loss
+from handbone.training.losses import build_loss, loss_values
 from handbone.training.optim import make_optimizer
+from handbone.training.staging import stage
 from handbone.training.target_buffer import TargetBuffer
 from handbone.training.weight_averaging import Ema
 
@@ -35,23 +37,27 @@ def draw_batch(params: Params) -> Batch:
 class ResidentStep:
     """Forward, loss, backward, optimiser and moving average: what `Trainer` does for a batch, without the transfer and the schedule.
 
-    Arguments choose what `variants` compares: the memory format, the moving average, torch.compile.
+    Arguments choose what `variants` compares: the memory format, the moving average, the optimiser's kernel, torch.compile.
     """
 
-    def __init__(self, params: Params, batch: Batch, channels_last: bool = True, ema: bool = True, compiled: bool = False) -> None:
+    def __init__(
+        self, params: Params, batch: Batch, channels_last: bool = True, ema: bool = True, fused: bool = True, compile_all: bool = False
+    ) -> None:
         torch.manual_seed(0)
         place = device()
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._model = build_model(spec_from_params(params.model, params.data.classes)).train().to(place, memory_format=self._format)  # type: ignore[call-overload]
-        self._network: Callable[[Tensor], Any] = torch.compile(self._model) if compiled else self._model
+        self._network: Callable[[Tensor], Any] = compiled(self._model) if compile_all else self._model
         self._criterion = DeepSupervisionLoss(build_loss(params.train.loss, [1.0] * len(params.data.classes)))
-        self._optimizer = make_optimizer(self._model, params.train)
+        if compile_all:
+            self._criterion.criterion.compute = compiled(loss_values, in_one_piece=True)
         self._ema = Ema(self._model, params.train.ema_decay) if ema else None
         self._dtype = autocast_dtype(params.train.precision, place)
+        fused = fused and place.type == "cuda" and self._dtype != torch.float16
+        self._optimizer = make_optimizer(self._model, params.train, fused)
         self._scaler = GradScaler(place.type, enabled=self._dtype == torch.float16)
-        self._images = torch.from_numpy(batch.images).to(place)
-        self._target = TargetBuffer(place).fill(batch.boxes, batch.values, batch.images.shape[2:])
-        self._weights = torch.from_numpy(batch.weights).to(place)
+        self._batch = stage(batch, place)
+        self._target = TargetBuffer(place).fill(self._batch.target)
 
     def __call__(self) -> None:
         """The whole step."""
@@ -61,14 +67,14 @@ class ResidentStep:
 
     def forward(self) -> Tensor:
         """-> (N, C, h, w) logits, or what a network with auxiliary outputs gives."""
-        inputs = self._images.float().div_(255).contiguous(memory_format=self._format)
-        with torch.autocast(self._images.device.type, self._dtype, enabled=self._dtype is not None):
+        inputs = self._batch.images.float().div_(255).contiguous(memory_format=self._format)
+        with torch.autocast(self._batch.images.device.type, self._dtype, enabled=self._dtype is not None):
             outputs: Tensor = self._network(inputs)
         return outputs
 
     def loss(self, logits: Tensor) -> Tensor:
         """-> a scalar."""
-        return self._criterion(logits, self._target, self._weights)
+        return self._criterion(logits, self._target, self._batch.weights)
 
     def backward(self, loss: Tensor) -> None:
         """Gradients."""
@@ -83,7 +89,7 @@ class ResidentStep:
     def average(self) -> None:
         """The moving average of the weights."""
         if self._ema is not None:
-            self._ema.update(self._model)
+            self._ema.update()
 
     def parts_ms(self, repeats: int) -> dict[str, float]:
         """Mean milliseconds of each part. The GPU is waited for after each, so their sum is longer than a step."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import repeat
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity, profile
 
@@ -19,79 +21,126 @@ from benchmarks.gpu.parameters import parameters
 from benchmarks.gpu.record import Record
 from benchmarks.gpu.runner import Setup
 from benchmarks.gpu.step import ResidentStep, draw_batch
+from handbone.cache.sample import read_masks
 from handbone.config.params import Params
 from handbone.evaluation.decision import Decision
 from handbone.evaluation.model_dice import model_dice
 from handbone.inference.predictor import InputSpec
+from handbone.masks.coverage import coverage
 from handbone.models.registry import build_model, spec_from_params
 from handbone.training.checkpoint import Checkpoint
+from handbone.training.checkpoint_writer import CheckpointWriter
 from handbone.training.data.dataset import Batch
 from handbone.training.data.fold import fold_samples
 from handbone.training.data.loader import make_loader
 from handbone.training.distributed import make_accelerator
 from handbone.training.seeding import set_determinism
+from handbone.training.staging import StagedBatch, staged
 from handbone.training.trainer import Trainer
 
-REPEAT = 8.0  # of each image in an epoch, so that one epoch has enough steps
+REPEAT = 20.0  # of each image in an epoch, so that one epoch has enough steps
 STEPS, WARM, MOST_S = 40, 6, 15.0
 TOP_KERNELS = 12
-Step = Callable[[Batch], object]
+Step = Callable[[StagedBatch], object]
 
 
 def steps(record: Record, setup: Setup) -> None:
-    """Images per second with and without the loader, parts of a step, synchronisations, kernels, checkpoint and validation."""
-    params, batch, repeats = parameters(setup), draw_batch(parameters(setup)), 2 if setup.tiny else 20
+    """Images per second with and without the loader, parts of a step, synchronisations, kernels, checkpoint and validation.
+
+    What matters most comes first, and torch.compile, which takes minutes, last: the section may be killed at its limit.
+    """
+    params = parameters(setup)
+    batch, repeats = draw_batch(params), 2 if setup.tiny else 20
     set_determinism(params.train.deterministic)
     record.put("batch_size", params.train.batch_size)
-    with record.guard("trainer"):
-        _measure_trainer(record, setup, params, batch, repeats)
-    with record.guard("resident"):
-        step = ResidentStep(params, batch)
-        record.put("resident", rate(params.train.batch_size, seconds(step, repeats, 2)))
-        record.put("parts_ms", step.parts_ms(repeats))
-        del step
-    with record.guard("validation"):
-        record.put("validation_images_per_s", _validation(params, setup.tiny))
-
-
-def _measure_trainer(record: Record, setup: Setup, params: Params, batch: Batch, repeats: int) -> None:
-    """The trainer: `with_loader` minus `same_batch` is the cost of the loader, `same_batch` minus `resident` that of the transfer."""
-    trainer, batches = _trainer(params, 2.0 if setup.tiny else REPEAT)
-
-    def step(batch: Batch) -> object:
-        return trainer.train_step(batch, 1, 0)  # batch 0 of epoch 1 each time: only the rate and the seed depend on it
-
+    start = perf_counter()
+    trainer, batches = _trainer(params, 3.0 if setup.tiny else REPEAT)
+    record.put("start_s", perf_counter() - start)
+    measure = _Measurements(trainer, batches, batch, params, setup.tiny)
     with record.guard("with_loader"):
-        record.put("with_loader", _with_loader(step, batches, params, 1 if setup.tiny else WARM, 3 if setup.tiny else STEPS))
+        record.put("with_loader", measure.with_loader())
     with record.guard("same_batch"):
-        with Utilisation() as load:
-            each = seconds(lambda: step(batch), repeats, 2)
-        record.put("same_batch", rate(params.train.batch_size, each) | {"gpu_percent": load.percent})
-    with record.guard("syncs_per_step"):
-        record.put("syncs_per_step", _syncs(lambda: step(batch)))
+        record.put("same_batch", measure.same_batch(repeats))
+    with record.guard("resident"):
+        resident = ResidentStep(params, batch)
+        record.put("resident", rate(params.train.batch_size, seconds(resident, repeats, 2)))
+        record.put("parts_ms", resident.parts_ms(repeats))
+        del resident
     with record.guard("kernels"):
-        record.put("kernels", _kernels(lambda: step(batch)))
+        record.put("kernels", measure.kernels())
+    with record.guard("syncs_per_step"):
+        record.put("syncs_per_step", measure.syncs())
+    with record.guard("validation"):
+        record.put("validation", _validation(params, setup.tiny))
     with record.guard("checkpoint"):
         record.put("checkpoint", _checkpoint(trainer))
+    if setup.compiled:
+        with record.guard("compiled"):
+            start = perf_counter()
+            trainer.compile("training")
+            found = {"compiler_s": perf_counter() - start}
+            record.put("compiled", found | measure.with_loader())
+            record.put("compiled", record.get("compiled") | {"kernels": measure.kernels(), "syncs_per_step": measure.syncs()})
 
 
-def _trainer(params: Params, repeat: float) -> tuple[Trainer, Iterator[Batch]]:
-    """The trainer of fold 0, and the batches of its first epoch."""
+class _Measurements:
+    """One trainer, fed by its loader and with one batch again and again: the difference is the cost of the loader.
+
+    `same_batch` minus `resident` of the section is the cost of the transfer to the GPU and of the schedule.
+    """
+
+    def __init__(self, trainer: Trainer, batches: Iterator[StagedBatch], batch: Batch, params: Params, tiny: bool) -> None:
+        self._trainer, self._batches, self._same = trainer, batches, staged(repeat(batch), device())
+        self._size, self._tiny = params.train.batch_size, tiny
+
+    def _step(self, batch: StagedBatch) -> object:
+        return self._trainer.train_step(batch, 1, 0)  # batch 0 of epoch 1 each time: only the rate and the seed depend on it
+
+    def _same_step(self) -> object:
+        return self._step(next(self._same))
+
+    def with_loader(self) -> dict[str, Any]:
+        """As a training runs. first_batch_s: the start of the workers; first_step_s: with cuDNN's search, or the compiler."""
+        start = perf_counter()
+        first = next(self._batches)
+        first_batch = perf_counter() - start
+        self._step(first)
+        wait()
+        found = {"first_batch_s": first_batch, "first_step_s": perf_counter() - start - first_batch}
+        for _ in range(1 if self._tiny else WARM):
+            self._step(next(self._batches))
+        wait()
+        found["until_warm_s"] = perf_counter() - start
+        return _timed_steps(self._step, self._batches, self._size, 1 if self._tiny else STEPS) | found
+
+    def same_batch(self, repeats: int) -> dict[str, Any]:
+        """Without the loader."""
+        with Utilisation() as load:
+            each = seconds(self._same_step, repeats, 2)
+        return rate(self._size, each) | {"gpu_percent": load.percent}
+
+    def syncs(self) -> dict[str, Any]:
+        """How often a step waits for the GPU, by file and line."""
+        return _syncs(self._same_step)
+
+    def kernels(self) -> dict[str, Any]:
+        """The number and the time of a step's kernels, and the operations that take most of it, in ms."""
+        return _kernels(self._same_step)
+
+
+def _trainer(params: Params, rate: float) -> tuple[Trainer, Iterator[StagedBatch]]:
+    """The trainer of fold 0, and the batches of its first epoch. rate: draws of each image."""
     torch.manual_seed(0)
     model = build_model(spec_from_params(params.model, params.data.classes))
-    loader, sampler = make_loader(fold_samples(0, params, TRAIN_FILES).train.assign(rate=repeat), params, 1)
+    loader, sampler = make_loader(fold_samples(0, params, TRAIN_FILES).train.assign(rate=rate), params, 1)
     sampler.epoch = 1
     trainer = Trainer(model, loader, sampler, params.train, [1.0] * len(params.data.classes), 1, make_accelerator(params.train.precision))
-    return trainer, iter(loader)
+    return trainer, staged(loader, device())
 
 
-def _with_loader(step: Step, batches: Iterator[Batch], params: Params, warm: int, most: int) -> dict[str, Any]:
-    """As a training runs, with the share of time in which the step waits for the next batch."""
-    start = perf_counter()
-    for _ in range(warm):
-        step(next(batches))
-    wait()
-    first, waited, count = perf_counter() - start, 0.0, 0
+def _timed_steps(step: Step, batches: Iterator[StagedBatch], size: int, most: int) -> dict[str, Any]:
+    """At most so many steps of `size` images, with the time for which a step waits for the next batch."""
+    waited, count = 0.0, 0
     reset_peak()
     with Utilisation() as load:
         start = perf_counter()
@@ -105,11 +154,10 @@ def _with_loader(step: Step, batches: Iterator[Batch], params: Params, warm: int
         wait()
         taken = perf_counter() - start
     shares = {"steps": count, "loader_wait_ms": 1e3 * waited / count, "gpu_percent": load.percent, "peak_gib": peak_gib()}
-    return rate(params.train.batch_size, taken / count) | shares | {"warm_up_s": first}
+    return rate(size, taken / count) | shares
 
 
 def _syncs(step: Callable[[], object]) -> dict[str, Any]:
-    """How often a step waits for the GPU, by file and line."""
     if not torch.cuda.is_available():
         return {"skipped": NO_GPU}
     torch.cuda.set_sync_debug_mode("warn")
@@ -123,7 +171,6 @@ def _syncs(step: Callable[[], object]) -> dict[str, Any]:
 
 
 def _kernels(step: Callable[[], object]) -> dict[str, Any]:
-    """The number and the time of a step's kernels, and the operations that take most of it, in ms."""
     if not torch.cuda.is_available():
         return {"skipped": NO_GPU}
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
@@ -140,13 +187,42 @@ def _kernels(step: Callable[[], object]) -> dict[str, Any]:
 
 def _checkpoint(trainer: Trainer) -> dict[str, float]:
     folder = Path("checkpoint")
-    taken = seconds(lambda: trainer.save_checkpoint(Checkpoint(folder)), 2, 0)
-    return {"s": taken, "mb": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6}
+    with CheckpointWriter(Checkpoint(folder), every=0) as writer:
+        written = seconds(lambda: trainer.save_checkpoint(writer, wait=True), 1, 1)  # the first one page-locks the memory
+        stopped = seconds(lambda: trainer.save_checkpoint(writer), 1, 0)  # with the copy on the GPU
+    return {
+        "until_written_s": written,
+        "training_stops_s": stopped,
+        "mb": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6,
+    }
 
 
-def _validation(params: Params, tiny: bool) -> float:
-    """Images per second of the full-resolution score that picks the best epoch."""
-    model = build_model(spec_from_params(params.model, params.data.classes)).eval().to(device())
+def _validation(params: Params, tiny: bool) -> dict[str, float]:
+    """The full-resolution score that picks the best epoch. first_s: of its first run, which compiles kernels and starts cuDNN's search."""
+    network = build_model(spec_from_params(params.model, params.data.classes)).eval()
+    network.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    files = cached_files(4 if tiny else 10)
+    model = _KnownLogits(network, files[0], params.train.size)
     spec = InputSpec(params.train.size, params.model.in_channels, params.train.batch_size, device(), params.train.precision)
-    files = {f"{copy}_{file.stem}": file for copy in range(1 if tiny else 3) for file in cached_files(4 if tiny else 10)}
-    return len(files) / seconds(lambda: model_dice(model, files, spec, params.train.crop, Decision(0.5)), 1)
+    some = {f"{copy}_{file.stem}": file for copy in range(1 if tiny else 3) for file in files}
+    start = perf_counter()
+    model_dice(model, some, spec, params.train.crop, Decision(0.5))
+    first = perf_counter() - start
+    return {
+        "first_s": first,
+        "images_per_s": len(some) / seconds(lambda: model_dice(model, some, spec, params.train.crop, Decision(0.5)), 1, 0),
+    }
+
+
+class _KnownLogits(nn.Module):
+    """Runs the network, and returns the masks of one file in place of its noise, whose outlines would take far longer than a hand's."""
+
+    def __init__(self, network: nn.Module, file: Path, size: int) -> None:
+        super().__init__()
+        self._network = network
+        self._logits = torch.from_numpy(coverage(read_masks(file), (size, size)).dense()).to(device()).sub(127.5).div(10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C_in, H, W) -> (N, C, H, W) logits."""
+        self._network(images)
+        return self._logits.expand(len(images), *self._logits.shape)

@@ -1,10 +1,12 @@
-"""Whole trainings side by side, of which only the ends count: precision, repeatability, and resuming after SIGTERM and SIGKILL."""
+"""Short trainings side by side, of which only the ends count: repeatability, resuming after SIGTERM and SIGKILL, precision."""
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from time import monotonic, sleep
@@ -19,34 +21,78 @@ from benchmarks.gpu.runner import Setup
 from handbone.config import paths
 from handbone.config.params import Params
 from handbone.models.saved import read_info, weights_hash
+from handbone.utils.parallel import usable_cores
 
-RUNS, STAGES_RUN = Path("runs"), "default"  # the run whose model the section `stages` uses
-STOPPED = {"terminated": signal.SIGTERM, "killed": signal.SIGKILL}
-GPU_ONLY = ("float32", "other_seed", "deterministic_2", "fast_1", "fast_2")
-EQUAL = {"deterministic_2": "deterministic_1", "terminated": "deterministic_1", "killed": "deterministic_1"}  # weights that must be equal
+RUNS, STAGES_RUN = Path("runs"), "deterministic_1"  # the run whose model the section `stages` uses
+STOPPED = {"terminated": signal.SIGTERM, "killed": signal.SIGKILL, "compiled_killed": signal.SIGKILL}
+GPU_ONLY = ("deterministic_2", "fast_1", "fast_2")
+EQUAL = {  # weights that must be equal
+    "deterministic_2": STAGES_RUN,
+    "terminated": STAGES_RUN,
+    "killed": STAGES_RUN,
+    "compiled_killed": "compiled",
+}
+AT_ONCE = 4  # trainings; as many share one GPU and 16 cores well
 CHECKPOINT_S = 120.0  # a training that is to be stopped must have a checkpoint by then
 
 
 def trainings(record: Record, setup: Setup) -> None:
-    """Dice and hash of the weights of each training, and which of them are equal."""
-    jobs = _jobs(setup)
+    """Hash of the weights of each training, and which of them are equal; fast_twice_equal may be false."""
+    common = {**small_training(setup), "train.epochs": 3, "train.validate_every": 2}
+    same = {**common, "train.deterministic": True}
+    small = {"model.encoder": "tu-resnet10t", "model.options": {"Unet": {"decoder_channels": [64, 48, 32, 24, 16]}}}  # soon compiled
+    jobs: dict[str, Changes] = {"terminated": same, "killed": same}  # those that run longest first
+    if setup.compiled:
+        jobs |= {name: {**same, **small, "train.compile": True} for name in ("compiled_killed", "compiled")}
+    jobs |= {"deterministic_1": same, "deterministic_2": same, "fast_1": common, "fast_2": common}
     if not torch.cuda.is_available():
         for name in GPU_ONLY:
-            record.skip(name, f"{NO_GPU}: a CPU computes in float32, and gives the same bits each time")
+            record.skip(name, f"{NO_GPU}: a CPU gives the same bits each time")
             del jobs[name]
-    with ThreadPoolExecutor(2 if setup.tiny else len(jobs)) as pool:
-        running = {pool.submit(_train, name, parameters(setup, changes)): name for name, changes in jobs.items()}
-        for done in as_completed(running):
-            with record.guard(running[done]):
-                record.put(running[done], done.result())
+    _train_all(record, setup, jobs)
     for name, other in EQUAL.items():
         weights = _weights(record, name)
         if weights is not None and weights != _weights(record, other):
             record.put(f"{name}_failed", f"the weights differ from those of {other}")
     if torch.cuda.is_available():
         record.put("fast_twice_equal", _weights(record, "fast_1") == _weights(record, "fast_2"))
-        dice = {name: record.get(name).get("dice", float("nan")) for name in (STAGES_RUN, "float32", "other_seed")}
-        record.put("dice_differences", {name: value - dice[STAGES_RUN] for name, value in dice.items() if name != STAGES_RUN})
+
+
+def precision(record: Record, setup: Setup) -> None:
+    """The Dice with the preset's precision, with float32, and with another seed, which shows what a difference means."""
+    epochs = 2 if setup.tiny else 30
+    common = {**small_training(setup), "train.epochs": epochs, "train.validate_every": epochs // 2}
+    jobs: dict[str, Changes] = {"default": common, "float32": {**common, "train.precision": "no"}, "other_seed": {**common, "seed": 22}}
+    if not torch.cuda.is_available():
+        record.skip("float32", f"{NO_GPU}: a CPU computes in float32")
+        del jobs["float32"]
+    _train_all(record, setup, jobs)
+    dice: dict[str, float] = {name: record.get(name)["dice"] for name in jobs if record.get(name)}
+    if "default" in dice:
+        record.put("dice_differences", {name: value - dice["default"] for name, value in dice.items() if name != "default"})
+
+
+def small_training(setup: Setup) -> Changes:
+    """Changes of the parameters for a training of seconds."""
+    return {
+        "train.size": 64 if setup.tiny else 256,
+        "train.batch_size": 4,
+        "train.lr": 0.002,
+        "train.ema_decay": 0.98,
+        "train.loss": {"dice": 1.0},
+        "machine.num_workers": 1 if setup.tiny else 2,
+    }
+
+
+def _train_all(record: Record, setup: Setup, jobs: Mapping[str, Changes]) -> None:
+    """Record each training as soon as it has ended."""
+    at_once = min(2 if setup.tiny else AT_ONCE, len(jobs))
+    threads = max(1, usable_cores() // at_once)
+    with ThreadPoolExecutor(at_once) as pool:
+        running = {pool.submit(_train, name, parameters(setup, changes), threads): name for name, changes in jobs.items()}
+        for done in as_completed(running):
+            with record.guard(running[done]):
+                record.put(running[done], done.result())
 
 
 def _weights(record: Record, name: str) -> str | None:
@@ -55,24 +101,28 @@ def _weights(record: Record, name: str) -> str | None:
     return value
 
 
-def _train(name: str, params: Params) -> dict[str, Any]:
+def _train(name: str, params: Params, threads: int) -> dict[str, Any]:
     """Train fold 0 in a folder for itself, interrupted once if `name` is in STOPPED."""
-    folder = RUNS / name
+    folder, start = RUNS / name, monotonic()
     _prepare(folder)
     write_params(params, folder)
     found: dict[str, Any] = {}
     with (folder / "train.log").open("wb") as log:
         if name in STOPPED:
-            process = _start(folder, log)
-            _wait_for_checkpoint(process, folder)
+            process = _start(folder, log, threads)
+            found["checkpoint_before_stop"] = _wait_for_checkpoint(process, folder)
             process.send_signal(STOPPED[name])
-            found["status_when_stopped"] = process.wait()
-        status = _start(folder, log).wait()
+            found |= {"status_when_stopped": process.wait(), "stopped_after_s": monotonic() - start}
+        status = _start(folder, log, threads).wait()
+    text = (folder / "train.log").read_text(errors="replace")
     if status:
-        raise RuntimeError(f"exit status {status}: {(folder / 'train.log').read_text(errors='replace')[-700:]}")
+        raise RuntimeError(f"exit status {status}: {text[-700:]}")
+    if name in STOPPED and "resumes at" not in text:
+        raise RuntimeError("it ended before it was stopped, or did not resume")
     model = folder / paths.fold_model(0)
-    lines = {line.strip()[:160] for line in (folder / "train.log").read_text(errors="replace").splitlines() if "eterministic" in line}
-    return found | {"dice": read_info(model).dice, "sha256": weights_hash(model)[:16], "warnings": sorted(lines)[:4]}
+    lines = {line.strip()[:160] for line in text.splitlines() if "eterministic" in line}
+    found |= {"dice": read_info(model).dice, "sha256": weights_hash(model)[:16], "warnings": sorted(lines)[:4]}
+    return found | {"s": monotonic() - start}
 
 
 def _prepare(folder: Path) -> None:
@@ -84,38 +134,15 @@ def _prepare(folder: Path) -> None:
         (folder / name).symlink_to(Path(name).resolve())
 
 
-def _start(folder: Path, log: BinaryIO) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "stages.train", "0"], cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+def _start(folder: Path, log: BinaryIO, threads: int) -> subprocess.Popen[bytes]:
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, "-m", "stages.train", "0"]
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
 
 
-def _wait_for_checkpoint(process: subprocess.Popen[bytes], folder: Path) -> None:
+def _wait_for_checkpoint(process: subprocess.Popen[bytes], folder: Path) -> bool:
+    """Wait until there is a checkpoint, at most `CHECKPOINT_S` -> whether there is one."""
     end = monotonic() + CHECKPOINT_S
-    while process.poll() is None and not list((folder / "resume").glob("*/*.pt")) and monotonic() < end:
+    while not (found := bool(list((folder / "resume").glob("*/*.pt")))) and process.poll() is None and monotonic() < end:
         sleep(0.02)
-
-
-def _jobs(setup: Setup) -> dict[str, Changes]:
-    """Changes of the parameters by training: long ones, whose Dice are compared, and short ones, whose bits are."""
-    epochs = 2 if setup.tiny else 60
-    common: Changes = {
-        "train.size": 64 if setup.tiny else 256,
-        "train.batch_size": 4,
-        "train.lr": 0.002,
-        "train.ema_decay": 0.98,
-        "train.loss": {"dice": 1.0},
-        "machine.num_workers": 1 if setup.tiny else 2,
-    }
-    long = {**common, "train.epochs": epochs, "train.validate_every": epochs // 2}
-    short = {**common, "train.epochs": 3 if setup.tiny else 5, "train.validate_every": 2}
-    same = {**short, "train.deterministic": True}
-    return {
-        STAGES_RUN: long,
-        "float32": {**long, "train.precision": "no"},
-        "other_seed": {**long, "seed": 22},
-        "deterministic_1": same,
-        "deterministic_2": same,
-        "terminated": same,
-        "killed": same,
-        "fast_1": short,
-        "fast_2": short,
-    }
+    return found

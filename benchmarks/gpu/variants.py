@@ -28,14 +28,15 @@ class _Variant:
 
 
 VARIANTS = {
+    "no_cudnn_benchmark": _Variant(benchmark=False, gpu_only=True),  # first: later ones find the kernels of an earlier search
     "as_is": _Variant(),
+    "compile": _Variant(options={"compile_all": True}),
     "no_ema": _Variant(options={"ema": False}),
+    "optimizer_not_fused": _Variant(options={"fused": False}, gpu_only=True),
     "channels_first": _Variant(options={"channels_last": False}),
-    "no_cudnn_benchmark": _Variant(benchmark=False, gpu_only=True),
     "float32": _Variant({"train.precision": "no"}, gpu_only=True),
     "fp16": _Variant({"train.precision": "fp16"}, gpu_only=True),
     "deterministic": _Variant(benchmark=False, deterministic=True, gpu_only=True),
-    "compile": _Variant(options={"compiled": True}),
 }
 
 

@@ -28,7 +28,8 @@ def raises(record, setup):
     raise RuntimeError("out of luck")
 
 def hangs(record, setup):
-    ignore = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    ignored = "for number in (signal.SIGTERM, signal.SIGABRT): signal.signal(number, signal.SIG_IGN)"
+    ignore = f"import signal, time\\n{ignored}\\ntime.sleep(600)"
     record.put("child", subprocess.Popen([sys.executable, "-c", ignore]).pid)
     time.sleep(600)
 
@@ -74,7 +75,7 @@ def test_a_section_that_fails_stops_no_other(tmp_path: Path) -> None:
     assert raised["before"] == 1 and "1" in raised["failed"] and "out of luck" in raised["log_end"]
     assert killed["before"] == 1 and "-9" in killed["failed"]
     assert works["value"] == 0.3333 and works["after"] == ["gpu24", True]
-    assert "a part failed" in works["part_failed"] and "failed" not in works
+    assert "a part failed" in works["part_failed"] and "Traceback" in works["part_failed"] and "failed" not in works
     assert "out of luck" in (tmp_path / "out/logs.txt").read_text()
 
 
@@ -82,6 +83,7 @@ def test_a_section_over_its_time_is_killed_with_its_children(tmp_path: Path) -> 
     report = run_sections([_section("hangs", 3.0), _section("leaves_a_child")], _options(tmp_path), {})
     hangs, leaves = report["sections"]["hangs"], report["sections"]["leaves_a_child"]
     assert "3 s" in hangs["failed"] and hangs["seconds"] < 30
+    assert "in hangs" in hangs["log_end"], "the stack of what was killed is missing"
     assert "failed" not in leaves
     assert _ends(hangs["child"]) and _ends(leaves["child"])
 

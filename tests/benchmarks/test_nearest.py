@@ -15,9 +15,11 @@ from handbone.masks.boxed import BoxedMasks
 from handbone.masks.coverage import IDENTITY, InverseWarp
 from handbone.masks.packed import PackedMasks
 from handbone.training.data.loader import make_loader
+from handbone.training.staging import stage_target
 from handbone.training.target_buffer import TargetBuffer
 from imports import ROOT
 
+CPU = torch.device("cpu")
 GRID = np.stack(np.meshgrid(np.arange(32), np.arange(24)), -1).astype(np.float32)
 
 
@@ -27,7 +29,7 @@ def test_a_target_is_what_cv2_makes(target: Target, interpolation: int, warp: In
     masks = np.random.default_rng(0).random((3, 96, 128)) < 0.5
     expected = np.stack([cv2.resize(mask.astype(np.uint8), (32, 24), interpolation=interpolation) for mask in masks])
     maps = target(PackedMasks.pack(BoxedMasks.from_dense(masks)), (24, 32), warp)
-    dense = TargetBuffer(torch.device("cpu")).fill(maps.boxes[None], maps.values, (24, 32))[0].numpy()
+    dense = TargetBuffer(CPU).fill(stage_target(maps.boxes[None], maps.values, (24, 32), CPU))[0].numpy()
     np.testing.assert_array_equal(dense, expected)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from handbone.cache.sample import CachedSample, check_samples, read_masks, read_sample, write_sample
+from handbone.cache.sample import CachedSample, check_samples, read_image, read_masks, read_sample, write_sample
 from handbone.masks.boxed import BoxedMasks
 from handbone.masks.packed import PackedMasks
 from handbone.utils.errors import UserError
@@ -39,6 +39,8 @@ def test_round_trip(tmp_path: Path, colour: bool) -> None:
     assert read.masks is not None and written.masks is not None
     assert np.array_equal(read.masks.unpack().dense(), written.masks.unpack().dense())
     assert np.array_equal(read_masks(tmp_path / "a/b.npz").bits, written.masks.bits)
+    image, shape = read_image(tmp_path / "a/b.npz")
+    assert np.array_equal(image, written.image) and shape == (40, 60)
 
 
 def test_a_test_image_has_no_masks(tmp_path: Path) -> None:

@@ -93,6 +93,8 @@ def test_on_is_a_text(tmp_path: Path, fails: Fails) -> None:
         ({"model.in_channels": 2}, "model.in_channels"),
         ({"data.classes": ["a", "b", "a"]}, "data.classes"),
         ({"data.classes": ["a", "\ud800"]}, "data.classes"),
+        ({"data.classes": ["K\u00f6", "Ko\u0308"]}, "data.classes"),
+        ({"train.oversample": {"K\u00f6": 1.0, "Ko\u0308": 2.0}}, "train.oversample"),
         ({"data.mirror": {"Radius": "Ulnar"}}, "data.mirror"),
         ({"data.mirror": {"Radius": "Radius"}}, "data.mirror"),
         ({"data.mirror": {"Radius": "Ulna", "Ulna": "Radius"}}, "data.mirror"),

@@ -76,3 +76,17 @@ def test_a_class_without_any_probability_is_a_warning(capsys: pytest.CaptureFixt
 
 def test_no_image_is_no_warning(capsys: pytest.CaptureFixture[str]) -> None:
     assert report(capsys=capsys) == ""
+
+
+def test_processes_report_what_all_have_seen(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each of them lacks a class, and one has seen no probability between 0 and 1."""
+    first, second = MapCheck(["one", "two"]), MapCheck(["one", "two"])
+    first.add(CroppedMaps.from_dense(np.array([[[255]], [[0]]], np.uint8)))
+    second.add(CroppedMaps.from_dense(np.array([[[0]], [[7]]], np.uint8)))
+    first.join(second)
+    first.report("data/predictions/test")
+    assert capsys.readouterr().err == ""
+    empty = MapCheck(["one", "two"])
+    empty.join(MapCheck(["one", "two"]))
+    empty.report("data/predictions/test")
+    assert capsys.readouterr().err == ""

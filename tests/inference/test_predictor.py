@@ -1,7 +1,7 @@
 """Batches keep their order and their precision, and their work overlaps."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from handbone.cache.sample import CachedSample, write_sample
-from handbone.inference.predictor import InputSpec, from_model, predict, to_uint8
+from handbone.inference.predictor import InputSpec, from_model, predict, share, to_uint8
 from handbone.masks.cropped_maps import CroppedMaps
 from handbone.utils.parallel import prefetch_map
 
@@ -59,6 +59,28 @@ def test_a_batch_holds_images_of_one_shape_and_no_more_than_asked_for(tmp_path: 
     files = samples(tmp_path, *(np.zeros(shape, np.uint8) for shape in [(8, 8), (8, 8), (8, 8), (8, 4), (8, 8)]))
     assert len(list(predict(predictor, files, inputs(8, batch_size=2)))) == 5
     assert batches == [(2, 1, 8, 8), (1, 1, 8, 8), (1, 1, 8, 4), (1, 1, 8, 8)]
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_shares_are_predicted_in_the_batches_of_the_whole(tmp_path: Path, world_size: int) -> None:
+    """Also where images of another shape end a batch early: the last bits of a result may depend on its batch."""
+    shapes = [(8, 8), (8, 4), (8, 8), (8, 8), (8, 8), (4, 8), (8, 8)]
+    files = samples(tmp_path, *(np.full(shape, index, np.uint8) for index, shape in enumerate(shapes)))
+
+    def batches(part: Mapping[str, Path]) -> list[list[int]]:
+        """The batches' grey values, which are the numbers of the images."""
+        found: list[list[int]] = []
+
+        def predictor(images: Tensor) -> Tensor:
+            found.append((255 * images[:, 0, 0, 0]).round().int().tolist())
+            return images
+
+        assert [key for key, _ in predict(predictor, part, inputs(8, batch_size=3))] == list(part)
+        return found
+
+    parts = [share(files, 3, rank, world_size) for rank in range(world_size)]
+    assert sorted(key for part in parts for key in part) == sorted(files)
+    assert sorted(batch for part in parts for batch in batches(part)) == batches(files)
 
 
 def test_a_grey_image_is_repeated_for_a_network_of_three_channels(tmp_path: Path) -> None:

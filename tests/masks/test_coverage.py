@@ -5,6 +5,7 @@ import pytest
 
 from handbone.masks.boxed import BoxedMasks
 from handbone.masks.coverage import InverseWarp, coverage, supersampling
+from handbone.masks.cropped_maps import CroppedMaps
 from handbone.masks.packed import PackedMasks
 
 
@@ -143,6 +144,17 @@ def test_at_a_seam_each_pixel_follows_the_side_it_is_on() -> None:
     inverse_warp: InverseWarp = np.roll(grid_of(np.eye(2, 3), shape), 24, axis=1)
     found = coverage(packed(masks), shape, inverse_warp).dense()[0]
     assert (found[:, 24:] == 255).all() and not found[:, :24].any()
+
+
+@pytest.mark.parametrize("by_grid", [False, True])
+def test_boxes_end_where_their_content_does(by_grid: bool) -> None:
+    """Turned by 40 degrees, the box around a box is nearly twice as large; some masks leave the image."""
+    shape, masks = (61, 90), blobs(244, 360)
+    inverse_warp = turn(40, 1.3, (25, -12), True, shape)
+    found = coverage(packed(masks), shape, grid_of(inverse_warp, shape) if by_grid else inverse_warp)
+    tight = CroppedMaps.from_dense(found.dense())
+    assert np.array_equal(found.boxes, tight.boxes) and np.array_equal(found.values, tight.values)
+    assert not found.boxes[0].any() and found.values.base is None, "nothing of the larger boxes stays in memory"
 
 
 def test_more_than_64_classes() -> None:

@@ -137,7 +137,7 @@ def test_a_saved_network_gives_the_same_logits_when_loaded(name: str, tmp_path: 
     torch.manual_seed(0)
     small_encoder = "tu-vit_tiny_patch16_224" if name == "DPT" else "resnet18" if ENTRIES[name].takes_encoder else None
     spec = ModelSpec(name, small_encoder, 1, ["a", "b"], SMALL.get(name, {}))
-    model = build_model(spec).eval()
+    model = build_model(spec).eval().to(memory_format=torch.channels_last)
     images = torch.rand(1, 1, 70, 65)
     info = TrainedModelInfo(spec, None, "", "", size=64, fold=0, epoch=1, dice=0.5)
     save_model(tmp_path, model.state_dict(), info)

@@ -42,6 +42,7 @@ def inputs(**changes):
             "rasterizer": "OpenCV 4.10.0",
             "excluded": ["ID363/<u>"],
         },
+        "warnings": ["Pisiform: <u>odd</u> areas", "fold 1: no Pisiform"],
     } | changes
 
 
@@ -103,6 +104,7 @@ def test_names_from_outside_are_text(page):
         'Pisiform "missed"',
         "</pre><script>",
         "ID363/<u>",
+        "Pisiform: <u>odd</u> areas",
     ):
         assert text in unescape(page) and text not in page
 
@@ -142,6 +144,14 @@ def test_the_page_has_scores_counts_and_the_decision(page):
 
 def test_lineage_is_collapsed(page):
     assert [attributes for tag, attributes in Reader(page).seen if tag == "details"] == [{}]
+
+
+def test_every_warning_is_an_item_of_a_list_that_is_absent_without_warnings(page):
+    def items(text):
+        return re.findall("<li>(.*)</li>", text)
+
+    assert [unescape(item) for item in items(page)] == inputs()["warnings"]
+    assert not items(render_page(**inputs(warnings=[]))) and "Warnings" not in render_page(**inputs(warnings=[]))
 
 
 def test_a_page_without_cases_has_no_gallery():

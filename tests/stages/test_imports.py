@@ -17,7 +17,7 @@ USED = {
     "split": set(),
     "pseudo": {"numba"},
     "train": {"torch", "albumentations", "numba", "accelerate"},
-    "infer": {"torch", "numba"},
+    "infer": {"torch", "numba", "accelerate"},
     "validate": {"numba"},
     "submit": {"numba"},
     "report": {"matplotlib", "numba", "albumentations", "torch"},  # albumentations itself imports torch

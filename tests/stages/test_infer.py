@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +30,7 @@ from handbone.utils.io import read_json, read_table, write_table
 if TYPE_CHECKING:
     from conftest import Fails
 
+ROOT = Path(__file__).resolve().parents[2]
 ChangeParams = Callable[[dict[str, Any]], None]
 KEYS = {"oof": {"A/a1": [0], "A/a2": [0], "B/b1": [1], "B/b2": [1]}, "test": {"C/c1": [0, 1], "D/d1": [0, 1]}}
 
@@ -156,3 +162,34 @@ def test_an_interrupted_run_leaves_no_record(trained_run: ChangeParams, monkeypa
 def test_an_argument_other_than_a_subset_is_an_error(arguments: list[str], monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
     with fails("stage.argument", "python -m stages.infer"):
         run(monkeypatch, *arguments)
+
+
+def launch(subset: str) -> subprocess.CompletedProcess[str]:
+    """The stage as DVC runs it, with one thread per process, as the last bits depend on their number."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, "-m", "stages.infer", subset], env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("subset", ["oof", "test"])
+def test_two_processes_write_the_files_of_one(trained_run: ChangeParams, subset: str) -> None:
+    written = []
+    for processes in (1, 2):
+        trained_run({"infer.batch_size": 1, "machine.gpus_per_fold": processes})
+        done = launch(subset)
+        assert done.returncode == 0, done.stderr[-3000:]
+        files = [path for path in (paths.PREDICTIONS / subset).rglob("*") if path.is_file()]
+        written.append({path: path.read_bytes() for path in files})
+        shutil.rmtree(paths.PREDICTIONS)
+    assert len(written[0]) == len(KEYS[subset]) + 1 and written[0] == written[1]
+
+
+@pytest.mark.slow
+def test_an_error_in_one_of_two_processes_ends_both_and_is_printed_once(trained_run: ChangeParams) -> None:
+    """Fold 1 has one batch, so only one process sees the fault."""
+    trained_run({"infer.batch_size": 2, "machine.gpus_per_fold": 2})
+    save_models(["Radius", "Ulna"], {1: {NAN: torch.full((2,), torch.finfo(torch.float32).max)}})
+    done = launch("oof")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.count("finite logits") == 1 and "models/fold_1" in done.stderr
+    assert not paths.prediction_record("oof").exists()

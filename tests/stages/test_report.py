@@ -25,7 +25,10 @@ def finished_run(predicted_run: ChangeParams) -> ChangeParams:
     validate.main()
     submit.main()
     subsets = {"train": {"images": 4, "people": 2}, "test": {"images": 2, "people": 2}}
-    write_json(paths.DATA_REPORT, subsets | {"classes": {"Radius": {"images": 4, "mean_area_px": 400.0}}, "excluded": []})
+    write_json(
+        paths.DATA_REPORT, subsets | {"classes": {"Radius": {"images": 4, "mean_area_px": 400.0}}, "excluded": [], "warnings": ["odd data"]}
+    )
+    write_json(paths.SPLIT_REPORT, {"warnings": ["odd folds"]})
     for fold in (0, 1):
         curve = pd.DataFrame({"epoch": [1, 2], "lr": [0.1, 0.1], "loss": [1.0, 0.5], "dice": [None, 0.7 + fold / 100]})
         write_table(paths.fold_curve(fold), curve)
@@ -37,7 +40,7 @@ def test_the_page_has_scores_decision_cases_and_model(finished_run: ChangeParams
     report.main()
     page = paths.PAGE.read_text()
     params = load_params()
-    for text in ("Validation Dice", "0.5</dd>", params.model.arch, "32 px", "hash of fold 0", "A/a1", "lowest: "):
+    for text in ("Validation Dice", "0.5</dd>", params.model.arch, "32 px", "hash of fold 0", "A/a1", "lowest: ", "odd data", "odd folds"):
         assert text in page
     assert page.count("Truth and prediction of") == 2, "one worst, one best"
 

@@ -1,5 +1,6 @@
 """The estimate before a training, and advice if it does not fit into memory."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -21,8 +22,35 @@ def test_a_dry_run_leaves_the_model_as_it_was() -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+class Reserved:
+    """Memory as PyTorch's allocator reserves it: it grows with a step, and what is free stays reserved until it is told otherwise."""
+
+    now = peak = used = 0
+
+    def step(self, gib: int) -> None:
+        self.now = max(self.now, gib)
+        self.peak = max(self.peak, self.now)
+
+    def empty_cache(self) -> None:
+        self.now = self.used
+
+    def reset_peak_memory_stats(self, device: torch.device) -> None:
+        self.peak = self.now
+
+    def max_memory_reserved(self, device: torch.device) -> int:
+        return self.peak
+
+
+def test_trials_of_the_first_step_are_not_in_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    reserved, needed = Reserved(), iter([9, 3])
+    for name in ("empty_cache", "reset_peak_memory_stats", "max_memory_reserved"):
+        monkeypatch.setattr(torch.cuda, name, getattr(reserved, name))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    assert dry_run(nn.Linear(1, 1), lambda: reserved.step(next(needed)), torch.device("cuda"))[1] == 3
+
+
 def test_the_line_has_time_and_memory() -> None:
     line = format_estimate(1.5, 3 * 2**30, nn.Linear(2**13, 2**14, bias=False), 40, 100)
-    assert "60 s per epoch" in line and "4.0 GiB" in line and "100 epochs take about 1 h 40 min" in line
+    assert "60 s per epoch" in line and "4.5 GiB" in line and "100 epochs take about 1 h 40 min" in line
     on_a_cpu = format_estimate(0.05, 0, nn.Linear(1, 1), 40, 10)
     assert "GiB" not in on_a_cpu and "2 s per epoch" in on_a_cpu

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.torch_version import TorchVersion
 
 from conftest import Fails
 from handbone.models import device
-from handbone.models.device import ROUNDING, choose_device, describe_machine
+from handbone.models.device import ALLOCATOR, ROUNDING, choose_device, describe_machine
 from handbone.training import distributed
 from handbone.training.distributed import is_launched, launch_distributed, make_accelerator
 from handbone.training.seeding import set_determinism
@@ -21,8 +22,9 @@ LAUNCHED = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "1
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No variable of a launcher, and torchrun's handlers of signals do not stay."""
-    for name in [*LAUNCHED, "CUDA_VISIBLE_DEVICES"]:
-        monkeypatch.delenv(name, raising=False)
+    for name in [*LAUNCHED, *ALLOCATOR, "CUDA_VISIBLE_DEVICES"]:
+        monkeypatch.setenv(name, "")  # so that the end of the test undoes what the code sets
+        monkeypatch.delenv(name)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)}
     yield
     for number, handler in before.items():
@@ -79,6 +81,25 @@ def test_variables_that_change_the_rounding_are_removed(monkeypatch: pytest.Monk
     assert not set(ROUNDING) & os.environ.keys() and torch.get_float32_matmul_precision() == "highest"
 
 
+@pytest.mark.parametrize(("version", "name"), [("2.9.1+cu128", "PYTORCH_CUDA_ALLOC_CONF"), ("2.11.0", "PYTORCH_ALLOC_CONF")])
+def test_memory_is_reserved_in_segments_that_grow_unless_the_user_says_how(
+    version: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose_device()
+    assert not set(ALLOCATOR) & os.environ.keys()  # a CPU needs none
+    monkeypatch.setattr(torch, "__version__", TorchVersion(version))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    choose_device()
+    assert [(each, os.environ.get(each)) for each in ALLOCATOR if each in os.environ] == [(name, "expandable_segments:True")]
+    for given in ALLOCATOR:
+        for each in ALLOCATOR:
+            monkeypatch.delenv(each, raising=False)
+        monkeypatch.setenv(given, "max_split_size_mb:512")
+        choose_device()
+        assert [os.environ[each] for each in ALLOCATOR if each in os.environ] == ["max_split_size_mb:512"]
+
+
 @pytest.mark.parametrize(("before", "after"), [(None, ":4096:8"), (":0:0", ":4096:8"), (":16:8", ":16:8")])
 def test_a_workspace_with_which_cublas_is_not_deterministic_is_replaced(
     before: str | None, after: str, monkeypatch: pytest.MonkeyPatch
@@ -94,6 +115,19 @@ def test_a_workspace_with_which_cublas_is_not_deterministic_is_replaced(
 def test_what_decides_the_last_bits_is_recorded() -> None:
     found = describe_machine(torch.device("cpu"), 2)
     assert found["processes"] == 2 and found["threads"] == torch.get_num_threads() and str(found["device"]).startswith("cpu ")
+
+
+@pytest.mark.parametrize(("gpu", "threads"), [(True, 1), (False, 3)])
+def test_a_gpu_leaves_the_cores_to_others_and_a_cpu_keeps_its_threads(gpu: bool, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU their number decides the last bits."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        choose_device()
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.fixture

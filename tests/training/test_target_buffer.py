@@ -3,9 +3,11 @@
 import numpy as np
 import torch
 
+from handbone.training.staging import stage_target
 from handbone.training.target_buffer import TargetBuffer
 
 SHAPE = (20, 30)
+CPU = torch.device("cpu")
 
 
 def random_batch(seed: int, samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -27,20 +29,20 @@ def random_batch(seed: int, samples: int) -> tuple[np.ndarray, np.ndarray, np.nd
 
 def test_each_target_has_its_batch_and_nothing_of_the_last_one() -> None:
     """Batches of changing size, the first not the largest."""
-    buffer = TargetBuffer(torch.device("cpu"))
+    buffer = TargetBuffer(CPU)
     for seed, samples in enumerate([2, 3, 1, 3, 2]):
         boxes, values, dense = random_batch(seed, samples)
-        assert np.array_equal(buffer.fill(boxes, values, SHAPE).numpy(), dense)
+        assert np.array_equal(buffer.fill(stage_target(boxes, values, SHAPE, CPU)).numpy(), dense)
 
 
 def test_a_batch_of_empty_boxes_is_zero() -> None:
-    found = TargetBuffer(torch.device("cpu")).fill(np.zeros((2, 3, 4), np.int32), np.zeros(0, np.uint8), SHAPE)
+    found = TargetBuffer(CPU).fill(stage_target(np.zeros((2, 3, 4), np.int32), np.zeros(0, np.uint8), SHAPE, CPU))
     assert found.shape == (2, 3, *SHAPE) and not found.any()
 
 
 def test_the_buffer_adapts_to_another_shape() -> None:
-    buffer = TargetBuffer(torch.device("cpu"))
+    buffer = TargetBuffer(CPU)
     boxes, values, dense = random_batch(1, 2)
-    buffer.fill(boxes, values, SHAPE)
-    found = buffer.fill(boxes, values, (40, 50))
+    buffer.fill(stage_target(boxes, values, SHAPE, CPU))
+    found = buffer.fill(stage_target(boxes, values, (40, 50), CPU))
     assert np.array_equal(found[..., :20, :30].numpy(), dense) and float(found.sum()) == float(torch.from_numpy(dense).sum())

@@ -274,7 +274,7 @@ def test_a_step_that_the_scaler_skips_changes_nothing(files: list[Path], tmp_pat
     scaler = Overflowing()
     small = spiking(files, range(6, 8), scaler)
     steps: list[int] = []
-    small.trainer._state.ema.update = lambda model: steps.append(1)  # type: ignore[method-assign]
+    small.trainer._state.ema.update = lambda: steps.append(1)  # type: ignore[method-assign]
     progress = small.trainer.fit(lambda _: 0.5, Checkpoint(tmp_path), "test")
     assert (scaler.skipped, progress.skipped, progress.skipped_in_a_row) == (2, 2, 0)
     assert len(steps) == 5 * 3 - 2
@@ -297,7 +297,7 @@ def test_weights_that_are_not_finite_are_never_kept(files: list[Path], tmp_path:
     """The last step of a training can spoil them, and no loss comes after it."""
     small = SmallTraining(files, PARAMS.model_copy(update={"epochs": 1, "ema_decay": None}))
 
-    def spoil(_: object) -> None:
+    def spoil() -> None:
         with torch.no_grad():
             next(small.trainer._state.ema.model.parameters()).fill_(float("nan"))
 
@@ -318,3 +318,27 @@ def test_a_disk_that_is_too_full_for_a_checkpoint_is_an_error_before_the_first_s
         small.trainer.require_space(Checkpoint(tmp_path / "resume"), tmp_path / "models")
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=2 * size + weights))
     small.trainer.require_space(Checkpoint(tmp_path / "resume"), tmp_path / "models")
+
+
+def test_the_network_that_is_scored_is_channels_last(files: list[Path], tmp_path: Path) -> None:
+    """The weights decide how convolutions run, as an image of one channel has both memory formats."""
+    scored: list[bool] = []
+
+    def evaluate(model: nn.Module) -> float:
+        scored.append(all(weight.is_contiguous(memory_format=torch.channels_last) for weight in model.parameters() if weight.dim() == 4))
+        return 0.5
+
+    SmallTraining(files, PARAMS.model_copy(update={"epochs": 1})).trainer.fit(evaluate, Checkpoint(tmp_path), "test")
+    assert scored == [True]
+
+
+def test_a_score_starts_no_search_for_kernels(files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    searched: list[bool] = []
+
+    def evaluate(_: nn.Module) -> float:
+        searched.append(torch.backends.cudnn.benchmark)
+        return 0.5
+
+    SmallTraining(files, PARAMS.model_copy(update={"epochs": 1})).trainer.fit(evaluate, Checkpoint(tmp_path), "test")
+    assert searched == [False] and torch.backends.cudnn.benchmark

@@ -13,7 +13,7 @@ def test_the_moving_average_follows_its_rule() -> None:
     for step in range(1, 30):
         model.weight.data += 1
         model.num_batches_tracked += 1
-        ema.update(model)
+        ema.update()
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * model.weight.detach()
     assert torch.allclose(ema.model.weight, expected)
@@ -24,7 +24,7 @@ def test_without_decay_the_average_equals_the_model() -> None:
     model = nn.Linear(2, 2)
     ema = Ema(model, None)
     model.weight.data += 3
-    ema.update(model)
+    ema.update()
     assert torch.equal(ema.model.weight, model.weight)
 
 
@@ -44,6 +44,6 @@ def test_swa_is_the_mean_of_the_models_it_has_seen() -> None:
         model.weight.data.fill_(value)
         model.running_mean.fill_(2 * value)
         model.num_batches_tracked += 1
-        swa.update(model)
+        swa.update()
     assert torch.allclose(swa.model.weight, torch.tensor(3.0)) and torch.allclose(swa.model.running_mean, torch.tensor(6.0))
     assert swa.model.num_batches_tracked == 3 and swa.count == 3

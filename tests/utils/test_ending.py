@@ -16,11 +16,13 @@ POOL = """
 import os, sys, time
 from pathlib import Path
 from handbone.utils.errors import run_cli
+from handbone.utils.io import replacing
 from handbone.utils.parallel import map_samples, prefetch_map
 
 def work(item):
-    (Path(sys.argv[1]) / str(os.getpid())).touch()
-    time.sleep(0.2)
+    with replacing(Path(sys.argv[1]) / f"out{item}"):
+        (Path(sys.argv[1]) / str(os.getpid())).touch()
+        time.sleep(float(sys.argv[3]))
     return item
 
 def main():
@@ -57,6 +59,15 @@ def numbers(folder: Path, count: int) -> list[int]:
     return found
 
 
+def descendants(process: int) -> set[int]:
+    """The process ids of its children and theirs, once there are some."""
+    deadline = time.monotonic() + 60
+    while not (found := psutil.Process(process).children(recursive=True)):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return {child.pid for child in found}
+
+
 def are_gone(pids: list[int]) -> bool:
     deadline = time.monotonic() + 10
     while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids):
@@ -70,23 +81,47 @@ def are_gone(pids: list[int]) -> bool:
 @pytest.mark.parametrize("kind", ["processes", "threads"])
 def test_ctrl_c_in_a_pool_is_one_line(tmp_path: Path, kind: str, number: signal.Signals, code: int) -> None:
     """A terminal sends Ctrl-C to all processes."""
-    process = start(tmp_path, POOL, str(tmp_path), kind)
+    process = start(tmp_path, POOL, str(tmp_path), kind, "0.2")
     pids = numbers(tmp_path, 2 if kind == "processes" else 1)
     os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
     output, _ = process.communicate(timeout=20)
     assert process.returncode == code and are_gone(pids)
     assert "Traceback" not in output and ("Interrupted." in output) == (number == signal.SIGINT)
+    assert not list(tmp_path.glob(".*.partial")), "what was begun is finished"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("after", [0, 0.05, 0.3, 1])
+def test_a_signal_to_all_processes_of_a_starting_pool_leaves_no_traceback(
+    tmp_path: Path, after: float, number: signal.Signals, code: int
+) -> None:
+    process = start(tmp_path, POOL, str(tmp_path), "processes", "0.2")
+    pids = descendants(process.pid)
+    time.sleep(after)
+    pids |= descendants(process.pid)
+    os.killpg(process.pid, number)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == code and are_gone(list(pids)) and "Traceback" not in output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_pool_does_not_wait_for_an_item_that_takes_long(tmp_path: Path, number: signal.Signals) -> None:
+    process = start(tmp_path, POOL, str(tmp_path), "processes", "60")
+    pids = numbers(tmp_path, 2)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 128 + number and are_gone(pids) and "Traceback" not in output
 
 
 def test_workers_end_with_a_process_that_is_killed(tmp_path: Path) -> None:
-    process = start(tmp_path, POOL, str(tmp_path), "processes")
+    process = start(tmp_path, POOL, str(tmp_path), "processes", "0.2")
     pids = numbers(tmp_path, 2)
     process.kill()
     assert are_gone(pids)
 
 
 def test_a_killed_pool_worker_is_one_error(tmp_path: Path) -> None:
-    process = start(tmp_path, POOL, str(tmp_path), "processes")
+    process = start(tmp_path, POOL, str(tmp_path), "processes", "0.2")
     os.kill(numbers(tmp_path, 2)[0], signal.SIGKILL)
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 1 and "Traceback" not in output and "machine." in output

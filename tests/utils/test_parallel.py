@@ -1,11 +1,24 @@
 """Results keep their order, memory is bounded, exceptions reach the caller."""
 
+import multiprocessing
+import os
 import threading
 import time
 
 import pytest
 
-from handbone.utils.parallel import THREADS, map_samples, prefetch_map
+from handbone.utils.limits import limit_error
+from handbone.utils.parallel import THREADS, map_samples, prefetch_map, usable_cores
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system cannot bind a process to cores")
+def test_only_the_cores_that_a_scheduler_gives_count() -> None:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def test_results_come_in_order() -> None:
@@ -71,5 +84,28 @@ def test_processes_give_results_in_order(workers: int) -> None:
 
 
 def test_an_exception_in_a_process_reaches_the_caller() -> None:
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError) as error:
         map_samples(reciprocal, [1, 0], 2, "test")
+    assert "in reciprocal" in error.value.__notes__[0], "the traceback of the process"
+
+
+def test_no_process_is_left() -> None:
+    map_samples(reciprocal, [1, 2], 2, "test")
+    assert not multiprocessing.active_children()
+    with pytest.raises(ZeroDivisionError):
+        map_samples(reciprocal, [0, 0], 2, "test")
+    assert not multiprocessing.active_children()
+
+
+def exit_with_large_result(number: int) -> bytes:
+    if number:
+        os._exit(1)
+    return bytes(10**7)  # more than a pipe holds
+
+
+def test_a_process_that_ends_by_itself_is_an_error_that_has_advice() -> None:
+    assert [len(result) for result in map_samples(exit_with_large_result, [0, 0, 0], 2, "test")] == [10**7] * 3
+    with pytest.raises(RuntimeError) as error:
+        map_samples(exit_with_large_result, [0, 1], 2, "test")
+    limit = limit_error(error.value, "preprocess")
+    assert limit is not None and limit.codes == {"machine.worker_killed"}

@@ -47,10 +47,14 @@ def read_sample(path: Path) -> CachedSample:
     """Read the npz that `write_sample` wrote. Raises `UserError` (`cache.corrupt`) if it is not intact."""
     with open_npz(path, "cache.corrupt", REBUILD) as arrays:
         shape = _shape(arrays)
-        image = arrays.read("image", np.uint8, (None, None), (None, None, 3), limit=min(LARGEST, 3 * shape[0] * shape[1]))
-        if not 0 < image.shape[0] <= shape[0] or not 0 < image.shape[1] <= shape[1]:
-            raise ValueError(f"an image of {image.shape} in a sample of {shape}")
-        return CachedSample(image, shape, PackedMasks.read(arrays, shape) if "boxes" in arrays.names else None)
+        return CachedSample(_image(arrays, shape), shape, PackedMasks.read(arrays, shape) if "boxes" in arrays.names else None)
+
+
+def read_image(path: Path) -> tuple[UInt8Image, tuple[int, int]]:
+    """The image, and its (H, W) at full resolution, without reading the masks. Raises `UserError` as `read_sample` does."""
+    with open_npz(path, "cache.corrupt", REBUILD) as arrays:
+        shape = _shape(arrays)
+        return _image(arrays, shape), shape
 
 
 def read_masks(path: Path, classes: int | None = None) -> PackedMasks:
@@ -98,3 +102,10 @@ def _shape(arrays: NpzReader) -> tuple[int, int]:
     arrays.require(("image", "shape"), ("image", "shape", "boxes", "bits"))
     height, width = arrays.read("shape", np.int32, (2,)).tolist()
     return height, width
+
+
+def _image(arrays: NpzReader, shape: tuple[int, int]) -> UInt8Image:
+    image = arrays.read("image", np.uint8, (None, None), (None, None, 3), limit=min(LARGEST, 3 * shape[0] * shape[1]))
+    if not 0 < image.shape[0] <= shape[0] or not 0 < image.shape[1] <= shape[1]:
+        raise ValueError(f"an image of {image.shape} in a sample of {shape}")
+    return image

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from handbone.config.params import load_params
 from handbone.utils.ending import die_with_parent
 from handbone.utils.errors import Problem, UserError, raise_if_any
+from handbone.utils.parallel import usable_cores
 
 STAGE = "train"
 DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]  # without it, a fold that does not get the lock after its training would train again
@@ -115,11 +116,6 @@ def with_devices(environment: Mapping[str, str], devices: Sequence[str]) -> dict
 def device_names(count: int, visible: str | None) -> list[str]:
     """The names of the `count` GPUs that PyTorch finds. visible: the value of CUDA_VISIBLE_DEVICES, which a scheduler may have set."""
     return [str(number) for number in range(count)] if visible is None else visible.split(",")[:count]
-
-
-def cores() -> int:
-    """The number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def make_slots(visible: Sequence[str], wanted: Sequence[str] | None, jobs: int | None, gpus_per_fold: int, cores: int) -> list[Slot]:
@@ -284,7 +280,7 @@ def reproduce_folds(devices: Sequence[str] | None, jobs: int | None) -> None:
     params = load_params()
     choose_device()  # an error now rather than in every fold
     visible = device_names(torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES"))
-    slots = make_slots(visible, devices, jobs, params.machine.gpus_per_fold, cores())
+    slots = make_slots(visible, devices, jobs, params.machine.gpus_per_fold, usable_cores())
     try:
         asyncio.run(_bring_up_to_date(params.folds, slots))
     except (asyncio.CancelledError, KeyboardInterrupt):

@@ -7,7 +7,8 @@ Stages and commands load the file and pass sections on; nothing else in the pack
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -16,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from handbone.config.yaml12 import read_yaml
 from handbone.utils.errors import Problem, nearest, raise_if_any
+from handbone.utils.names import composed
 
 BONES = (  # the classes of the first competition
     *(f"finger-{number}" for number in range(1, 20)),
@@ -35,6 +37,12 @@ def _require(*rules: Rule) -> None:
     """Raise one error inside a validator that carries (key, expected, found) of every rule that does not hold."""
     if broken := [rule[1:] for rule in rules if not rule[0]]:
         raise PydanticCustomError("rules", "{broken}", {"broken": broken})
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    """The names that are there more than once, in the same spelling of Unicode or in another, which looks the same."""
+    counts = Counter(map(composed, names))
+    return [name for name, count in counts.items() if count > 1]
 
 
 def _is_schedule(points: list[list[float]]) -> bool:
@@ -68,7 +76,7 @@ class DataParams(Section):
     @field_validator("classes")
     @classmethod
     def _different(cls, classes: list[str]) -> list[str]:
-        repeated = sorted({name for name in classes if classes.count(name) > 1})
+        repeated = _repeated(classes)
         broken = [ascii(name) for name in classes if any("\ud800" <= letter <= "\udfff" for letter in name)]
         _require(
             (not repeated, "", "each class once", f"{', '.join(repeated)} more than once"),
@@ -184,6 +192,9 @@ class TrainParams(Section):
     precision: Literal["auto", "no", "fp16", "bf16"] = Field(
         "auto", description="auto: bf16 or fp16 if the GPU supports it; no, fp16, bf16"
     )
+    compile: Literal["auto"] | bool = Field(
+        "auto", description="true: compile network and loss with torch.compile; auto: on one GPU, for a training of 2000 steps or more"
+    )
     deterministic: bool = Field(False, description="true: same bits in every run on a GPU too, but slower; a CPU always gives them")
     exclude: list[str] = Field([], description="people or samples that are validated but never trained on")
     oversample: dict[str, Weight] = Field(
@@ -202,12 +213,13 @@ class TrainParams(Section):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        swa = self.swa_epochs or 0
+        swa, repeated = self.swa_epochs or 0, _repeated(self.oversample)
         both = "null if swa_epochs is set: SWA needs the last epochs, and patience may skip them"
         _require(
             (self.crop is None or self.crop <= self.size, "crop", f"null or at most train.size ({self.size})", self.crop),
             (swa < self.epochs, "swa_epochs", f"null or less than train.epochs ({self.epochs})", swa),
             (not (swa and self.patience), "patience", both, self.patience),
+            (not repeated, "oversample", "each name once", f"{', '.join(repeated)} in two spellings of Unicode"),
             (any(map(_is_used, self.loss.values())), "loss", "at least one weight above 0, else nothing is learned", self.loss),
         )
         return self
@@ -273,7 +285,7 @@ class MachineParams(Section):
 
     preprocess_workers: int | None = Field(None, ge=1, le=256, description="processes for phantom and preprocess; null: one per core")
     num_workers: int = Field(4, ge=0, le=256, description="processes that load images for one training; 0: the training loads them itself")
-    gpus_per_fold: int = Field(1, ge=1, le=64, description="GPUs that share the batches of one training")
+    gpus_per_fold: int = Field(1, ge=1, le=64, description="GPUs that share the batches of one training, and the images of infer")
     resume_dir: str | None = Field(None, description="folder for checkpoints of unfinished trainings; null: .dvc/tmp/resume")
 
 

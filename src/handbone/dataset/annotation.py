@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from handbone.dataset.files import composed, read_file, unreadable
+from handbone.dataset.files import read_file, unreadable
 from handbone.masks.rasterize import Polygon
 from handbone.utils.errors import Problem, UserError, nearest
+from handbone.utils.names import composed
 
 REDRAW = "correct it, or name the sample in data.exclude"
 EXPORT = "export it again, or name the sample in data.exclude"

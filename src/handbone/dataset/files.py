@@ -1,4 +1,4 @@
-"""Files and names of the data set: bounded reading of regular files, and names compared as people read them."""
+"""Files of the data set: bounded reading of regular files, and names that can be printed."""
 
 from __future__ import annotations
 
@@ -37,11 +37,6 @@ def unreadable(path: Path, error: Exception) -> Problem:
     if isinstance(error, MemoryError):
         fix = "set machine.preprocess_workers or preprocess.max_pixels lower, or name the sample in data.exclude"
     return Problem("sample.unreadable", shown(path), "a file that can be read", found, fix)
-
-
-def composed(name: str) -> str:
-    """The name in Unicode's composed form (NFC): macOS stores Hangul and accents decomposed, which looks the same."""
-    return unicodedata.normalize("NFC", name)
 
 
 def is_text(name: str) -> bool:

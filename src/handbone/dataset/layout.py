@@ -12,9 +12,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from handbone.dataset.files import composed, shown
+from handbone.dataset.files import shown
 from handbone.dataset.listing import Listing, is_ignored, list_samples, unknown_entries
 from handbone.utils.errors import Problem, nearest, raise_if_any
+from handbone.utils.names import composed
 
 IMAGES = {"train": Path("train/DCM"), "test": Path("test/DCM")}
 ANNOTATIONS = Path("train/outputs_json")

@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from handbone.dataset.files import composed, is_text, shown
+from handbone.dataset.files import is_text, shown
 from handbone.utils.errors import Problem
+from handbone.utils.names import composed
 
 IGNORED = (".*", "*~", "#*#", "Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir", "*.dvc", "*.partial")  # of editors, systems and DVC
 FIX = "convert an image to PNG, move anything else out of the data set, or name the sample in data.exclude"

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from handbone.dataset.files import composed, read_file
+from handbone.dataset.files import read_file
 from handbone.utils.errors import Problem, UserError, raise_if_any
 from handbone.utils.io import ATTRIBUTE
+from handbone.utils.names import composed
 
 TABLE = Path("train/people.csv")  # below train/, which is a dependency of the stage preprocess: DVC cannot depend on an optional file
 People = Mapping[str, Mapping[str, str]]

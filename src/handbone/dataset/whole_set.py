@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from handbone.cache.sample import CachedSample
 from handbone.cache.sides import centres
-from handbone.dataset.files import composed
 from handbone.dataset.layout import Sample
 from handbone.utils.errors import Problem
+from handbone.utils.names import composed
 
 CORNER = 1 / 3  # of width and height: polygons of a whole data set that never leave this corner are in another unit
 

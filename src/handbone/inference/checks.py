@@ -55,6 +55,12 @@ class MapCheck:
         self._found |= maps.boxes[:, 2] > maps.boxes[:, 0]
         self._soft = self._soft or bool(((maps.values > 0) & (maps.values < 255)).any())
 
+    def join(self, other: MapCheck) -> None:
+        """Add what another process has seen."""
+        self._images += other._images
+        self._found |= other._found
+        self._soft |= other._soft
+
     def report(self, place: str) -> None:
         """Warn if no probability of any image lies between 0 and 1, or if those of a class are 0 everywhere."""
         absent = [name for name, found in zip(self._classes, self._found, strict=True) if not found]

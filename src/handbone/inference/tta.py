@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -29,12 +30,21 @@ def ensemble(models: Sequence[Model], settings: InferParams, mirrored: Sequence[
     flips = _flips(settings.hflip, settings.vflip)
     if len(models) == 1 and len(flips) == 1 and settings.scales == [1.0] and settings.crf is None:
         return from_model(models[0])
+    order = None if mirrored is None else tuple(mirrored)
 
     def predictor(images: Tensor) -> Tensor:
-        probs = _mean(models, images, flips, settings.scales, mirrored)
+        swapped = None if order is None else _indices(order, images.device)
+        probs = _mean(models, images, flips, settings.scales, swapped)
         return to_uint8(probs if settings.crf is None else _refined(probs, images, settings.crf))
 
     return predictor
+
+
+@lru_cache
+@torch.inference_mode(False)  # kept for other callers, too
+def _indices(order: tuple[int, ...], device: torch.device) -> Tensor:
+    """(C,) on the device, made once: the host waits for a GPU each time that a list goes there."""
+    return torch.tensor(order, device=device)
 
 
 def _flips(hflip: bool, vflip: bool) -> list[Flip]:
@@ -43,21 +53,22 @@ def _flips(hflip: bool, vflip: bool) -> list[Flip]:
     return [axes for axes in flips if (hflip or -1 not in axes) and (vflip or -2 not in axes)]
 
 
-def _mean(models: Sequence[Model], images: Tensor, flips: list[Flip], scales: list[float], mirrored: Sequence[int] | None) -> Tensor:
+def _mean(models: Sequence[Model], images: Tensor, flips: list[Flip], scales: list[float], swapped: Tensor | None) -> Tensor:
     """Images (N, C_in, h, w) -> probabilities (N, C, h, w), float32."""
     height, width = images.shape[-2:]
     total = torch.zeros((), device=images.device)
     for factor in scales:
         scaled = _resized(images, max(1, round(height * factor)), max(1, round(width * factor)), antialias=True)
         # resizing is linear, so the sum is resized once instead of each term
-        total = total + _resized(_sum(models, scaled, flips, mirrored), height, width, antialias=False)
+        total = total + _resized(_sum(models, scaled, flips, swapped), height, width, antialias=False)
     return total / (len(scales) * len(flips) * len(models))
 
 
-def _sum(models: Sequence[Model], images: Tensor, flips: list[Flip], mirrored: Sequence[int] | None) -> Tensor:
+def _sum(models: Sequence[Model], images: Tensor, flips: list[Flip], swapped: Tensor | None) -> Tensor:
     """Images (N, C_in, h, w) -> the sum of all models' probabilities of all mirror images, mirrored back, (N, C, h, w).
 
-    Classes swap with one flip; two flips are a rotation, which mirrors nothing.
+    swapped: (C,) the class whose place each class takes in a mirrored image, on the device. Classes swap with one flip; two flips are a
+    rotation, which mirrors nothing.
     """
     total = torch.zeros((), device=images.device)
     for axes in flips:
@@ -65,7 +76,7 @@ def _sum(models: Sequence[Model], images: Tensor, flips: list[Flip], mirrored: S
         for model in models:
             probs = model(inputs).float().sigmoid()
             probs = probs.flip(axes) if axes else probs
-            total = total + (probs[:, mirrored] if mirrored is not None and len(axes) == 1 else probs)
+            total = total + (probs[:, swapped] if swapped is not None and len(axes) == 1 else probs)
     return total
 
 

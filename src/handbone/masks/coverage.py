@@ -51,11 +51,14 @@ def coverage(
         values = np.zeros(int((warped[:, 2:] - warped[:, :2]).prod(1).sum()), np.uint8)
         _affine_coverage(masks.bits, boxes, offsets, states, matrix, points, warped, values)
     else:
-        places = (inverse_warp.astype(np.float32) + np.float32(0.5)) * scale.astype(np.float32)
-        warped = _grid_boxes(boxes, places)
+        rows = inverse_warp.reshape(len(inverse_warp), -1).astype(np.float32) + np.float32(0.5)
+        places = (rows * np.tile(scale.astype(np.float32), inverse_warp.shape[1])).reshape(inverse_warp.shape)  # long rows: NumPy is faster
+        ranges = _tile_ranges(places)
+        warped = _grid_boxes(boxes, ranges, shape)
         values = np.zeros(int((warped[:, 2:] - warped[:, :2]).prod(1).sum()), np.uint8)
-        _grid_coverage(masks.bits, boxes, offsets, states, places, points, warped, values)
-    maps = CroppedMaps(shape, warped.astype(np.int32), values)
+        _grid_coverage(masks.bits, boxes, offsets, states, places, ranges, points, warped, values)
+    count = _cut(warped, values)
+    maps = CroppedMaps(shape, warped.astype(np.int32), values[:count].copy())
     return maps if mirrored is None or not is_mirrored(inverse_warp) else maps.reordered(mirrored)
 
 
@@ -200,20 +203,36 @@ def _pixel_coverage(
 
 
 @kernel
-def _grid_boxes(boxes: Boxes, places: NDArray[np.float32]) -> Boxes:
-    """(C, 4): box of the tiles of network pixels that a warp given pixel by pixel maps into each mask's box; all zero if there are none."""
+def _tile_ranges(places: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Range of x and of y (x0, x1, y0, y1), in each tile of network pixels, of the places that are not `OUTSIDE`; inf, -inf if all are."""
     height, width, _ = places.shape
-    warped = np.zeros((len(boxes), 4), np.int64)
-    for top in range(0, height, TILE):
-        for left in range(0, width, TILE):
-            bottom, right = min(top + TILE, height), min(left + TILE, width)
+    ranges = np.empty(((height + TILE - 1) // TILE, (width + TILE - 1) // TILE, 4))
+    for down in range(ranges.shape[0]):
+        for across in range(ranges.shape[1]):
+            top, left = down * TILE, across * TILE
             # one pixel more on all sides, as far as a pixel on the tile's border can reach
-            around = places[max(top - 1, 0) : bottom + 1, max(left - 1, 0) : right + 1]
-            low_x, high_x = _range(around[:, :, 0])
-            low_y, high_y = _range(around[:, :, 1])
+            around = places[max(top - 1, 0) : top + TILE + 1, max(left - 1, 0) : left + TILE + 1]
+            ranges[down, across, 0], ranges[down, across, 1] = _range(around[:, :, 0])
+            ranges[down, across, 2], ranges[down, across, 3] = _range(around[:, :, 1])
+    return ranges
+
+
+@kernel
+def _meets(box: NDArray[np.int64], place: NDArray[np.float64]) -> bool:
+    """Whether places in this range can be in a mask's box."""
+    return bool(box[1] < place[1] and place[0] < box[3] and box[0] < place[3] and place[2] < box[2])
+
+
+@kernel
+def _grid_boxes(boxes: Boxes, ranges: NDArray[np.float64], shape: tuple[int, int]) -> Boxes:
+    """(C, 4): box of the tiles of network pixels that a warp given pixel by pixel maps into each mask's box; all zero if there are none."""
+    warped = np.zeros((len(boxes), 4), np.int64)
+    for down in range(ranges.shape[0]):
+        for across in range(ranges.shape[1]):
+            top, left = down * TILE, across * TILE
+            bottom, right = min(top + TILE, shape[0]), min(left + TILE, shape[1])
             for index in range(len(boxes)):
-                y0, x0, y1, x1 = boxes[index]
-                if x0 < high_x and low_x < x1 and y0 < high_y and low_y < y1:
+                if _meets(boxes[index], ranges[down, across]):
                     empty = warped[index, 2] == 0
                     warped[index, 0] = top if empty else min(warped[index, 0], top)
                     warped[index, 1] = left if empty else min(warped[index, 1], left)
@@ -239,6 +258,7 @@ def _grid_coverage(
     offsets: NDArray[np.int64],
     states: Bytes,
     places: NDArray[np.float32],
+    ranges: NDArray[np.float64],
     points: int,
     warped: Boxes,
     values: Bytes,
@@ -249,21 +269,66 @@ def _grid_coverage(
         size = (boxes[index, 2] - boxes[index, 0], boxes[index, 3] - boxes[index, 1])
         top, left, bottom, right = warped[index]
         for row in range(top, bottom):
-            for column in range(left, right):
-                x, y = places[row, column]
-                if x <= OUTSIDE or y <= OUTSIDE:
+            line = position + (row - top) * (right - left) - left
+            for start in range(left, right, TILE):  # boxes begin where tiles do
+                if not _meets(boxes[index], ranges[row >> 3, start >> 3]):
                     continue
-                x, y = x - boxes[index, 1], y - boxes[index, 0]
-                step_x, step_y = _slope(places, row, column, 0, 1), _slope(places, row, column, 1, 0)
-                reach = (abs(step_x[0]) + abs(step_y[0])) / 2, (abs(step_x[1]) + abs(step_y[1])) / 2
-                state = _state_around(states, tiles, size, x, y, reach)
-                at = position + (row - top) * (right - left) + column - left
-                if state == FULL:
-                    values[at] = 255
-                elif state == MIXED:
-                    values[at] = _pixel_coverage(bits, offsets[index], size, x, y, step_x, step_y, points)
+                for column in range(start, min(start + TILE, right)):
+                    x, y = places[row, column]
+                    if x <= OUTSIDE or y <= OUTSIDE:
+                        continue
+                    x, y = x - boxes[index, 1], y - boxes[index, 0]
+                    step_x, step_y = _slope(places, row, column, 0, 1), _slope(places, row, column, 1, 0)
+                    reach = (abs(step_x[0]) + abs(step_y[0])) / 2, (abs(step_x[1]) + abs(step_y[1])) / 2
+                    state = _state_around(states, tiles, size, x, y, reach)
+                    if state == FULL:
+                        values[line + column] = 255
+                    elif state == MIXED:
+                        values[line + column] = _pixel_coverage(bits, offsets[index], size, x, y, step_x, step_y, points)
         position += (bottom - top) * (right - left)
         tiles += ((size[0] + 7) >> 3) * ((size[1] + 7) >> 3)
+
+
+@kernel
+def _cut(boxes: Boxes, values: Bytes) -> int:
+    """Cut the boxes to what is not 0 in them, and move what is left of `values` to the front -> how many that are.
+
+    A box around a warped box is up to twice as large as its content, and every value is sent to the device.
+    """
+    position, count = 0, 0
+    for index in range(len(boxes)):
+        y0, x0, height, width = boxes[index, 0], boxes[index, 1], boxes[index, 2] - boxes[index, 0], boxes[index, 3] - boxes[index, 1]
+        crop = values[position : position + height * width].reshape((height, width))
+        position += height * width
+        top, left, bottom, right = _content(crop)
+        for row in range(top, bottom):
+            for column in range(left, right):
+                values[count] = crop[row, column]
+                count += 1
+        boxes[index, 0], boxes[index, 1], boxes[index, 2], boxes[index, 3] = y0 + top, x0 + left, y0 + bottom, x0 + right
+        if bottom == 0:
+            boxes[index] = 0
+    return count
+
+
+@kernel
+def _content(crop: Bytes) -> tuple[int, int, int, int]:
+    """(h, w) -> y0, x0, y1, x1 of what is not 0, ends exclusive; all zero if nothing is."""
+    height, width = crop.shape
+    top, left, bottom, right = 0, width, 0, 0
+    for row in range(height):
+        any_set = np.uint8(0)
+        for column in range(width):  # without an exit at the first hit, so that the compiler handles many pixels at a time
+            any_set |= crop[row, column]
+        if any_set:
+            top, bottom = row if bottom == 0 else top, row + 1
+            start, stop = 0, width
+            while start < left and crop[row, start] == 0:
+                start += 1
+            while stop > right and crop[row, stop - 1] == 0:
+                stop -= 1
+            left, right = start, stop
+    return (top, left, bottom, right) if bottom else (0, 0, 0, 0)
 
 
 @kernel

@@ -11,18 +11,25 @@ from handbone.utils.errors import Problem, UserError
 
 # libraries would round float32 to fewer bits because of these, which no parameter says and no file records
 ROUNDING = ("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE")
+ALLOCATOR = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")  # how PyTorch reserves memory of a GPU: the name before torch 2.10, and since
 NO_GPU = ("", "-1", "NoDevFiles")  # values of CUDA_VISIBLE_DEVICES that ask for the CPU
 
 
 def choose_device() -> torch.device:
     """The GPU if there is one, else the CPU; with the same float32 arithmetic whatever the environment says.
 
+    With a GPU, PyTorch uses one thread for what it computes on the CPU, which is little: the threads of several trainings on one machine
+    would take the cores from each other. Memory of the GPU is reserved in segments that grow, which leaves less of it in unusable pieces,
+    unless the environment configures that.
     Raises `UserError` (machine.gpu) if there is a GPU, or CUDA_VISIBLE_DEVICES names one, that PyTorch cannot use: the CPU would take days.
     """
     for name in ROUNDING:
         os.environ.pop(name, None)
     torch.set_float32_matmul_precision("highest")
     if torch.cuda.is_available():
+        torch.set_num_threads(1)
+        if not any(name in os.environ for name in ALLOCATOR):  # PyTorch reads it when it reserves memory for the first time
+            os.environ[ALLOCATOR[torch.__version__ >= "2.10"]] = "expandable_segments:True"
         return torch.device("cuda")
     _check_that_none_is_expected(os.environ.get("CUDA_VISIBLE_DEVICES"))
     return torch.device("cpu")

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -94,6 +95,7 @@ def read_model_weights(folder: Path, info: TrainedModelInfo) -> dict[str, Tensor
 def load_model(folder: Path, info: TrainedModelInfo | None = None) -> tuple[SegmentationModel, TrainedModelInfo]:
     """The trained network in eval mode on the CPU, and its description (`info`, if it was read before); nothing is downloaded.
 
+    Its weights are channels_last, as in training: they decide how convolutions run, as an image of one channel has both formats at once.
     Raises `UserError` as `read_info` and `read_model_weights` do, and for tensors that the network does not have (`weights.mismatch`).
     """
     info = info or read_info(folder)
@@ -101,7 +103,7 @@ def load_model(folder: Path, info: TrainedModelInfo | None = None) -> tuple[Segm
     model = build_model(info.spec)
     raise_if_any(mismatches(model.state_dict(), state, str(folder / WEIGHTS)), "the model cannot be used")
     model.load_state_dict(state)
-    return model.eval(), info
+    return model.eval().to(memory_format=torch.channels_last), info  # type: ignore[call-overload]
 
 
 def load_folds(

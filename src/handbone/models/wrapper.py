@@ -43,6 +43,7 @@ class SegmentationModel(nn.Module):
         # hooks, as there are several classes of batch norm, and only at the layer is it known how many values a channel has
         for module in network.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module._was_training = False  # type: ignore[assignment]
                 module.register_forward_pre_hook(_eval_for_single_value)
                 module.register_forward_hook(_train_again, always_call=True)  # after an exception too
 
@@ -82,5 +83,5 @@ def _eval_for_single_value(module: nn.Module, inputs: tuple[Tensor, ...]) -> Non
 
 
 def _train_again(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-    if module.__dict__.pop("_was_training", False):
-        module.training = True
+    if module._was_training:
+        module.training, module._was_training = True, False  # type: ignore[assignment]

@@ -99,12 +99,13 @@ def render_page(
     previews: Sequence[Preview],
     lineage: Json,
     data_report: Json,
+    warnings: Sequence[str],
 ) -> str:
     """The whole page as HTML text.
 
     title, subtitle: plain text; metrics: reports/metrics.json; classes: names in the order of params.yaml; curves, bars: SVG text;
-    lineage: any JSON document; data_report: reports/data.json. Dice is 0..1 everywhere, areas are in pixels at full resolution. If metrics
-    have no test score, the page shows none.
+    lineage: any JSON document; data_report: reports/data.json; warnings: of the stages that checked the data. Dice is 0..1 everywhere,
+    areas are in pixels at full resolution. If metrics have no test score, the page shows none.
     """
     curves_chart = _chart(curves, "Training loss and Dice by epoch, one line per fold", "wide")
     bars_chart = _chart(bars, "Dice by class, the worst class on top")
@@ -114,7 +115,7 @@ def render_page(
         _section("Classes", _columns("wide-narrow", bars_chart, _class_table(metrics, classes, data_report))),
         _section("Cases", _legend() + _cases("Worst", worst) + _cases("Best", best)),
         _section("Training images and targets", _previews(previews)),
-        _section("Data", _data_summary(data_report)),
+        _section("Data", _data_summary(data_report) + _warnings(warnings)),
         _section("Lineage", _lineage(lineage)),
     ]
     return _document(title, subtitle, "\n".join(sections))
@@ -241,6 +242,13 @@ def _data_summary(data_report: Json) -> str:
     notes.append(f"Excluded: {', '.join(excluded) or 'nothing'}.")
     table = _table(["Subset", "Images", "People"], rows)
     return f'<div class="small">{table}</div>\n<p class="note">{escape(" ".join(notes))}</p>'
+
+
+def _warnings(warnings: Sequence[str]) -> str:
+    if not warnings:
+        return ""
+    items = "\n".join(f"<li>{escape(text)}</li>" for text in warnings)
+    return f'\n<h3>Warnings</h3>\n<ul class="note">\n{items}\n</ul>'
 
 
 def _lineage(lineage: Json) -> str:

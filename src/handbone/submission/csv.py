@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -13,6 +12,7 @@ from handbone.masks.runs import RunLengthMasks
 from handbone.utils.csv_rows import REWRITE, CsvRows, read_csv_rows, shown
 from handbone.utils.errors import Problem, UserError, raise_if_any
 from handbone.utils.io import read_table, replacing
+from handbone.utils.names import composed
 
 SUBMISSION_COLUMNS = ["image_name", "class", "rle"]
 SubmissionRow = tuple[str, str, str]  # image name, class, run-length encoding
@@ -34,7 +34,7 @@ def _index_problems(place: str, key: str, name: str, size: Sequence[float]) -> l
     if not all(side == int(side) and 0 < side < LARGEST_SIDE for side in size):
         expected, found = f"whole numbers of pixels from 1 to {LARGEST_SIDE}", " x ".join(map(str, size))
         problems.append(Problem("index.size", place, expected, found, REWRITE))
-    if _composed(PurePosixPath(name).stem) != _composed(key.split("/")[-1]):
+    if composed(PurePosixPath(name).stem) != composed(key.split("/")[-1]):
         problems.append(Problem("index.name", place, f"an image name as {key.split('/')[-1]}.png", shown(name), REWRITE))
     return problems
 
@@ -97,12 +97,12 @@ def _row_of_each(table: CsvRows, wanted: Sequence[tuple[str, str]]) -> tuple[dic
     """The index of the row of each (image name, class), and a problem for each that is missing, unknown or there twice."""
     expected, code = "one row for each test image and class", "submission.rows"
     known, found, problems = (
-        {(_composed(name), _composed(label)): (name, label) for name, label in wanted},
+        {(composed(name), composed(label)): (name, label) for name, label in wanted},
         dict[tuple[str, str], int](),
         [],
     )
     for row, given in enumerate(zip(table.column("image_name"), table.column("class"), strict=True)):
-        key, what = known.get((_composed(given[0]), _composed(given[1]))), f"{shown(given[0])}, {shown(given[1])}"
+        key, what = known.get((composed(given[0]), composed(given[1]))), f"{shown(given[0])}, {shown(given[1])}"
         if key is None:
             problems.append(Problem(code, table.place(row), expected, f"{what}, which is no test image or no class", "remove the row"))
         elif (first := found.setdefault(key, row)) != row:
@@ -112,11 +112,6 @@ def _row_of_each(table: CsvRows, wanted: Sequence[tuple[str, str]]) -> tuple[dic
     return found, problems + [
         Problem(code, f"{table.path}: {name}, {label}", expected, "none of this image and class", "add the row") for name, label in missing
     ]
-
-
-def _composed(name: str) -> str:
-    """The name in Unicode's composed form: macOS stores Hangul and accents decomposed, which looks the same."""
-    return unicodedata.normalize("NFC", name)
 
 
 def _quoted(field: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -68,26 +68,23 @@ class Checkpoint:
         """
         if not self._file.is_file():
             return None
-        with reading(self._file):
-            size = max(0, self._file.stat().st_size - FOOTER_SIZE)
-            with self._file.open("rb") as file:
-                file.seek(size)
-                footer = file.read()
-            if footer != self._footer(self._file, size):
+        with reading(self._file), self._file.open("rb") as file:  # opened once: another state may replace this one meanwhile
+            size = max(0, os.fstat(file.fileno()).st_size - FOOTER_SIZE)
+            if self._footer(file, size) != file.read():
                 raise self._error("checkpoint.corrupt", "a file that does not end in the hash of its content and of this training")
-        try:
-            state: dict[str, Any] = torch.load(self._file, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, UnpicklingError) as error:
-            raise self._error("checkpoint.unreadable", (str(error).splitlines() or ["an empty file"])[0]) from None
+            file.seek(0)
+            try:
+                state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+            except (RuntimeError, EOFError, UnpicklingError) as error:
+                raise self._error("checkpoint.unreadable", (str(error).splitlines() or ["an empty file"])[0]) from None
         return state
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the saved state; after a kill or a power cut the file holds the old state or the new one, never half of it."""
         with replacing(self._file, durable=True) as partial:
             torch.save(state, partial)
-            footer = self._footer(partial, partial.stat().st_size)
-            with partial.open("ab") as file:
-                file.write(footer)
+            with partial.open("rb+") as file:
+                file.write(self._footer(file, partial.stat().st_size))
 
     def remove(self) -> None:
         """Delete the state: the training is finished. Other files in the folder stay, and the folder with them.
@@ -103,13 +100,12 @@ class Checkpoint:
         with suppress(OSError):  # it is gone, or it has files of another process
             self._folder.rmdir()
 
-    def _footer(self, path: Path, size: int) -> bytes:
-        """What follows the first `size` bytes of the file: their hash, together with the name of this training."""
+    def _footer(self, file: IO[bytes], size: int) -> bytes:
+        """Read the first `size` bytes of the file -> what follows them: their hash, together with the name of this training."""
         digest = hashlib.sha256(self._folder.name.encode())
-        with path.open("rb") as file:
-            while size > 0 and (block := file.read(min(size, BLOCK))):
-                digest.update(block)
-                size -= len(block)
+        while size > 0 and (block := file.read(min(size, BLOCK))):
+            digest.update(block)
+            size -= len(block)
         return FOOTER + digest.hexdigest().encode()
 
     def _error(self, code: str, found: str) -> UserError:

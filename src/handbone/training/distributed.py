@@ -17,6 +17,7 @@ from handbone.models.device import choose_device
 from handbone.models.precision import autocast_dtype
 from handbone.utils.ending import REPORTS
 from handbone.utils.errors import Problem, UserError
+from handbone.utils.parallel import usable_cores
 
 LAUNCH, MEETING = ("RANK", "LOCAL_RANK", "WORLD_SIZE"), ("MASTER_ADDR", "MASTER_PORT")  # that a launcher sets, all of them
 CONFIGURATION = ("ACCELERATE_", "FSDP_", "MEGATRON_LM_", "PARALLELISM_CONFIG_")  # beginnings of variables that configure accelerate
@@ -33,7 +34,7 @@ def launch_distributed(module: str, arguments: Sequence[str], processes: int) ->
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     _check_gpus(processes)
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // processes)))
     with TemporaryDirectory() as reports:
         os.environ[REPORTS] = reports
         try:  # standalone: torchrun picks a free port, as the trainings of other folds may run on this machine

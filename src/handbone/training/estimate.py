@@ -9,10 +9,13 @@ from time import perf_counter
 import torch
 from torch import nn
 
+CONTEXT = 2**29  # bytes of a GPU that CUDA and its libraries take beside PyTorch's tensors, measured on an H100
+
 
 def dry_run(model: nn.Module, step: Callable[[], object], device: torch.device) -> tuple[float, int]:
     """Call `step` (one forward and backward pass) twice -> seconds and peak bytes on the GPU (0 on a CPU: unknown) of the second call.
 
+    The bytes are those that PyTorch reserves: with fragments that it cannot use, which is what a GPU must hold.
     The first call is not counted: cuDNN tries algorithms in it, which takes time and memory once.
 
     Afterwards the model's buffers, which batch norm changes, are as before, and there are no gradients.
@@ -21,6 +24,7 @@ def dry_run(model: nn.Module, step: Callable[[], object], device: torch.device) 
     step()
     _synchronize(device)
     if device.type == "cuda":
+        torch.cuda.empty_cache()  # otherwise the memory of those trials would stay reserved
         torch.cuda.reset_peak_memory_stats(device)
     start = perf_counter()
     step()
@@ -30,18 +34,18 @@ def dry_run(model: nn.Module, step: Callable[[], object], device: torch.device) 
     with torch.no_grad():
         for name, buffer in model.named_buffers():
             buffer.copy_(before[name])
-    return seconds, torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+    return seconds, torch.cuda.max_memory_reserved(device) if device.type == "cuda" else 0
 
 
 def format_estimate(seconds: float, peak: int, model: nn.Module, steps: int, epochs: int) -> str:
     """One line with time, memory and end. seconds: per step; peak: bytes; steps: per epoch; epochs: those that are left.
 
-    The optimizer's two moments are added to the peak. The time for full-resolution scores is not included.
+    The optimizer's two moments and what CUDA itself takes are added to the peak. The time for full-resolution scores is not included.
     """
     epoch = seconds * steps
     end = datetime.now().astimezone() + timedelta(seconds=epoch * epochs)
     moments = 2 * sum(parameter.numel() * parameter.element_size() for parameter in model.parameters() if parameter.requires_grad)
-    memory = f", {(peak + moments) / 2**30:.1f} GiB of GPU memory" if peak else ""
+    memory = f", {(peak + moments + CONTEXT) / 2**30:.1f} GiB of GPU memory" if peak else ""
     return f"about {_duration(epoch)} per epoch{memory}; {epochs} epochs take about {_duration(epoch * epochs)}, until {end:%a %H:%M}"
 
 

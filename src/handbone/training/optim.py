@@ -13,20 +13,23 @@ from handbone.utils.errors import Problem, UserError
 MOMENTUM = 0.9  # of SGD, Nesterov's
 
 
-def make_optimizer(model: nn.Module, params: TrainParams) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, params: TrainParams, fused: bool = False) -> torch.optim.Optimizer:
     """The optimiser of `params` over the parameters that are not frozen; each group keeps its peak rate as `peak_lr`.
+
+    fused: whether adamw and sgd update all parameters in one kernel. It does not go together with the scaler of fp16, which then leaves it
+    to the kernel to skip a step, so that nobody learns of it.
 
     Weight decay is decoupled for adamw (Loshchilov and Hutter 2019) and lion (Chen et al. 2023), and does not affect biases and norms.
     Raises `UserError` (`train.no_encoder`) as `parameter_groups` does.
     """
     groups = parameter_groups(model, params)
     if params.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=params.lr, momentum=MOMENTUM, nesterov=True)
+        return torch.optim.SGD(groups, lr=params.lr, momentum=MOMENTUM, nesterov=True, fused=fused or None)
     if params.optimizer == "lion":
         from timm.optim.lion import Lion  # here, as timm takes a second to import
 
         return Lion(groups, lr=params.lr)
-    return torch.optim.AdamW(groups, lr=params.lr)
+    return torch.optim.AdamW(groups, lr=params.lr, fused=fused or None)
 
 
 def parameter_groups(model: nn.Module, params: TrainParams) -> list[dict[str, Any]]:

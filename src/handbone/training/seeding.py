@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
@@ -18,6 +19,19 @@ def fold_seed(seed: int, fold: int) -> int:
 def seed_batch(seed: int, epoch: int, index: int, rank: int) -> None:
     """Seed torch for one batch of one process, so that a training resumes at any batch without a saved generator state."""
     torch.manual_seed(int(np.random.SeedSequence([seed, epoch, index, rank]).generate_state(1)[0]))
+
+
+def kernels_without_search() -> AbstractContextManager[None]:
+    """Within this context cuDNN chooses its kernels at once.
+
+    The search that training uses starts anew for each shape, so it would take longer than scoring a few images of several shapes. On an
+    H100 what it finds is no faster for a network without gradients.
+    """
+    flags = torch.backends.cudnn
+    manager: AbstractContextManager[None] = flags.flags(
+        enabled=flags.enabled, benchmark=False, deterministic=flags.deterministic, allow_tf32=flags.allow_tf32
+    )
+    return manager
 
 
 def set_determinism(deterministic: bool) -> None:

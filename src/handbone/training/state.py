@@ -69,20 +69,19 @@ def curve_table(rows: Sequence[CurveRow]) -> pd.DataFrame:
 
 @dataclass
 class TrainState:
-    """The parts of a training that change. model, optimizer: as `accelerator.prepare` returns them; swa: null if it is off."""
+    """The parts of a training that change.
+
+    model, optimizer: as `accelerator.prepare` returns them; bare_model: the model without the wrapper for several processes; swa: null if
+    it is off.
+    """
 
     accelerator: Accelerator
     model: nn.Module
+    bare_model: nn.Module
     optimizer: torch.optim.Optimizer
     ema: Ema
     swa: Swa | None
     progress: Progress = field(default_factory=Progress)
-
-    @property
-    def bare_model(self) -> nn.Module:
-        """The model without the wrapper for several processes."""
-        model: nn.Module = self.accelerator.unwrap_model(self.model)
-        return model
 
     @property
     def averaged_model(self) -> nn.Module:

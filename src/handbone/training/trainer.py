@@ -17,20 +17,23 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from handbone.config.params import TrainParams
+from handbone.models.outputs import Outputs
 from handbone.models.synchronized import synchronize_batch_norm
 from handbone.training.checkpoint import Checkpoint
-from handbone.training.data.dataset import Batch
+from handbone.training.checkpoint_writer import CheckpointWriter
+from handbone.training.compilation import compiled, is_compiled, why_not_compiled
 from handbone.training.data.faults import raise_fault
 from handbone.training.data.loader import closed_workers, first_batch
 from handbone.training.data.sampling import ResumableBatchSampler
 from handbone.training.deep_supervision import DeepSupervisionLoss
 from handbone.training.distributed import any_rank, broadcast_buffers
 from handbone.training.estimate import dry_run, format_estimate
-from handbone.training.losses import build_loss
+from handbone.training.losses import build_loss, loss_values
 from handbone.training.optim import make_optimizer, set_rate, set_train_mode
 from handbone.training.preemption import Preempted, PreemptionFlag, preemption
 from handbone.training.schedule import Schedule, scores_since_best
-from handbone.training.seeding import seed_batch
+from handbone.training.seeding import kernels_without_search, seed_batch
+from handbone.training.staging import StagedBatch, stage, staged
 from handbone.training.state import CurveRow, Progress, TrainState
 from handbone.training.target_buffer import TargetBuffer
 from handbone.training.weight_averaging import Ema, Swa
@@ -39,6 +42,7 @@ from handbone.utils.errors import Problem, UserError
 Evaluate = Callable[[nn.Module], float]  # the averaged model -> its Dice; every process calls it, and gets the same value
 OnEpochEnd = Callable[[Sequence[CurveRow]], None]  # the learning curve so far
 SAVE_EVERY = 300.0  # seconds between checkpoints within an epoch
+STOP_EVERY = 8  # steps, between two questions of several processes whether one was told to stop
 MAX_SKIPPED = 20  # steps in a row that the scaler of fp16 skips; it halves its factor each time, which starts at 65536
 
 
@@ -64,10 +68,14 @@ class Trainer:
         if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
             model = synchronize_batch_norm(model)
         model = model.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = make_optimizer(model, params)
+        optimizer = make_optimizer(model, params, fused=accelerator.device.type == "cuda" and accelerator.scaler is None)
         ema, swa = Ema(model, params.ema_decay), None if params.swa_epochs is None else Swa(model)
-        model, optimizer = accelerator.prepare(model, optimizer)
-        self._state = TrainState(accelerator, model, optimizer, ema, swa)
+        wrapped, optimizer = accelerator.prepare(model, optimizer)
+        accelerator.unwrap_model(
+            wrapped, keep_fp32_wrapper=False
+        )  # from the model: `_forward` has the autocast, the loss copies to float32
+        self._state = TrainState(accelerator, wrapped, model, optimizer, ema, swa)
+        self._network: Callable[[Tensor], Tensor | Outputs] = wrapped
         self._steps_per_epoch = -(-len(batches) // params.grad_accum)
         self._schedule = Schedule(params, self._steps_per_epoch)
         self._targets = TargetBuffer(accelerator.device)
@@ -86,16 +94,20 @@ class Trainer:
             self._accelerator.print(f"{desc}: resumes at {self._position()}")
             if is_main:
                 on_epoch_end(self._progress.rows)
+        if is_compiled(self._params, self._params.epochs * self._steps_per_epoch, self._accelerator):
+            self.compile(desc)
         self._accelerator.print(f"{desc}: {self._estimate()}")
         bar = tqdm(total=self._params.epochs, initial=self._progress.epochs_done, desc=desc, unit="epoch", disable=not is_main)
-        with closed_workers(self._loader), bar, preemption() as flag:
+        writer = CheckpointWriter(checkpoint, SAVE_EVERY)  # closed last, when signals end the process as usual again
+        with writer, closed_workers(self._loader), bar, preemption() as flag:
             while not self._finished():
                 epoch = self._progress.epochs_done + 1
-                self.train_epoch(epoch, checkpoint, flag)
+                self.train_epoch(epoch, writer, flag)
                 self._progress.finish_epoch(epoch, self._rate_at_start(epoch), self.evaluate(epoch, evaluate))
                 if is_main:
                     on_epoch_end(self._progress.rows)
-                self.save_checkpoint(checkpoint)
+                if self._finished() or writer.due(epoch_ended=True):
+                    self.save_checkpoint(writer)
                 bar.update()
                 bar.set_postfix({"loss": self._progress.rows[-1]["loss"], "dice": self._progress.best_dice}, refresh=False)
         return self._progress
@@ -106,26 +118,26 @@ class Trainer:
             size, weights = self._state.nbytes()
             checkpoint.require_space(size, {models: weights})
 
-    def train_epoch(self, epoch: int, checkpoint: Checkpoint, flag: PreemptionFlag) -> None:
+    def train_epoch(self, epoch: int, writer: CheckpointWriter, flag: PreemptionFlag) -> None:
         """Train on the batches of an epoch that are left, save now and then, and average the weights at the end."""
         self._begin_epoch(epoch)
-        saved_at = monotonic()
-        for index, batch in enumerate(self._loader, self._batches.start):
-            self._unlogged.append(self.train_step(raise_fault(batch), epoch, index))
+        is_main = self._accelerator.is_main_process
+        batches = staged(map(raise_fault, self._loader), self._accelerator.device)
+        for index, batch in enumerate(batches, self._batches.start):
+            self._unlogged.append(self.train_step(batch, epoch, index))
             if not self._ends_step(index):
                 continue
-            stop = any_rank(flag.is_set)
-            if stop or (index + 1 < len(self._batches) and monotonic() - saved_at > SAVE_EVERY):
+            stop = self._must_stop(flag, index)
+            if stop or (is_main and index + 1 < len(self._batches) and writer.due()):
                 self._log_losses(epoch)
-                self.save_checkpoint(checkpoint)
-                saved_at = monotonic()
+                self.save_checkpoint(writer, wait=stop)
             if stop:
                 raise Preempted(self._position(), flag.signal)
         self._log_losses(epoch)
         if self._state.swa is not None and epoch > self._params.epochs - (self._params.swa_epochs or 0):
-            self._state.swa.update(self._state.bare_model)
+            self._state.swa.update()
 
-    def train_step(self, batch: Batch, epoch: int, index: int) -> Tensor:
+    def train_step(self, batch: StagedBatch, epoch: int, index: int) -> Tensor:
         """Forward and backward pass of a batch; after the last batch of a gradient accumulation also clip, step and EMA -> its loss."""
         seed_batch(self._seed, epoch, index, self._accelerator.process_index)
         with nullcontext() if self._ends_step(index) else self._accelerator.no_sync(self._state.model):
@@ -143,8 +155,14 @@ class Trainer:
             self._skip_step(epoch, index)
         else:
             self._progress.count_step(skipped=False)
-            self._state.ema.update(self._state.bare_model)
+            self._state.ema.update()
         return loss.detach()
+
+    def _must_stop(self, flag: PreemptionFlag, index: int) -> bool:
+        """Whether a process was told to stop. Several ask each other after every eighth step only, as each then waits for its GPU."""
+        if self._accelerator.num_processes > 1 and (index // self._params.grad_accum) % STOP_EVERY:
+            return False
+        return any_rank(flag.is_set)
 
     def _skip_step(self, epoch: int, index: int) -> None:
         self._skipped_batches.update(range(index + 1 - self._batches_of_step(index), index + 1))
@@ -152,14 +170,11 @@ class Trainer:
         if self._progress.skipped_in_a_row >= MAX_SKIPPED:
             raise _diverged(f"{MAX_SKIPPED} steps in a row whose gradients are not finite, in epoch {epoch}")
 
-    def _forward(self, batch: Batch) -> Tensor:
-        device = self._accelerator.device
-        images = torch.from_numpy(batch.images).to(device)  # (N, C_in, h, w) uint8
-        target = self._targets.fill(batch.boxes, batch.values, batch.images.shape[2:])  # (N, C, h, w)
-        inputs = images.float().div_(255).contiguous(memory_format=torch.channels_last)
+    def _forward(self, batch: StagedBatch) -> Tensor:
+        inputs = batch.images.float().div_(255).contiguous(memory_format=torch.channels_last)
         with self._accelerator.autocast():
-            outputs = self._state.model(inputs)
-        return self._loss(outputs, target, torch.from_numpy(batch.weights).to(device))
+            outputs = self._network(inputs)
+        return self._loss(outputs, self._targets.fill(batch.target), batch.weights)
 
     def evaluate(self, epoch: int, evaluate: Evaluate) -> float | None:
         """The Dice of the averaged model, whose weights are kept if it is the best; null in epochs without validation."""
@@ -169,14 +184,15 @@ class Trainer:
         if not _all_finite(averaged):
             raise _diverged(f"weights that are not finite after epoch {epoch}")
         broadcast_buffers(averaged)
-        dice = evaluate(averaged)
+        with kernels_without_search():
+            dice = evaluate(averaged)
         self._progress.keep_if_best(epoch, dice, averaged)
         return dice
 
-    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Save the state; only the main process writes."""
+    def save_checkpoint(self, writer: CheckpointWriter, wait: bool = False) -> None:
+        """Save the state; only the main process writes. wait: until it is on the disk."""
         if self._accelerator.is_main_process:
-            checkpoint.save(self._state.state_dict())
+            writer.save(self._state.state_dict(), wait)
 
     def load_checkpoint(self, checkpoint: Checkpoint) -> bool:
         """Restore the saved state -> whether there was one. The main process reads it for all, as others may not see its disk."""
@@ -227,13 +243,45 @@ class Trainer:
             if not math.isfinite(loss) and index not in self._skipped_batches:
                 raise _diverged(f"a loss of {loss} in epoch {epoch}")
 
+    def compile(self, desc: str) -> None:
+        """Compile network and loss; what the compiler cannot do runs as it is."""
+        model, criterion = self._state.model, self._loss.criterion
+        self._network, criterion.compute = compiled(model), compiled(loss_values, in_one_piece=True)
+        if not self._runs(f"{desc}: network and loss"):
+            criterion.compute = loss_values
+            if not self._runs(f"{desc}: the network alone"):
+                self._network = model
+
+    def _runs(self, compiled_parts: str) -> bool:
+        """Whether a step runs with these parts compiled; a line says how long it took to compile them, or why it failed."""
+        start = monotonic()
+        try:
+            self._dry_run()
+        except Exception as error:
+            if (why := why_not_compiled(error)) is None:
+                raise
+            self._accelerator.print(f"{compiled_parts} cannot be compiled, which costs time only: {why}")
+            return False
+        self._accelerator.print(f"{compiled_parts} compiled in {monotonic() - start:.0f} s")
+        return True
+
     def _estimate(self) -> str:
         """Time and memory of the epochs that are left, from two passes over the first batch."""
-        progress, model = self._progress, self._state.bare_model
-        self._begin_epoch(progress.epochs_done + 1)
+        seconds, peak = self._dry_run()
+        left = self._params.epochs - self._progress.epochs_done
+        return format_estimate(seconds, peak, self._state.bare_model, len(self._batches), left)
+
+    def _dry_run(self) -> tuple[float, int]:
+        """Seconds of a step, and the peak of its memory in bytes; the training is as before."""
+        self._begin_epoch(self._progress.epochs_done + 1)
         draw, loading = first_batch(self._loader, self._batches)
-        seconds, peak = dry_run(model, lambda: self._accelerator.backward(self._forward(draw())), self._accelerator.device)
-        return format_estimate(max(seconds, loading), peak, model, len(self._batches), self._params.epochs - progress.epochs_done)
+        device = self._accelerator.device
+
+        def step() -> None:
+            self._accelerator.backward(self._forward(stage(draw(), device)))
+
+        seconds, peak = dry_run(self._state.bare_model, step, device)
+        return max(seconds, loading), peak
 
 
 def _all_finite(model: nn.Module) -> bool:

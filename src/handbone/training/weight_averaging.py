@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Ema:
@@ -17,15 +17,16 @@ class Ema:
     """
 
     def __init__(self, model: nn.Module, decay: float | None) -> None:
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.model = _frozen_copy(model)
         self.steps = 0
         self._decay = 0.0 if decay is None else decay
+        self._tensors = _TensorPairs(self.model, model)
 
-    def update(self, model: nn.Module) -> None:
-        """Move the average towards the current weights of `model`."""
+    def update(self) -> None:
+        """Move the average towards the current weights of the model."""
         self.steps += 1
         decay = min(self._decay, (1 + self.steps) / (10 + self.steps))
-        lerp_state(self.model, model, 1 - decay)
+        self._tensors.lerp(1 - decay)
 
 
 class Swa:
@@ -34,20 +35,39 @@ class Swa:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.model = _frozen_copy(model)
         self.count = 0
+        self._tensors = _TensorPairs(self.model, model)
 
-    def update(self, model: nn.Module) -> None:
-        """Add the current weights of `model` to the mean."""
+    def update(self) -> None:
+        """Add the current weights of the model to the mean."""
         self.count += 1
-        lerp_state(self.model, model, 1 / self.count)
+        self._tensors.lerp(1 / self.count)
 
 
-@torch.no_grad()
-def lerp_state(average: nn.Module, model: nn.Module, weight: float) -> None:
-    """average + weight * (model - average), in place, for every floating-point tensor of the state; counters are copied."""
-    for averaged, current in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
-        if averaged.dtype.is_floating_point:
-            averaged.lerp_(current.to(averaged.dtype), weight)
-        else:
-            averaged.copy_(current)
+def _frozen_copy(model: nn.Module) -> nn.Module:
+    return copy.deepcopy(model).eval().requires_grad_(False)
+
+
+class _TensorPairs:
+    """The tensors of an average and those of its model, found once: a walk over the modules costs more time than the arithmetic.
+
+    Both models must be on their device already, and change their tensors in place, as optimisers, norms and `load_state_dict` do.
+    """
+
+    def __init__(self, average: nn.Module, model: nn.Module) -> None:
+        pairs = list(zip(average.state_dict().values(), model.state_dict().values(), strict=True))
+        self._floats = [pair for pair in pairs if pair[0].dtype.is_floating_point]
+        self._counters = [pair for pair in pairs if not pair[0].dtype.is_floating_point]
+
+    @torch.no_grad()
+    def lerp(self, weight: float) -> None:
+        """average + weight * (model - average), in place, for every floating-point tensor; counters are copied."""
+        if self._floats:
+            torch._foreach_lerp_(*_columns(self._floats), weight)
+        if self._counters:
+            torch._foreach_copy_(*_columns(self._counters))
+
+
+def _columns(pairs: list[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
+    return [average for average, _ in pairs], [current for _, current in pairs]

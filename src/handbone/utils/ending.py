@@ -54,16 +54,27 @@ def end_at_once_on_interrupt() -> None:
 
 
 @contextmanager
-def interrupts_blocked() -> Iterator[None]:
-    """Processes that are started inside this context never see Ctrl-C, which a terminal sends to all; this process sees it afterwards."""
-    if not hasattr(signal, "pthread_sigmask"):
+def signals_deferred() -> Iterator[None]:
+    """Signals that arrive inside this context are handled at its end. Processes that are started inside never see Ctrl-C.
+
+    An exception halfway through the start of a process would leave one that has no owner; a terminal sends Ctrl-C to all processes.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    arrived: list[int] = []
+    numbers = [number for number in [signal.SIGINT, *STOP_SIGNALS] if callable(signal.getsignal(number))]
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # new processes inherit this, unlike handlers
+    # handlers, too: of the other threads some block nothing, and Python runs handlers in the main thread whichever got the signal
+    before = {number: signal.signal(number, lambda given, _: arrived.append(given)) for number in numbers}
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for given in arrived:
+            signal.raise_signal(given)
 
 
 def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:

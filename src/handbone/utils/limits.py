@@ -19,7 +19,8 @@ from handbone.utils.memory import available_bytes
 
 MEMORY = re.compile(
     r"out of memory|allocate memory|unable to allocate|failed to allocate|insufficient memory|not enough memory|bad_alloc|bad allocation"
-    r"|CU\w+_STATUS_ALLOC_FAILED|CUBLAS_STATUS_NOT_INITIALIZED|could not create a (primitive|memory)",
+    r"|CU\w+_ALLOC_FAILED|CU\w+_ALLOCATION_FAILED|CU(BLAS|DNN)_STATUS_NOT_INITIALIZED|cudaErrorMemoryAllocation|failed to CUDA \w*alloc"
+    r"|unable to find an engine|could not create a (primitive|memory)",  # engines: those of cuDNN whose workspace fits into the memory
     re.IGNORECASE,
 )
 DISK = re.compile(r"no space left|quota exceeded|os error (28|122)\b|PytorchStreamWriter failed|file write failed", re.IGNORECASE)

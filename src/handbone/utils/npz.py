@@ -27,16 +27,17 @@ PIECE = 2**18  # bytes read at a time
 BAD = (ValueError, EOFError, KeyError, OverflowError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
 
 
-def write_npz(path: Path, arrays: Arrays, stored: Collection[str] = ()) -> None:
+def write_npz(path: Path, arrays: Arrays, stored: Collection[str] = (), level: int | None = None) -> None:
     """Write `arrays` by name. All are compressed except those named in `stored`. Equal arrays give equal bytes in every Python version.
 
     `np.savez` does not: it declares the size of each member unknown, which Python 3.11.2 and 3.11.7 write into the header differently.
+    level: of the compression, 1 (fast) to 9 (small); null: zlib's default.
     """
     with replacing(path) as partial, zipfile.ZipFile(partial, "w") as archive:
         for name, array in arrays.items():
             member = zipfile.ZipInfo(f"{name}.npy")  # its date is always 1980: the time of writing is not part of the content
             member.compress_type = zipfile.ZIP_STORED if name in stored else zipfile.ZIP_DEFLATED
-            archive.writestr(member, _npy(array))
+            archive.writestr(member, _npy(array), compresslevel=level)
 
 
 class NpzReader:

@@ -15,8 +15,10 @@ from handbone.masks.packed import PackedMasks
 from handbone.training.data.augment import Augmenter
 from handbone.training.data.dataset import Batch, TrainingSet, TrainSampleSpec, collate
 from handbone.training.data.sampling import PADDING, ResumableBatchSampler
+from handbone.training.staging import stage_target
 from handbone.training.target_buffer import TargetBuffer
 
+CPU = torch.device("cpu")
 TURN = [{"Affine": {"rotate": [-30, 30], "p": 1}}]
 
 
@@ -39,7 +41,7 @@ def same(one: Batch, other: Batch) -> bool:
 
 def test_without_augmentation_the_target_is_the_area_average_of_the_full_masks(files: list[Path]) -> None:
     batch = collate([TrainingSet(files, spec(), Augmenter([], 1))[0, 0, 0]])
-    target = TargetBuffer(torch.device("cpu")).fill(batch.boxes, batch.values, (48, 48))[0]
+    target = TargetBuffer(CPU).fill(stage_target(batch.boxes, batch.values, (48, 48), CPU))[0]
     masks = read_masks(files[0])
     assert masks is not None and batch.images.shape == (1, 1, 48, 48) and target.shape == (3, 48, 48)
     expected = masks.unpack().dense().reshape(3, 32, 2, 48, 2).mean((2, 4))
@@ -100,7 +102,7 @@ def test_two_draws_of_an_image_differ_and_padding_has_weight_0(files: list[Path]
 
 
 def dense(target: CroppedMaps, shape: tuple[int, int]) -> NDArray[np.float32]:
-    return TargetBuffer(torch.device("cpu")).fill(target.boxes[None], target.values, shape)[0].numpy()
+    return TargetBuffer(CPU).fill(stage_target(target.boxes[None], target.values, shape, CPU))[0].numpy()
 
 
 def test_a_window_is_the_same_part_of_image_and_target(files: list[Path]) -> None:

@@ -48,9 +48,9 @@ def test_excluded_people_are_validated_but_not_trained_on(files: TrainFiles) -> 
 
 
 def test_a_fold_without_images_is_an_error(files: TrainFiles, fails: Fails) -> None:
-    with fails("train.fold", "folds"):
-        fold_samples(7, params(), files)
-    with fails("train.fold", "folds"):
+    with fails("folds.empty", "folds: 3"):
+        fold_samples(3, params(), files)
+    with fails("train.fold", "train.exclude"):
         fold_samples(1, params(exclude=["A"]), files)
 
 
@@ -60,25 +60,13 @@ def test_a_missing_table_is_an_error(files: TrainFiles, fails: Fails) -> None:
         fold_samples(0, params(), files)
 
 
-@pytest.mark.parametrize(
-    ("change", "place"),
-    [
-        ({"key": ["A/1", "B/1"], "person": ["A", "B"], "fold": [0, 1]}, "C/1"),  # a row is missing
-        ({"key": ["A/1", "B/1", "C/1", "C/2"], "person": list("ABCC"), "fold": [0, 1, 1, 1]}, "C/2"),  # an image that is not in the cache
-        ({"key": ["A/1", "B/1", "C/1"], "person": list("ABB"), "fold": [0, 1, 1]}, "C/1"),  # another person
-    ],
-)
-def test_folds_of_other_images_are_an_error(change: dict[str, Any], place: str, files: TrainFiles, fails: Fails) -> None:
-    pd.DataFrame(change).to_csv(files.folds, index=False)
-    with fails("train.folds", place):
-        fold_samples(0, params(), files)
-
-
-def test_a_person_in_two_folds_is_an_error(files: TrainFiles, fails: Fails) -> None:
-    for file in (files.index, files.folds):
-        table = pd.read_csv(file)
-        pd.concat([table, table.iloc[:1].assign(key="A/2", **({"fold": 1} if "fold" in table else {}))]).to_csv(file, index=False)
-    with fails("train.folds", "folds.csv: A"):
+@pytest.mark.parametrize(("last_row", "code"), [("", "folds.missing"), ("C/1,C,5\n", "folds.number")])
+def test_the_table_of_folds_must_be_that_of_the_images_and_of_the_parameters(
+    last_row: str, code: str, files: TrainFiles, fails: Fails
+) -> None:
+    """tests/dataset/test_folds.py has everything else that may be wrong with it."""
+    files.folds.write_text("key,person,fold\nA/1,A,0\nB/1,B,1\n" + last_row)
+    with fails(code, "folds.csv: C/1"):
         fold_samples(0, params(), files)
 
 

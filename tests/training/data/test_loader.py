@@ -1,6 +1,7 @@
 """Batches of a fold's samples."""
 
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pandas as pd
@@ -74,3 +75,11 @@ def test_an_exception_of_a_library_names_the_file_too(workers: int, samples: pd.
     with fails("train.sample", str(samples["file"][1])), closed_workers(loader):
         for batch in loader:
             raise_fault(batch)
+
+
+def test_a_worker_that_hangs_ends_the_training_instead_of_costing_a_night(samples: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader_module, "TIMEOUT", 2.0)
+    monkeypatch.setattr(loader_module, "collate_or_fault", lambda _: sleep(600))
+    loader, _ = make_loader(samples, params(None, 1), 3)
+    with pytest.raises(RuntimeError, match="timed out"), closed_workers(loader):
+        next(iter(loader))

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from conftest import Fails
-from handbone.training.data.sampling import PADDING, ResumableBatchSampler, SampleIndex, drop_excluded, sampling_rates
+from handbone.training.data.sampling import PADDING, ResumableBatchSampler, SampleIndex, class_factors, drop_excluded, sampling_rates
 
 IMAGES = pd.DataFrame(
     {"key": ["A/1", "A/2", "B/1", "C/1"], "person": ["A", "A", "B", "C"], "person_wrist": ["bent", "bent", "straight", ""]}
@@ -90,6 +90,19 @@ def test_unknown_names_are_listed(fails: Fails) -> None:
     assert "wrist=bent" in caught.value.problems[0].fix
     with fails("train.exclude", "train.exclude: A/3", "train.exclude: D"):
         drop_excluded(IMAGES, ["A/3", "D", "B"], IMAGES)
+
+
+def test_names_are_compared_in_composed_form() -> None:
+    """macOS names files with the letters and their accents apart, which look the same."""
+    apart, together = "Ko\u0308", "K\u00f6"
+    for stored, given in [(apart, together), (together, apart)]:
+        images = pd.DataFrame({"key": [f"{stored}/{stored}", "B/1"], "person": [stored, "B"], f"person_{stored}": [stored, "x"]})
+        areas = pd.DataFrame({"key": [f"{stored}/{stored}", "B/1"], "class": [f"c{stored}", "y"], "pixels": 1})
+        for name in (given, f"{given}/{given}", f"{given}={given}", f"c{given}"):
+            assert sampling_rates(images, images, areas, {name: 3.0}, [f"c{stored}", "y"]).tolist() == [3.0, 1.0]
+        assert class_factors({f"c{given}": 3.0}, ["y", f"c{stored}"]) == {1: 3.0}
+        for name in (given, f"{given}/{given}"):
+            assert drop_excluded(images, [name], images)["key"].tolist() == ["B/1"]
 
 
 def test_people_and_samples_can_be_excluded() -> None:

@@ -1,7 +1,8 @@
 """Augmentation as data: albumentations transforms by name and arguments.
 
 Transforms are never applied to masks. Instead, each call also returns the inverse warp, i.e. where every pixel comes from: a matrix if
-all transforms are affine, else the coordinates of each pixel. `masks.coverage` computes the target from it at full resolution.
+all transforms that are drawn are affine, else the coordinates of each pixel. `masks.coverage` computes the target from it at full
+resolution.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from handbone.cache.resize import UInt8Image
 from handbone.masks.coverage import IDENTITY, InverseWarp
 from handbone.training.data.augment_check import (
     PLACE,
+    PROBE_SIDE,
     apply_with_coordinates,
     apply_with_points,
     build,
     compose,
     inverse_matrix,
+    is_any_drawn,
     pixel_fault,
     size_problem,
     size_problems,
@@ -49,7 +52,9 @@ class Augmenter:
         self._to_colour = channels == 3 and any(try_transform(transform, 1).fault for transform in self._built.leaves)
         affine, moves = all(trial.affine for trial in self._trials), any(trial.moves for trial in self._trials)
         self._warp: Literal["none", "affine", "any"] = "any" if not affine else "affine" if moves else "none"
-        self._compose = compose(self._built.transforms, points=self._warp == "affine")
+        self._compose = compose(self._built.transforms)
+        self._compose_points = compose(self._built.transforms, points=moves)
+        self._curved = [leaf for leaf, trial in zip(self._built.leaves, self._trials, strict=True) if not trial.affine]
         self.mirrors = any(trial.mirrors for trial in self._trials)
 
     def check_sizes(self, shapes: Iterable[tuple[int, int]]) -> None:
@@ -62,9 +67,8 @@ class Augmenter:
         A grey image becomes a colour image if some transform works only on colour.
         Raises `UserError` if the size (train.augment_size) or the type (train.augment) changes.
         """
-        self._compose.set_random_seed(seed)
         image = np.repeat(image[..., None], 3, 2) if self._to_colour and image.ndim == 2 else image
-        augmented, inverse_warp = self._apply(image)
+        augmented, inverse_warp = self._apply(image, seed)
         if augmented.shape != image.shape:
             found = f"{augmented.shape[1]}x{augmented.shape[0]} from {image.shape[1]}x{image.shape[0]}"
             raise UserError(size_problem(PLACE, found))
@@ -72,11 +76,24 @@ class Augmenter:
             raise UserError(unusable(PLACE, self._channels, pixel_fault(augmented, image)))
         return augmented, inverse_warp
 
-    def _apply(self, image: UInt8Image) -> tuple[UInt8Image, InverseWarp]:
+    def _apply(self, image: UInt8Image, seed: int) -> tuple[UInt8Image, InverseWarp]:
+        inverse_warp: InverseWarp
         if self._warp == "none":
-            return np.ascontiguousarray(self._compose(image=image)["image"]), IDENTITY
-        if self._warp == "affine":
-            augmented, points = apply_with_points(self._compose, image)
-            return np.ascontiguousarray(augmented), inverse_matrix(points, image.shape)
-        augmented, coordinates = apply_with_coordinates(self._compose, image)
-        return np.ascontiguousarray(augmented), coordinates
+            self._compose.set_random_seed(seed)
+            augmented, inverse_warp = self._compose(image=image)["image"], IDENTITY
+        elif self._warp == "affine" or not self._draws_a_curve(image, seed):
+            self._compose_points.set_random_seed(seed)
+            augmented, points = apply_with_points(self._compose_points, image)
+            inverse_warp = inverse_matrix(points, image.shape)
+        else:
+            self._compose.set_random_seed(seed)
+            augmented, inverse_warp = apply_with_coordinates(self._compose, image)
+        return np.ascontiguousarray(augmented), inverse_warp
+
+    def _draws_a_curve(self, image: UInt8Image, seed: int) -> bool:
+        """Whether `seed` draws a transform that a matrix cannot describe; a corner of the image shows it, as the draw depends on no pixel.
+
+        Coordinates of each pixel take several times as long as a matrix, and most draws of a rare transform do without it.
+        """
+        self._compose.set_random_seed(seed)
+        return is_any_drawn(self._curved, self._compose, image[:PROBE_SIDE, :PROBE_SIDE])

@@ -30,7 +30,9 @@ TRIES = 4  # seeds that each transform is tried with
 TURNS = 8  # seeds that show whether a transform turns images by 90 degrees
 MIN_AGREEMENT = 0.85  # share of a mask's pixels: transforms that only move pixels reach 0.9, those that reshape masks stay below 0.8
 MAX_DEPTH = 8  # transforms inside each other
-FAR_OUTSIDE = -1e6  # a coordinate that stays far below OUTSIDE when it is interpolated with true ones at the border
+# a coordinate that stays below OUTSIDE when three warps, one after the other, give it their least weight at the border, 1/1024 in OpenCV;
+# the square of a larger one would not fit into float32
+FAR_OUTSIDE = -1e18
 PLACE = "params.yaml: train.augment"
 # transforms that contain others, and the arguments that they take besides `transforms`
 CONTAINERS = {
@@ -73,13 +75,26 @@ class Trial(NamedTuple):
 
 def compose(built: Sequence[Any], points: bool = False, seed: int | None = None) -> A.Compose:
     """The transforms, applied in order. points: they also move x, y points, also those that leave the image."""
-    return A.Compose(built, keypoint_params=A.KeypointParams(format="xy", remove_invisible=False) if points else None, seed=seed)
+    keypoints = A.KeypointParams(format="xy", remove_invisible=False) if points else None
+    return A.Compose(built, keypoint_params=keypoints, seed=seed, save_applied_params=True)
 
 
 def corners(shape: Sequence[int]) -> NDArray[np.float32]:
     """(5, 2) x, y: three corners of an image; then the fourth and a point inside, which show whether a warp is affine."""
     right, bottom = shape[1] - 1, shape[0] - 1
     return np.array([[0, 0], [right, 0], [0, bottom], [right, bottom], [right / 3, bottom / 4]], np.float32)
+
+
+def is_any_drawn(leaves: Sequence[Any], transforms: A.Compose, image: UInt8Image) -> bool:
+    """Whether one of the `leaves` in `transforms` is applied to the image.
+
+    It takes two questions: the record of albumentations has no leaf of a OneOrOther, and a leaf that is drawn twice (replace: true) and is
+    applied only the first time does not remember that.
+    """
+    for leaf in leaves:
+        leaf.params = {}
+    applied = {name for name, _ in transforms(image=image)["applied_transforms"]}
+    return any(type(leaf).__name__ in applied or leaf.get_applied_params() for leaf in leaves)
 
 
 def apply_with_points(transforms: A.Compose, image: UInt8Image) -> tuple[Any, NDArray[np.float64]]:
@@ -90,8 +105,9 @@ def apply_with_points(transforms: A.Compose, image: UInt8Image) -> tuple[Any, ND
 
 def apply_with_coordinates(transforms: A.Compose, image: UInt8Image) -> tuple[Any, NDArray[np.float32]]:
     """-> what becomes of the image, and the x, y from which each of its pixels comes, (H, W, 2)."""
-    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
-    augmented = transforms(image=image, mask=np.stack([columns, rows], -1).astype(np.float32))
+    coordinates = np.empty((*image.shape[:2], 2), np.float32)
+    coordinates[..., 0], coordinates[..., 1] = np.arange(image.shape[1]), np.arange(image.shape[0])[:, None]
+    augmented = transforms(image=image, mask=coordinates)
     return augmented["image"], np.ascontiguousarray(augmented["mask"])
 
 

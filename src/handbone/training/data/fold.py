@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,9 @@ import pandas as pd
 
 from handbone.cache.sample import check_samples
 from handbone.config.params import Params
+from handbone.dataset.folds import read_folds
 from handbone.training.data.sampling import drop_excluded, sampling_rates
-from handbone.utils.errors import Problem, UserError, raise_if_any
+from handbone.utils.errors import Problem, UserError
 from handbone.utils.io import read_class_table, read_table
 
 
@@ -68,35 +69,17 @@ def fold_samples(fold: int, params: Params, files: TrainFiles) -> FoldSamples:
     Raises `UserError` for names in train.exclude or train.oversample that no image has, for a fold without images of either kind, and for
     tables that do not belong together.
     """
-    index, folds = read_table(files.index), read_table(files.folds)
-    raise_if_any(list(_misfits(index, folds, files)), f"{files.folds} does not belong to {files.index}")
+    index, folds = read_table(files.index), read_folds(files.folds, files.index, [fold], params.split.n_folds)
     images = index.merge(folds, on=["key", "person"])
     images["file"] = pd.Series([files.sample(key) for key in images["key"]], images.index, object)
     val = images[images["fold"] == fold]
     train = drop_excluded(images[images["fold"] != fold], params.train.exclude, images)
-    if not len(val) or not len(train):
-        expected = f"a fold from 0 to {params.split.n_folds - 1} with images for training and validation"
-        found = f"{len(train)} to train on and {len(val)} to validate on in fold {fold}"
-        raise UserError(Problem("train.fold", "params.yaml: folds", expected, found, "correct folds or train.exclude"))
+    if not len(train):
+        expected, found = f"images to train on, outside fold {fold}", "none that train.exclude leaves"
+        raise UserError(Problem("train.fold", "params.yaml: train.exclude", expected, found, "exclude fewer people or samples"))
     areas = read_class_table(files.areas, ["pixels"], index["key"])
     rates = sampling_rates(train, images, areas, params.train.oversample, params.data.classes)
     train = train.assign(rate=rates, weight=1.0)
     pseudo = read_table(files.pseudo_index)
     pseudo["file"] = pd.Series([files.pseudo_sample(key) for key in pseudo["key"]], pseudo.index, object)
     return FoldSamples(pd.concat([train, pseudo.assign(rate=1.0)], ignore_index=True) if len(pseudo) else train, val)
-
-
-def _misfits(index: pd.DataFrame, folds: pd.DataFrame, files: TrainFiles) -> Iterator[Problem]:
-    """Images without a fold or with several, folds of unknown images, people in several folds: each would change what is held out."""
-    fix = "run dvc repro, which writes both tables again; do not edit them by hand"
-    persons, rows = dict(zip(index["key"], index["person"], strict=True)), folds["key"].value_counts()
-    for key, person in persons.items():
-        if rows.get(key, 0) != 1:
-            yield Problem("train.folds", f"{files.folds}: {key}", "each image in one row", f"{rows.get(key, 0)} rows", fix)
-        elif (found := folds.loc[folds["key"] == key, "person"].item()) != person:
-            yield Problem("train.folds", f"{files.folds}: {key}", f"the person {person}, as in {files.index}", found, fix)
-    for key in set(rows.index) - persons.keys():
-        yield Problem("train.folds", f"{files.folds}: {key}", f"images of {files.index}", "another image", fix)
-    for person, count in folds.groupby("person")["fold"].nunique().items():
-        if count > 1:
-            yield Problem("train.folds", f"{files.folds}: {person}", "each person in one fold", f"{count} folds", fix)

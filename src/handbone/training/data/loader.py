@@ -20,11 +20,12 @@ from handbone.config.params import Params, mirrored_classes
 from handbone.training.data.augment import Augmenter
 from handbone.training.data.dataset import Batch, TrainingSet, TrainSampleSpec
 from handbone.training.data.faults import SamplesOrFaults, collate_or_fault, raise_fault
-from handbone.training.data.sampling import ResumableBatchSampler
+from handbone.training.data.sampling import ResumableBatchSampler, class_factors
 from handbone.utils.ending import STOP_SIGNALS, die_with_parent
 from handbone.utils.memory import available_bytes
 from handbone.utils.parallel import prefetch_map
 
+TIMEOUT = 1800.0  # seconds for one batch: a worker process that hangs must not cost a night
 MEMORY_SHARE = 0.5  # of the available memory, for the training images
 
 
@@ -47,6 +48,7 @@ def make_loader(
         collate_fn=collate_or_fault,
         num_workers=workers,
         persistent_workers=workers > 0,
+        timeout=TIMEOUT if workers else 0,
         multiprocessing_context=context,
         worker_init_fn=partial(_start_worker, os.getpid()),
     )
@@ -92,7 +94,7 @@ def first_batch(loader: DataLoader[Any], batches: ResumableBatchSampler) -> tupl
 
 def _training_set(train: pd.DataFrame, params: Params, seed: int) -> TrainingSet:
     section, channels = params.train, params.model.in_channels
-    crop_focus = {number: section.oversample[name] for number, name in enumerate(params.data.classes) if name in section.oversample}
+    crop_focus = class_factors(section.oversample, params.data.classes)
     hard, mirrored = section.target == "hard", mirrored_classes(params.data.classes, params.data.mirror)
     spec = TrainSampleSpec(channels, section.size, _padded_shape(train, params), seed, section.crop, crop_focus, hard, mirrored)
     augmenter = Augmenter(section.augment, channels)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from handbone.utils.errors import Problem, UserError, nearest, raise_if_any
 from handbone.utils.io import ATTRIBUTE
+from handbone.utils.names import composed
 
 # (epoch, index, repeat), repeat: the number of the draw among those of the same image; enough to compute the same augmentation anywhere
 SampleIndex = tuple[int, int, int]
@@ -61,42 +62,48 @@ def sampling_rates(
     """Draws per epoch of each of `images`, rows of the cache's index.
 
     A rate is the product of the factors for the image's key, person and attributes, times the largest factor of the classes it shows.
+    Names are compared in Unicode's composed form.
     all_images: the images that names may refer to, including held-out ones; areas: rows of key, class, pixels.
     Raises `UserError` for names that are neither class, person, sample nor attribute=value, and if all rates are 0.
     """
     shown = areas[areas["pixels"] > 0]
-    columns = {name.removeprefix(ATTRIBUTE): name for name in images.columns if name.startswith(ATTRIBUTE)}
-    _check_names("train.oversample", oversample, {*classes, *_keys_and_people(all_images), *_attribute_values(all_images, columns)})
-    rates, class_factors = np.ones(len(images)), np.full(len(images), np.nan)
+    columns = {composed(name.removeprefix(ATTRIBUTE)): name for name in images.columns if name.startswith(ATTRIBUTE)}
+    labels = [composed(label) for label in classes]
+    _check_names("train.oversample", oversample, {*labels, *_keys_and_people(all_images), *_attribute_values(all_images, columns)})
+    rates, largest = np.ones(len(images)), np.full(len(images), np.nan)
+    for number, factor in class_factors(oversample, classes).items():
+        shows = images["key"].isin(shown.loc[shown["class"] == classes[number], "key"]).to_numpy()
+        largest = np.where(shows, np.fmax(largest, factor), largest)
     for name, factor in oversample.items():
-        if name in classes:
-            shows = images["key"].isin(shown.loc[shown["class"] == name, "key"]).to_numpy()
-            class_factors = np.where(shows, np.fmax(class_factors, factor), class_factors)
-            continue
-        attribute, value = _split_attribute(name, columns)
-        named = (images["key"] == name) | (images["person"] == name)
-        matches = images[columns[attribute]] == value if attribute in columns else named
-        rates[matches.to_numpy()] *= factor
-    rates *= np.where(np.isnan(class_factors), 1, class_factors)
+        if composed(name) not in labels:
+            rates[_matches(images, composed(name), columns).to_numpy()] *= factor
+    rates *= np.where(np.isnan(largest), 1, largest)
     if not rates.any():
         place, expected = "params.yaml: train.oversample", "at least one image that is drawn"
         raise UserError(Problem("train.oversample_nothing", place, expected, "a factor of 0 for every image", "raise one of them"))
     return rates
 
 
+def class_factors(oversample: Mapping[str, float], classes: Sequence[str]) -> dict[int, float]:
+    """The factors in `oversample` that are those of classes, by the number of the class."""
+    factors = {composed(name): factor for name, factor in oversample.items()}
+    return {number: factors[composed(name)] for number, name in enumerate(classes) if composed(name) in factors}
+
+
 def drop_excluded(images: pd.DataFrame, excluded: Sequence[str], all_images: pd.DataFrame) -> pd.DataFrame:
-    """`images` without those whose person or key is in `excluded`.
+    """`images` without those whose person or key is in `excluded`, in whichever spelling of Unicode.
 
     Raises `UserError` for each name that no image of `all_images` has.
     """
     _check_names("train.exclude", excluded, _keys_and_people(all_images))
-    return images[~(images["key"].isin(excluded) | images["person"].isin(excluded))]
+    names = [composed(name) for name in excluded]
+    return images[~(images["key"].map(composed).isin(names) | images["person"].map(composed).isin(names))]
 
 
 def _check_names(parameter: str, names: Sequence[str] | Mapping[str, float], known: set[str]) -> None:
     expected = "a person or a sample" if parameter == "train.exclude" else "a class, a person, a sample, or attribute=value of people.csv"
     place = f"params.yaml: {parameter}"
-    unknown = [name for name in names if name not in known]
+    unknown = [name for name in names if composed(name) not in known]
     raise_if_any(
         [Problem(parameter, f"{place}: {name}", expected, repr(name), nearest(name, sorted(known))) for name in unknown],
         f"{parameter} cannot be used",
@@ -104,7 +111,15 @@ def _check_names(parameter: str, names: Sequence[str] | Mapping[str, float], kno
 
 
 def _keys_and_people(images: pd.DataFrame) -> set[str]:
-    return {*images["key"], *images["person"]}
+    return {composed(name) for name in [*images["key"], *images["person"]]}
+
+
+def _matches(images: pd.DataFrame, name: str, columns: Mapping[str, str]) -> pd.Series[bool]:
+    """Which images have the attribute=value, the key or the person of that name."""
+    attribute, value = _split_attribute(name, columns)
+    if attribute in columns:
+        return images[columns[attribute]].map(composed) == value
+    return (images["key"].map(composed) == name) | (images["person"].map(composed) == name)
 
 
 def _split_attribute(name: str, columns: Mapping[str, str]) -> tuple[str, str]:
@@ -115,4 +130,4 @@ def _split_attribute(name: str, columns: Mapping[str, str]) -> tuple[str, str]:
 
 def _attribute_values(images: pd.DataFrame, columns: Mapping[str, str]) -> set[str]:
     """Every attribute=value that some image has."""
-    return {f"{name}={value}" for name, column in columns.items() for value in images[column].dropna().unique()}
+    return {f"{name}={composed(value)}" for name, column in columns.items() for value in images[column].unique()}

@@ -1,0 +1,42 @@
+"""torch.compile for the network and the loss of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from handbone.config.params import TrainParams
+
+MIN_STEPS = 2000  # of a training from which on "auto" compiles: the compiler takes a minute or two, and saves that much in so many steps
+
+
+def is_compiled(params: TrainParams, steps: int, accelerator: Accelerator) -> bool:
+    """Whether `train.compile` asks for it. auto: on one GPU, if the training has enough `steps` and need not give the same bits everywhere.
+
+    Parameters and data alone decide on a given kind of machine, so a training that resumes is compiled again as before.
+    """
+    if params.compile != "auto":
+        return params.compile
+    one_gpu = accelerator.device.type == "cuda" and accelerator.num_processes == 1
+    return one_gpu and steps >= MIN_STEPS and not params.deterministic
+
+
+def compiled(function: Callable[..., Any], in_one_piece: bool = False) -> Callable[..., Any]:
+    """`function` as kernels for the shapes of its first call, compiled in that call, and again for each other shape.
+
+    in_one_piece: what cannot be compiled is an error of the first call; otherwise such parts run as they are.
+    """
+    return torch.compile(function, dynamic=False, fullgraph=in_one_piece)
+
+
+def why_not_compiled(error: Exception) -> str | None:
+    """The reason in an error of the compiler, one line; null for any other error."""
+    from torch._dynamo.exc import TorchDynamoException  # here, as it takes a second to import
+
+    if not isinstance(error, TorchDynamoException):
+        return None
+    reason = getattr(error, "inner_exception", error)  # what the compiler's backend raised, e.g. as there is no C compiler
+    return next(iter(str(reason).splitlines()), type(reason).__name__)

@@ -1,0 +1,108 @@
+"""torch.compile: when, with the same result, and what happens where it fails."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from handbone.models.registry import build_model
+from handbone.models.spec import ModelSpec
+from handbone.training import trainer
+from handbone.training.checkpoint import Checkpoint
+from handbone.training.compilation import MIN_STEPS, compiled, is_compiled
+from handbone.training.losses import loss_values
+from handbone.training.state import Progress
+from small_training import SmallTraining, make_files
+from training_params import PARAMS
+
+GPU, CPU = torch.device("cuda"), torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps", "device", "processes", "expected"),
+    [
+        ({}, MIN_STEPS, GPU, 1, True),
+        ({}, MIN_STEPS - 1, GPU, 1, False),
+        ({}, MIN_STEPS, CPU, 1, False),
+        ({}, MIN_STEPS, GPU, 2, False),
+        ({"deterministic": True}, MIN_STEPS, GPU, 1, False),
+        ({"compile": True}, 1, CPU, 2, True),
+        ({"compile": False}, MIN_STEPS, GPU, 1, False),
+    ],
+)
+def test_auto_compiles_long_trainings_on_one_gpu(
+    changes: dict[str, Any], steps: int, device: torch.device, processes: int, expected: bool
+) -> None:
+    accelerator = SimpleNamespace(device=device, num_processes=processes)
+    assert is_compiled(PARAMS.model_copy(update=changes), steps, accelerator) is expected  # type: ignore[arg-type]
+
+
+def test_a_network_is_one_graph() -> None:
+    """A break after each norm would leave nothing to fuse."""
+    model = build_model(ModelSpec("Unet", "tu-resnet10t", 1, ["a", "b"])).train()
+    found = torch._dynamo.explain(model)(torch.rand(2, 1, 64, 64))
+    assert (found.graph_count, found.graph_break_count) == (1, 0)
+
+
+@pytest.mark.parametrize("name", ["bce", "focal", "dice", "jaccard", "tversky", "lovasz"])
+def test_a_loss_is_one_graph_with_the_same_values_and_gradients(name: str) -> None:
+    torch.manual_seed(0)
+    coverage, weights, logits = torch.rand(2, 3, 16, 16), torch.tensor([1.0, 0.5]), torch.randn(2, 3, 16, 16)
+    values, gradients = [], []
+    for function in (loss_values, torch.compile(loss_values, backend="aot_eager", fullgraph=True, dynamic=False)):
+        leaf = logits.clone().requires_grad_()
+        (value,) = function((name,), leaf, coverage, weights)
+        value.sum().backward()
+        assert leaf.grad is not None
+        values.append(value.detach())
+        gradients.append(leaf.grad)
+    assert torch.allclose(values[0], values[1]) and torch.allclose(gradients[0], gradients[1], atol=1e-7)
+
+
+def train(folder: Path, compile_it: bool) -> Progress:
+    """Without dropout, whose random numbers are others in compiled code."""
+    params = PARAMS.model_copy(update={"compile": compile_it, "epochs": 2, "validate_every": 1})
+    folder.mkdir()
+    training = SmallTraining(make_files(folder), params, plain=True)
+    return training.trainer.fit(lambda _: 0.5, Checkpoint(folder / "state"), "test")
+
+
+def test_a_compiled_training_ends_where_the_plain_one_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain, found = train(tmp_path / "plain", False), train(tmp_path / "compiled", True)
+    assert "network and loss compiled in" in capsys.readouterr().out
+    assert [row["loss"] for row in found.rows] == pytest.approx([row["loss"] for row in plain.rows], abs=1e-5)
+    assert all(torch.allclose(found.best_weights[name], value, atol=1e-4) for name, value in plain.best_weights.items())
+
+
+def test_what_cannot_be_compiled_runs_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(function: Any, in_one_piece: bool = False) -> Any:
+        def fail(graph: torch.fx.GraphModule, _: list[Tensor]) -> Any:
+            raise RuntimeError("no C compiler")
+
+        return torch.compile(function, backend=fail)
+
+    plain = train(tmp_path / "plain", False)
+    monkeypatch.setattr(trainer, "compiled", broken)
+    found = train(tmp_path / "broken", True)
+    printed = capsys.readouterr().out
+    assert printed.count("cannot be compiled") == 2 and "no C compiler" in printed
+    assert found.rows == plain.rows
+    assert all(torch.equal(found.best_weights[name], value) for name, value in plain.best_weights.items())
+
+
+def test_another_error_of_the_first_step_is_raised(tmp_path: Path) -> None:
+    class Broken(nn.Conv2d):
+        def forward(self, images: Tensor) -> Tensor:
+            raise OSError("no such file")
+
+    params = PARAMS.model_copy(update={"compile": True})
+    with pytest.raises(OSError, match="no such file"):
+        SmallTraining(make_files(tmp_path), params, network=Broken(1, 2, 1)).trainer.fit(lambda _: 0.5, Checkpoint(tmp_path / "c"), "test")
+
+
+def test_a_function_is_compiled_for_each_shape() -> None:
+    function = compiled(lambda values: values * 2)
+    assert [function(torch.ones(size)).sum().item() for size in (2, 3)] == [4, 6]
