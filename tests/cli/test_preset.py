@@ -27,8 +27,8 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_project_comes_with_the_demo_and_presets_for_two_sizes_of_gpu() -> None:
-    assert {"demo", "gpu24", "gpu80"} <= set(NAMES)
+def test_the_project_comes_with_the_demo_presets_for_two_sizes_of_gpu_and_one_for_windows() -> None:
+    assert {"demo", "gpu24", "gpu80", "windows24"} <= set(NAMES)
     assert preset_text("demo", PRESETS).encode() == (ROOT / "params.yaml").read_bytes()
 
 
