@@ -11,7 +11,8 @@ from benchmarks.scene import Scene
 from benchmarks.table import ResultRow, check
 from benchmarks.timing import interleaved, peak_mb
 from handbone.masks.coverage import coverage
-from handbone.training.losses import LossInputs, jaccard_steps, lovasz
+from handbone.training.losses import LossInputs, lovasz
+from handbone.training.lovasz import jaccard_steps
 
 SIZE, BATCH = 512, 2
 

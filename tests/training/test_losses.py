@@ -19,6 +19,8 @@ from torch.utils._pytree import tree_leaves
 from conftest import Fails
 from handbone.training import losses
 from handbone.training.losses import LOSSES, LossInputs, build_loss, tversky
+from handbone.training.lovasz import jaccard_steps, lovasz_extension
+from handbone.training.signed_distances import signed_distances
 
 SOFT = [name for name in LOSSES if name != "boundary"]  # it is linear in p, so its optimum is p in {0, 1}
 BY_COUNTS = {
@@ -169,8 +171,8 @@ def test_lovasz_of_a_soft_target_is_that_of_its_binary_parts() -> None:
 
 def test_lovasz_keeps_the_small_steps_of_a_large_image() -> None:
     coverage = soft(1, 1, 1, 1 << 18)[0, 0, 0]
-    exact = losses.jaccard_steps(coverage.double())
-    assert torch.allclose(losses.jaccard_steps(coverage).double(), exact, rtol=1e-4, atol=0)
+    exact = jaccard_steps(coverage.double())
+    assert torch.allclose(jaccard_steps(coverage).double(), exact, rtol=1e-4, atol=0)
     assert float(exact.sum()) == pytest.approx(1)
 
 
@@ -180,7 +182,7 @@ def test_lovasz_class_by_class_has_the_bits_of_all_classes_at_once() -> None:
     logits.data[0, 0, :4], target[0, 0, :4] = 0, 0.5
     coverage = target.flatten(2)
     errors, order = (logits.sigmoid().flatten(2) - coverage).abs().sort(descending=True)
-    by_map = (errors * losses.jaccard_steps(coverage.gather(2, order))).sum(2)
+    by_map = (errors * jaccard_steps(coverage.gather(2, order))).sum(2)
     expected = (weights[:, None] * by_map).sum(0) / weights.sum()
     found = value("lovasz", logits, target, weights.tolist())
     assert torch.equal(found, expected)
@@ -209,11 +211,11 @@ def test_boundary_is_the_mean_of_p_times_the_signed_distance() -> None:
 @pytest.mark.parametrize(("shape", "points"), [((40, 46), 16), ((33, 20), 8), ((30, 31), 30)])
 def test_distances_of_a_large_image_are_near_the_exact_ones(shape: tuple[int, int], points: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Distances change by at most a pixel per pixel, so that linear ones differ by less than the way to the nearest exact one."""
-    monkeypatch.setattr(losses, "POINTS", points)
+    monkeypatch.setattr("handbone.training.signed_distances.POINTS", points)
     stride, masks = math.ceil(max(shape) / points), np.zeros((3, *shape), bool)
     masks[0, 5:25, 3:12], masks[1, :, 15:17], masks[2, 7, 9] = True, True, True
     masks[0, 9:12, 6:8] = False
-    found = losses._signed_distances(torch.from_numpy(masks)[None])[0].numpy() * math.hypot(*shape)
+    found = signed_distances(torch.from_numpy(masks)[None])[0].numpy() * math.hypot(*shape)
     expected = np.stack([outline_distances(mask) for mask in masks])
     assert ((found < 0) == masks).all() and (np.abs(found) > 0.499).all()
     assert np.abs(found - expected).max() < 0.75 * stride
@@ -328,8 +330,8 @@ def test_no_loss_waits_for_its_device(name: str) -> None:
 def test_what_the_compiler_takes_as_one_operation_does_not_wait_either() -> None:
     maps = torch.empty(2, 2, 8, 8, device="meta")
     with Copies() as copies:
-        by_map, gradient = losses._lovasz_extension._init_fn(maps, maps)
-        distances = losses._signed_distances._init_fn(maps > 0.5)
+        by_map, gradient = lovasz_extension._init_fn(maps, maps)
+        distances = signed_distances._init_fn(maps > 0.5)
     assert copies.count == 0
     assert by_map.shape == (2, 2) and gradient.shape == distances.shape == maps.shape
 

@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.library import custom_op
 from torch.nn import functional
 
 from handbone.training.distributed import weighted_mean, weighted_sum
+from handbone.training.lovasz import lovasz_extension
+from handbone.training.signed_distances import signed_distances
 from handbone.utils.errors import Problem, nearest, raise_if_any
 
 LossWeight = float | list[list[float]]  # constant, or rising [epoch, weight] pairs
 
-FIXED_POINT = 1 << 24  # units per pixel: the resolution of float32 at 1
-ROWS = 8  # whose distances are compared at a time: few enough for little memory, enough to keep a GPU busy
-POINTS = 128  # rows and columns at which distances to an outline are exact: all of them take seconds per image
 TVERSKY_ALPHA, TVERSKY_BETA = 0.3, 0.7  # weights of false positives and of false negatives
 
 
@@ -126,7 +123,7 @@ def lovasz(inputs: LossInputs) -> Tensor:
     union gains 1 - y. For y in {0, 1} that is the published loss. All errors are 0 at p = y, which is the optimum. (The hinge form of the
     same paper is defined for binary labels only.) Of a class that is absent from an image only the largest p counts.
     """
-    return weighted_mean(_lovasz_extension(inputs.probs, inputs.coverage)[0], inputs.weights)
+    return weighted_mean(lovasz_extension(inputs.probs, inputs.coverage)[0], inputs.weights)
 
 
 def boundary(inputs: LossInputs) -> Tensor:
@@ -135,107 +132,7 @@ def boundary(inputs: LossInputs) -> Tensor:
     The distance is negative inside, in units of the image's diagonal, and 1 everywhere if the class is absent. The loss is linear in p:
     its optimum is p = 1 inside and 0 outside, not p = y, and a small class hardly changes it. Combine it with other losses, by a schedule.
     """
-    return inputs.mean(inputs.probs * _signed_distances(inputs.coverage >= 0.5))
-
-
-@custom_op("handbone::lovasz_extension", mutates_args=())  # torch.compile would unroll its loop and compile each class
-def _lovasz_extension(probs: Tensor, coverage: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, C, H, W) each -> the Lovász extension of the Jaccard loss of each map, (N, C), and its gradient by each probability.
-
-    The gradient is known once the errors are sorted. So one class at a time is sorted, and nothing else is kept for the backward pass:
-    all maps at once would take 20 times their own memory.
-    """
-    gradient, by_class = torch.empty_like(probs), []
-    for index in range(probs.shape[1]):
-        covered = coverage[:, index].flatten(1)
-        excess = probs[:, index].flatten(1) - covered
-        errors, order = excess.abs().sort(descending=True)  # (N, P)
-        steps = jaccard_steps(covered.gather(1, order))
-        by_class.append((errors * steps).sum(1))
-        gradient[:, index] = excess.sign().mul_(torch.empty_like(steps).scatter_(1, order, steps)).view_as(gradient[:, index])
-    return torch.stack(by_class, 1), gradient
-
-
-@_lovasz_extension.register_fake
-def _lovasz_shapes(probs: Tensor, coverage: Tensor) -> tuple[Tensor, Tensor]:
-    return probs.new_empty(probs.shape[:2]), torch.empty_like(probs)
-
-
-def _keep_gradient(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
-    ctx.save_for_backward(output[1])
-    ctx.set_materialize_grads(False)  # the gradient's own gradient would be a stack of zeros
-
-
-def _scale_gradient(ctx: Any, by_map: Tensor, by_gradient: None) -> tuple[Tensor, None]:
-    (gradient,) = ctx.saved_tensors
-    return by_map[:, :, None, None] * gradient, None
-
-
-_lovasz_extension.register_autograd(_scale_gradient, setup_context=_keep_gradient)
-
-
-def jaccard_steps(coverage: Tensor) -> Tensor:
-    """(..., P) coverage, sorted by falling error -> (..., P) growth of the Jaccard loss when one more pixel is wrong.
-
-    Pixel k adds (y + (1 - y)·J) / U, where J is the index before it (1 at first) and U the union with it. That equals the difference of
-    two indices without their cancellation, which in float32 would lose the steps of a large image.
-    """
-    parts = (coverage * FIXED_POINT).round().long()  # sums of integers are exact, and equal in every run on a GPU
-    lost = parts.cumsum(-1)
-    inside = lost[..., -1:]
-    union = inside + (FIXED_POINT - parts).cumsum(-1)
-    before = functional.pad(((inside - lost) / union)[..., :-1], (1, 0), value=1.0)
-    return (coverage + (1 - coverage) * before) / (union / FIXED_POINT)
-
-
-@custom_op("handbone::signed_distances", mutates_args=())  # as above
-def _signed_distances(inside: Tensor) -> Tensor:
-    """(N, C, H, W) masks -> (N, C, H, W) distance to the outline, in diagonals, negative inside, clipped to -1..1.
-
-    The outline is half a pixel before the nearest pixel of the other kind. Distances are exact in an image of up to `POINTS` pixels a side;
-    in a larger one at about so many rows and columns, and linear between them, but on the right side of the outline. At 1024 pixels that
-    differs by 0.03 pixels on average and by 5 at most.
-    """
-    height, width = inside.shape[2:]
-    stride, diagonal = -(-max(height, width) // POINTS), math.hypot(height, width)
-    rows, columns = (torch.arange(0, side + stride - 1, stride, device=inside.device).clamp_(max=side - 1) for side in (height, width))
-    grid = _distances_at(inside, rows, columns).clamp_(-diagonal, diagonal)
-    size = ((len(rows) - 1) * stride + 1, (len(columns) - 1) * stride + 1)
-    dense = functional.interpolate(grid, size, mode="bilinear", align_corners=True)[:, :, :height, :width]
-    return torch.where(inside, dense.clamp(max=-0.5), dense.clamp(min=0.5)).div_(diagonal).clamp_(-1, 1)
-
-
-@_signed_distances.register_fake
-def _signed_distances_shape(inside: Tensor) -> Tensor:
-    return torch.empty(inside.shape, device=inside.device)
-
-
-def _distances_at(masks: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """(N, C, H, W) masks, (h,) rows, (w,) columns -> (N, C, h, w) signed distance in pixels; infinite if a mask is all of one kind.
-
-    The square of a distance is the least, over all rows, of the squared distance to the row plus the squared distance within that row
-    (Felzenszwalb and Huttenlocher, 2012).
-    """
-    sampled = masks[..., columns]  # (N, C, H, w)
-    in_row = torch.stack([_row_distances(masks[:, index])[..., columns] for index in range(masks.shape[1])], 1).square_()
-    both = torch.stack([torch.where(sampled, 0, in_row), torch.where(sampled, in_row, 0)])  # to the mask, to the rest
-    nearest = torch.full((*both.shape[:3], len(rows), len(columns)), math.inf, device=masks.device)
-    for start in range(0, masks.shape[2], ROWS):
-        below = torch.arange(start, min(start + ROWS, masks.shape[2]), device=masks.device)
-        to_row = (rows - below[:, None]).square().float()  # (ROWS, h)
-        candidates = both[:, :, :, below].movedim(3, 0)[..., None, :] + to_row[:, None, None, None, :, None]
-        nearest = torch.minimum(nearest, candidates.amin(0))
-    to_mask, to_rest = nearest.sqrt_()
-    return torch.where(sampled[:, :, rows], 0.5 - to_rest, to_mask - 0.5)
-
-
-def _row_distances(mask: Tensor) -> Tensor:
-    """(N, H, W) mask -> (N, H, W) distance in pixels to the nearest pixel of the other kind in the same row; infinite if there is none."""
-    columns = torch.arange(mask.shape[2], dtype=torch.float32, device=mask.device)
-    changes = mask[:, :, 1:] != mask[:, :, :-1]
-    last_before = functional.pad(torch.where(changes, columns[:-1], -math.inf), (1, 0), value=-math.inf).cummax(2).values
-    first_after = functional.pad(torch.where(changes, columns[1:], math.inf), (0, 1), value=math.inf).flip(2).cummin(2).values.flip(2)
-    return torch.minimum(columns - last_before, first_after - columns)
+    return inputs.mean(inputs.probs * signed_distances(inputs.coverage >= 0.5))
 
 
 LOSSES: dict[str, Callable[[LossInputs], Tensor]] = {
