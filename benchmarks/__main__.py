@@ -23,6 +23,7 @@ from benchmarks.storage import probabilities
 from benchmarks.submission import csv, rle_decode, rle_encode
 from benchmarks.table import ResultRow, markdown
 from benchmarks.timing import in_fork
+from benchmarks.weight_averaging import ema
 from handbone.utils.io import write_json
 
 FOLDER = Path(__file__).parent
@@ -40,6 +41,7 @@ BENCHMARKS: list[Callable[[Scene], list[ResultRow]]] = [
     probabilities,
     checkpoint,
     channels_last,
+    ema,
     lovasz_512,
     linear,
 ]

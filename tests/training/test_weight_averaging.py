@@ -47,3 +47,19 @@ def test_swa_is_the_mean_of_the_models_it_has_seen() -> None:
         swa.update()
     assert torch.allclose(swa.model.weight, torch.tensor(3.0)) and torch.allclose(swa.model.running_mean, torch.tensor(6.0))
     assert swa.model.num_batches_tracked == 3 and swa.count == 3
+
+
+def test_it_is_bit_for_bit_the_rule_applied_to_each_tensor() -> None:
+    """Also tensors of no, one and many dimensions, and channels_last ones."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 2, 1)).to(memory_format=torch.channels_last)
+    ema, expected = Ema(model, 0.9), {name: value.clone() for name, value in model.state_dict().items()}
+    for step in range(1, 6):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter))
+        model(torch.rand(2, 3, 8, 8))  # moves the statistics and the counter
+        ema.update()
+        weight = 1 - min(0.9, (1 + step) / (10 + step))
+        for name, value in model.state_dict().items():
+            expected[name] = torch.lerp(expected[name], value, weight) if value.dtype.is_floating_point else value.clone()
+    assert all(torch.equal(value, expected[name]) for name, value in ema.model.state_dict().items())
