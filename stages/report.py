@@ -64,7 +64,7 @@ def class_dice() -> pd.DataFrame:
 
 def main() -> None:
     """Run the stage."""
-    params, decision, lineage = load_params(), Decision.load(paths.DECISION, paths.VALIDATION_COUNTS), read_json(paths.LINEAGE)
+    params, decision, lineage = load_params(), Decision.load(paths.DECISION, *paths.DECIDED_WITH), read_json(paths.LINEAGE)
     model, size = lineage["parameters"]["model"], lineage["parameters"]["train"]["size"]
     best, worst = make_cases(params, decision)
     page = render_page(

@@ -46,7 +46,7 @@ def main() -> None:
     (folds, predictions), decision = held_out(params), Decision(params.decide.threshold)
     table = validation_counts(folds, predictions, decision)
     write_table(paths.VALIDATION_COUNTS, table)
-    decision.save(paths.DECISION, paths.VALIDATION_COUNTS)
+    decision.save(paths.DECISION, *paths.DECIDED_WITH)
     write_table(paths.DICE_PER_CLASS, per_class(table).reset_index())
     print(f"held-out Dice {mean_dice(table):.4f} over {table['key'].nunique()} images and {len(params.data.classes)} classes")
 

@@ -75,7 +75,9 @@ def files_made_or_read(stage: str) -> set[str]:
         "prediction": prediction,
         "prediction_record": prediction,
     }
-    found = {templates.get(name) if name in templates else str(getattr(paths, name)) for name in paths_used(script)}
+    named = {name: getattr(paths, name) for name in paths_used(script) if name not in templates}
+    found = {templates.get(name) for name in paths_used(script)}
+    found |= {str(path) for value in named.values() for path in (value if isinstance(value, tuple) else [value])}
     found |= {f"data/cache/{subset}" for subset in arguments(script, "cached_sample")}
     found |= {f"data/predictions/{subset}" for name in ("prediction", "prediction_record") for subset in arguments(script, name)}
     return {path for path in found if path}

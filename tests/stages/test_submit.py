@@ -135,7 +135,7 @@ def test_a_decision_or_counts_changed_by_hand_are_refused(validated_run: ChangeP
 def test_counts_of_other_images_are_refused(validated_run: ChangeParams, fails: Fails) -> None:
     counts = paths.VALIDATION_COUNTS.read_text()
     paths.VALIDATION_COUNTS.write_text(counts.replace("B/b1", "B/b9"))
-    Decision(0.5).save(paths.DECISION, paths.VALIDATION_COUNTS)
+    Decision(0.5).save(paths.DECISION, *paths.DECIDED_WITH)
     with fails("table.rows", "B/b1, Radius", "B/b9, Ulna"):
         submit.main()
 

@@ -39,10 +39,10 @@ def test_every_held_out_image_and_class_is_counted_with_its_fold(predicted_run: 
 def test_the_threshold_is_stored_and_changes_the_counts(predicted_run: ChangeParams) -> None:
     main()
     before = counts()
-    assert Decision.load(paths.DECISION, paths.VALIDATION_COUNTS) == Decision(0.5)
+    assert Decision.load(paths.DECISION, *paths.DECIDED_WITH) == Decision(0.5)
     predicted_run({"decide.threshold": 0.25})
     main()
-    assert Decision.load(paths.DECISION, paths.VALIDATION_COUNTS) == Decision(0.25)
+    assert Decision.load(paths.DECISION, *paths.DECIDED_WITH) == Decision(0.25)
     grown = counts()[["tp", "fp"]].sum(axis=1) > before[["tp", "fp"]].sum(axis=1)
     assert grown.all()
 

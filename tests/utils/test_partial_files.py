@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from handbone.utils.errors import UserError
 from handbone.utils.io import remove_folder, replacing, write_bytes, write_json, write_table, write_text
 from handbone.utils.npz import write_npz
-from handbone.utils.partial_files import HOST, partial_path
+from handbone.utils.partial_files import HOST, partial_path, remove_dead_partials
 
 if TYPE_CHECKING:
     from conftest import Fails
@@ -141,6 +141,17 @@ def test_temporary_files_of_dead_processes_are_removed_and_others_kept(tmp_path:
         (tmp_path / name).touch()
     write_text(tmp_path / "file", "new")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([*kept, "file"])
+
+
+def test_a_temporary_file_is_removed_if_its_number_belongs_to_a_younger_process(tmp_path: Path) -> None:
+    """The numbers of processes are given again. This process is alive, but younger than the file."""
+    partial = partial_path(tmp_path / "a.txt")
+    partial.write_text("half")
+    os.utime(partial, (1e9, 1e9))
+    write_text(tmp_path / "b.txt", "whole")  # another file
+    assert partial.is_file()
+    remove_dead_partials(tmp_path / "a.txt")
+    assert not partial.exists()
 
 
 def test_a_temporary_file_that_cannot_be_removed_is_an_error(tmp_path: Path, fails: Fails) -> None:

@@ -33,6 +33,7 @@ PREDICTIONS = Path("data/predictions")
 
 DECISION = Path("reports/decision.json")
 VALIDATION_COUNTS = Path("reports/validation_counts.csv")
+DECIDED_WITH = VALIDATION_COUNTS, TRAIN_INDEX  # the tables with which the decision was made
 DICE_PER_CLASS = Path("reports/dice_per_class.csv")
 
 TEST_COUNTS = Path("reports/test_counts.csv")

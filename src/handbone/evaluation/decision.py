@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -32,16 +33,15 @@ class Decision:
 
     threshold: float
 
-    def save(self, path: Path, counts: Path) -> None:
-        """Write the decision as JSON, with a checksum of it and of the table of `counts` under it."""
-        write_json(path, asdict(self) | {CHECKSUM: self._checksum(counts)})
+    def save(self, path: Path, *tables: Path) -> None:
+        """Write the decision as JSON, with a checksum of it and of tables: the counts under it, and what they were counted from."""
+        write_json(path, asdict(self) | {CHECKSUM: self._checksum(tables)})
 
     @classmethod
-    def load(cls, path: Path, counts: Path | None = None) -> Decision:
-        """Read a decision.
+    def load(cls, path: Path, *tables: Path) -> Decision:
+        """Read a decision. tables: must be those of `save`; without them this is not checked.
 
-        counts: the table of counts that must be those under this decision; null: not checked.
-        Raises `UserError` if a file does not exist, for each key that is unknown or missing, for a value of none, and for other counts.
+        Raises `UserError` if a file does not exist, for each key that is unknown or missing, for a value of none, and for other tables.
         """
         document, known = read_json(path), [field.name for field in fields(cls)]
         if not isinstance(document, dict):
@@ -57,13 +57,13 @@ class Decision:
         if type(value := document["threshold"]) not in (int, float) or not 0 < value < 1:
             raise UserError(Problem("decision.value", f"{path}: threshold", "a number between 0 and 1", repr(value)[:40], AGAIN))
         decision = cls(float(value))
-        if counts is not None and checksum != decision._checksum(require_file(counts)):
-            expected, found = f"the decision under which {counts} was counted", "one of the two was changed since then"
-            raise UserError(Problem("decision.counts", str(path), expected, found, AGAIN))
+        if tables and checksum != decision._checksum([require_file(table) for table in tables]):
+            expected = f"the decision that was made with {' and '.join(map(str, tables))}"
+            raise UserError(Problem("decision.counts", str(path), expected, "one of these files was changed since then", AGAIN))
         return decision
 
-    def _checksum(self, counts: Path) -> str:
-        return hashlib.sha256(f"{json.dumps(asdict(self), sort_keys=True)} {file_hash(counts)}".encode()).hexdigest()
+    def _checksum(self, tables: Sequence[Path]) -> str:
+        return hashlib.sha256(" ".join([json.dumps(asdict(self), sort_keys=True), *map(file_hash, tables)]).encode()).hexdigest()
 
 
 def decide(maps: CroppedMaps, shape: tuple[int, int], decision: Decision) -> RunLengthMasks:

@@ -10,6 +10,7 @@ from pathlib import Path
 from handbone.utils.errors import Problem, UserError
 
 HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]  # whose process numbers are those in the names of temporary files
+CLOCK = 2.0  # seconds by which a process's start and a file's time may differ, as they come from different clocks
 NAME_BYTES = 200  # of a file's name in the name of its temporary file, as file systems allow 255
 
 
@@ -38,11 +39,16 @@ def remove_dead_partials(path: Path) -> None:
         if not entry.startswith(prefix):
             continue
         process, *host = entry.removeprefix(prefix).removesuffix(".partial").split(".")
-        if entry.endswith(".partial") and process.isdecimal() and host in ([], [HOST]) and not _is_alive(int(process)):
-            try:
-                path.with_name(entry).unlink(missing_ok=True)
-            except OSError as error:
-                raise UserError(left_behind(error, path.with_name(entry))) from error
+        if not (entry.endswith(".partial") and process.isdecimal() and host in ([], [HOST])):
+            continue
+        partial = path.with_name(entry)
+        try:
+            if not _is_written_by(int(process), partial):
+                partial.unlink(missing_ok=True)
+        except FileNotFoundError:  # its process has renamed it meanwhile
+            continue
+        except OSError as error:
+            raise UserError(left_behind(error, partial)) from error
 
 
 def left_behind(error: OSError, path: Path) -> Problem:
@@ -54,11 +60,16 @@ def _short(path: Path) -> str:
     return path.name.encode()[:NAME_BYTES].decode(errors="ignore")
 
 
-def _is_alive(process: int) -> bool:
+def _is_written_by(process: int, partial: Path) -> bool:
+    """Whether the process is alive and older than the last write: a younger one has got the number of a process that is gone.
+
+    The system gives numbers again, also those of threads, and from the beginning after a restart.
+    """
+    import psutil  # here, as few writes find a temporary file, and `handbone --help` should not wait for it
+
     try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
+        return psutil.Process(process).create_time() < partial.stat().st_mtime + CLOCK
+    except (psutil.NoSuchProcess, OverflowError):
         return False
-    except PermissionError:  # another user's
-        pass
-    return True
+    except psutil.AccessDenied:  # another user's
+        return True
