@@ -23,6 +23,7 @@ from benchmarks.storage import probabilities
 from benchmarks.submission import csv, rle_decode, rle_encode
 from benchmarks.table import ResultRow, markdown
 from benchmarks.timing import in_fork
+from benchmarks.vote import votes
 from benchmarks.weight_averaging import ema
 from handbone.utils.io import write_json
 
@@ -38,6 +39,7 @@ BENCHMARKS: list[Callable[[Scene], list[ResultRow]]] = [
     rle_encode,
     rle_decode,
     csv,
+    votes,
     probabilities,
     checkpoint,
     channels_last,

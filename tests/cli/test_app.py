@@ -11,7 +11,7 @@ import pytest
 from handbone.cli.app import parser
 
 COMMAND = Path(sys.executable).parent / "handbone"
-COMMANDS = ["preset", "folds", "score"]
+COMMANDS = ["preset", "folds", "score", "vote", "diff"]
 
 
 def handbone(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -58,7 +58,7 @@ def test_a_preset_is_written_to_the_current_folder(tmp_path: Path) -> None:
     assert handbone("preset", "mine", "--force", folder=tmp_path).returncode == 0
 
 
-@pytest.mark.parametrize("arguments", [[], ["preset"], ["preset", "demo", "--list"], ["nothing"]])
+@pytest.mark.parametrize("arguments", [[], ["preset"], ["preset", "demo", "--list"], ["nothing"], ["vote", "a.csv"], ["diff", "a.csv"]])
 def test_a_wrong_call_prints_the_usage(arguments: list[str]) -> None:
     done = handbone(*arguments)
     assert done.returncode == 2
@@ -68,3 +68,17 @@ def test_a_wrong_call_prints_the_usage(arguments: list[str]) -> None:
 def test_folds_takes_devices_and_jobs() -> None:
     given = [parser().parse_args(["folds", *options]) for options in ([], ["--devices", "0,2", "--jobs", "3"])]
     assert [(chosen.devices, chosen.jobs) for chosen in given] == [(None, None), (["0", "2"], 3)]
+
+
+def test_submissions_are_joined_and_compared_outside_a_project_too(tmp_path: Path) -> None:
+    """The commands of docs/data.md."""
+    for name, text in (("a", "1 4"), ("b", "3 4"), ("c", "9 1")):
+        (tmp_path / f"{name}.csv").write_text(f"image_name,class,rle\nx.png,Radius,{text}\n")
+    for options in ("", " --weights 2,1,1 --min 3"):
+        done = handbone(*f"vote a.csv b.csv c.csv -o vote.csv{options}".split(), folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "vote.csv").read_text() == "image_name,class,rle\nx.png,Radius,3 2\n"
+    done = handbone("diff", "a.csv", "vote.csv", folder=tmp_path)
+    assert done.returncode == 0 and done.stdout.splitlines()[0].split() == ["Radius", "0.6667"]
+    done = handbone("vote", "a.csv", "d.csv", "-o", "vote.csv", folder=tmp_path)
+    assert done.returncode == 1 and "d.csv" in done.stderr and "Traceback" not in done.stderr

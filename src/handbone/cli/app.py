@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from handbone.utils.errors import run_cli
@@ -26,6 +27,8 @@ def parser() -> argparse.ArgumentParser:
     _add_preset(commands)
     _add_folds(commands)
     _add_score(commands)
+    _add_vote(commands)
+    _add_diff(commands)
     return parser
 
 
@@ -62,6 +65,28 @@ def _add_score(commands: Any) -> None:
     _add(commands, "score", _score, text, "handbone score")
 
 
+def _add_vote(commands: Any) -> None:
+    text = (
+        "Join submissions by a vote per pixel. A pixel is set where files with more than half of the weights have it set; "
+        "exactly half, a tie, is not enough. All files must have the same images and classes; the rows are in the order of the first."
+    )
+    parser = _add(commands, "vote", _vote, text, "handbone vote a.csv b.csv c.csv -o submissions/vote.csv --weights 2,1,1")
+    parser.add_argument("files", nargs="+", type=Path, metavar="CSV", help="the submissions, two or more")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="CSV", help="the file to write")
+    parser.add_argument("--weights", metavar="W,W,...", type=lambda text: text.split(","), help="one number per file (default: 1 each)")
+    parser.add_argument("--min", metavar="N", help="sum of weights from which a pixel is set (default: more than half of all)")
+
+
+def _add_diff(commands: Any) -> None:
+    text = (
+        "Compare the masks of two submissions. Prints the Dice per class between them, the images that differ most, and how many rows "
+        "differ. Both must have the same images and classes."
+    )
+    parser = _add(commands, "diff", _diff, text, "handbone diff submissions/submission.csv other.csv")
+    parser.add_argument("one", type=Path, metavar="CSV")
+    parser.add_argument("other", type=Path, metavar="CSV")
+
+
 def _preset(chosen: argparse.Namespace) -> None:
     from handbone.cli.preset import list_presets, write_preset
 
@@ -81,3 +106,15 @@ def _score(_: argparse.Namespace) -> None:
     from handbone.cli.score import print_score
 
     print_score()
+
+
+def _vote(chosen: argparse.Namespace) -> None:
+    from handbone.cli.vote import write_vote
+
+    write_vote(chosen.files, chosen.output, chosen.weights, chosen.min)
+
+
+def _diff(chosen: argparse.Namespace) -> None:
+    from handbone.cli.diff import print_difference
+
+    print_difference(chosen.one, chosen.other)

@@ -59,8 +59,20 @@ def read_submission(path: Path) -> pd.DataFrame:
 
     Raises `UserError` if there is no such file, for every fault that `read_csv_rows` lists, and if it has other columns.
     """
-    table = _submission_rows(path)
+    table = submission_table(path)
     return pd.DataFrame({name: table.column(name) for name in table.header}, dtype=str)
+
+
+def submission_table(path: Path) -> CsvRows:
+    """The rows as text, with their lines in the file. Raises `UserError` as `read_submission` does."""
+    if not path.is_file():
+        fix = "run dvc repro, or name an existing file"
+        raise UserError(Problem("submission.missing", str(path), "a submission", "no such file", fix))
+    table = read_csv_rows(path, fix="save the submission again as CSV in UTF-8")
+    if table.header != SUBMISSION_COLUMNS:
+        expected, found = f"the columns {','.join(SUBMISSION_COLUMNS)}", ", ".join(map(shown, table.header[:20]))
+        raise UserError(Problem("submission.columns", str(path), expected, found, "correct the first row"))
+    return table
 
 
 def submitted_masks(path: Path, images: Mapping[str, TestImage], classes: Sequence[str]) -> dict[str, RunLengthMasks]:
@@ -68,7 +80,7 @@ def submitted_masks(path: Path, images: Mapping[str, TestImage], classes: Sequen
 
     Raises `UserError` as `read_submission` does, with each row that is missing, unknown or there twice, and with each invalid encoding.
     """
-    table = _submission_rows(path)
+    table = submission_table(path)
     found, problems = _row_of_each(table, [(name, label) for name, _, _ in images.values() for label in classes])
     encodings, masks = table.column("rle"), {}
     for key, (name, height, width) in images.items():
@@ -80,17 +92,6 @@ def submitted_masks(path: Path, images: Mapping[str, TestImage], classes: Sequen
             problems += error.problems
     raise_if_any(problems, f"{path} cannot be used")
     return masks
-
-
-def _submission_rows(path: Path) -> CsvRows:
-    if not path.is_file():
-        fix = "run dvc repro, or name an existing file"
-        raise UserError(Problem("submission.missing", str(path), "a submission", "no such file", fix))
-    table = read_csv_rows(path, fix="save the submission again as CSV in UTF-8")
-    if table.header != SUBMISSION_COLUMNS:
-        expected, found = f"the columns {','.join(SUBMISSION_COLUMNS)}", ", ".join(map(shown, table.header[:20]))
-        raise UserError(Problem("submission.columns", str(path), expected, found, "correct the first row"))
-    return table
 
 
 def _row_of_each(table: CsvRows, wanted: Sequence[tuple[str, str]]) -> tuple[dict[tuple[str, str], int], list[Problem]]:
