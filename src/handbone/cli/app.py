@@ -70,7 +70,7 @@ def _add_vote(commands: Any) -> None:
         "Join submissions by a vote per pixel. A pixel is set where files with more than half of the weights have it set; "
         "exactly half, a tie, is not enough. All files must have the same images and classes; the rows are in the order of the first."
     )
-    parser = _add(commands, "vote", _vote, text, "handbone vote a.csv b.csv c.csv -o submissions/vote.csv --weights 2,1,1")
+    parser = _add(commands, "vote", _vote, text, "handbone vote a.csv b.csv c.csv -o vote.csv")
     parser.add_argument("files", nargs="+", type=Path, metavar="CSV", help="the submissions, two or more")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="CSV", help="the file to write")
     parser.add_argument("--weights", metavar="W,W,...", type=lambda text: text.split(","), help="one number per file (default: 1 each)")
@@ -82,7 +82,7 @@ def _add_diff(commands: Any) -> None:
         "Compare the masks of two submissions. Prints the Dice per class between them, the images that differ most, and how many rows "
         "differ. Both must have the same images and classes."
     )
-    parser = _add(commands, "diff", _diff, text, "handbone diff submissions/submission.csv other.csv")
+    parser = _add(commands, "diff", _diff, text, "handbone diff a.csv b.csv")
     parser.add_argument("one", type=Path, metavar="CSV")
     parser.add_argument("other", type=Path, metavar="CSV")
 

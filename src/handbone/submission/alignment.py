@@ -18,7 +18,7 @@ from handbone.utils.csv_rows import shown
 from handbone.utils.errors import Problem, UserError, all_of, raise_if_any
 from handbone.utils.names import composed
 
-CODE, TITLE = "submission.rows", "the submissions cannot be compared"
+CODE, TITLE = "submission.rows", "the submissions cannot be used together"
 RowName = tuple[str, str]  # image name and class
 
 
@@ -113,6 +113,6 @@ def _missing(file: _Encodings, every: Collection[RowName]) -> list[Problem]:
             return f"image {name}"
         return f"class {label}" if label not in classes else f"{name}, {label}"
 
-    expected = f"every row in {file.path} that another file has"  # names the file, as equal problems are merged and then name few places
+    expected = f"in {file.path} every row that another file has"  # names the file, as equal problems are merged and then name few places
     places = dict.fromkeys(place(*row) for row in every if row not in file.rows)
-    return [Problem(CODE, f"{file.path}: {one}", expected, "none", "add the rows, or leave this file out") for one in places]
+    return [Problem(CODE, f"{file.path}: {one}", expected, "no such row", "add the rows, or leave this file out") for one in places]
