@@ -93,6 +93,10 @@ def test_score_is_printed_last(project: Project) -> None:
     assert f"{project.metrics()['test']['dice']['mean']:.4f}" in last
 
 
+def test_the_doctor_knows_the_submission(project: Project) -> None:
+    assert "ERROR" not in project.sh("handbone doctor submissions/submission.csv")
+
+
 def test_the_page_stands_alone(project: Project) -> None:
     page = (project.folder / "reports/index.html").read_text()
     assert "Pisiform" in page

@@ -20,7 +20,7 @@ FLOORS = [
     ["phantom", "inference", "training"],
     ["evaluation"],
     ["submission"],
-    ["report"],
+    ["doctor", "report"],
     ["cli"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -12,6 +12,7 @@ from handbone.cli.app import parser
 
 COMMAND = Path(sys.executable).parent / "handbone"
 COMMANDS = ["preset", "folds", "score", "vote", "diff"]
+COMMANDS = ["preset", "folds", "score", "doctor"]
 
 
 def handbone(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -29,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     _add_score(commands)
     _add_vote(commands)
     _add_diff(commands)
+    _add_doctor(commands)
     return parser
 
 
@@ -87,6 +88,17 @@ def _add_diff(commands: Any) -> None:
     parser.add_argument("other", type=Path, metavar="CSV")
 
 
+def _add_doctor(commands: Any) -> None:
+    text = (
+        "List what is wrong with a submission before it is uploaded. Compares it with the test images and, if they are cached, with the "
+        "masks of the training images. Exit status: 1 after errors, 0 if there are only warnings, or nothing."
+    )
+    parser = _add(commands, "doctor", _doctor, text, "handbone doctor submissions/submission.csv")
+    parser.add_argument("submission", metavar="SUBMISSION", type=Path, help="the CSV")
+    text = "repair what needs no guess (header, order of rows and runs, runs that could be one), and examine the result"
+    parser.add_argument("--fix", metavar="OUT", type=Path, help=text)
+
+
 def _preset(chosen: argparse.Namespace) -> None:
     from handbone.cli.preset import list_presets, write_preset
 
@@ -118,3 +130,9 @@ def _diff(chosen: argparse.Namespace) -> None:
     from handbone.cli.diff import print_difference
 
     print_difference(chosen.one, chosen.other)
+
+
+def _doctor(chosen: argparse.Namespace) -> None:
+    from handbone.cli.doctor import examine_submission
+
+    examine_submission(chosen.submission, chosen.fix)

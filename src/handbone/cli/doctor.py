@@ -1,0 +1,51 @@
+"""`handbone doctor SUBMISSION`: what is wrong with a submission, and repairs of what needs no guess."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from handbone.config import paths
+from handbone.config.params import DataParams, load_params
+from handbone.dataset.layout import find_samples
+from handbone.dataset.png import read_header
+from handbone.doctor.examine import Expected, examine
+from handbone.doctor.repair import repair
+from handbone.doctor.training import read_training
+from handbone.submission.csv import TestImage, test_images
+from handbone.utils.errors import Problem, raise_if_any, warn
+
+
+def examine_submission(path: Path, out: Path | None = None) -> None:
+    """Print every warning, and raise a `UserError` with every error. out: where to write the repaired submission, to examine that one."""
+    data = load_params().data
+    training = None
+    if paths.AREAS.is_file():
+        training = read_training(paths.TRAIN_INDEX, paths.AREAS, partial(paths.cached_sample, "train"), data.classes)
+    expected = Expected(_images(data), data.classes, training)
+    if out is not None:
+        for line in repair(path, out, expected):
+            print(line)
+        path = out
+    errors, warnings = examine(path, expected)
+    warn(*warnings)
+    raise_if_any(errors, f"{path} is not ready to be uploaded")
+    if not warnings:
+        print(f"{path}: nothing found")
+
+
+def _images(data: DataParams) -> Mapping[str, TestImage]:
+    """The test images of the cache; without a cache, those of the data set. Raises `UserError` with what cannot be read."""
+    if paths.TEST_INDEX.is_file():
+        return test_images(paths.TEST_INDEX)
+    images, problems = dict[str, TestImage](), list[Problem]()
+    for sample in find_samples(Path(data.root), data.exclude):
+        if sample.subset == "test":
+            try:
+                header = read_header(sample.image.read_bytes())
+                images[sample.key] = (sample.image.name, header.height, header.width)
+            except ValueError as error:
+                problems.append(Problem("image.read", str(sample.image), "a whole PNG", str(error), "replace it, or use data.exclude"))
+    raise_if_any(problems, f"{data.root} cannot be used")
+    return images
