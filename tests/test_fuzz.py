@@ -199,6 +199,7 @@ def png_headers(draw: Callable[..., Any]) -> bytes:
 
 
 @fuzz
+@example(content=b"\x89PNG\r\n\x1a\n\0\0\0\0IEND\xaeB`\x82", channels=1)  # nothing but an end
 @given(
     content=st.one_of(png_headers(), damaged(png()), damaged(png()).map(lambda data: data + png()), st.binary()),
     channels=st.sampled_from([1, 3]),

@@ -357,6 +357,8 @@ def test_experiments_can_be_compared(project: Project) -> None:
         "dvc exp show --only-changed --drop 'models|src|stages|data.*|reports.*|submissions.*|.*class.*' --sort-by dice.mean --sort-order desc --md"  # noqa: E501
     )
     assert "dice.mean" in table
+    assert " the noise\n" in project.sh("handbone compare HEAD")
+    assert " the noise\n" in project.sh("handbone compare HEAD again")
 
 
 def test_a_number_may_be_written_as_3e_3(project: Project) -> None:

@@ -11,8 +11,7 @@ import pytest
 from handbone.cli.app import parser
 
 COMMAND = Path(sys.executable).parent / "handbone"
-COMMANDS = ["preset", "folds", "score", "vote", "diff"]
-COMMANDS = ["preset", "folds", "score", "doctor"]
+COMMANDS = ["preset", "folds", "score", "vote", "diff", "doctor", "compare"]
 
 
 def handbone(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:

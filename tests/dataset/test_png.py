@@ -34,6 +34,7 @@ def test_the_header_of_a_plain_png() -> None:
         *[(GREY[:at] + bytes([GREY[at] ^ 4]) + GREY[at + 1 :], "damaged") for at in (17, 30, 60, len(GREY) - 20, len(GREY) - 2)],
         (GREY[:8] + GREY[33:], "start with one header"),
         (with_chunk(GREY, b"IHDR", GREY[16:29]), "start with one header"),
+        (GREY[:8] + chunk(b"IEND", b""), "without a header"),
         (GREY[:8] + chunk(b"IHDR", b"short") + GREY[33:], "start with one header"),
     ],
 )

@@ -154,6 +154,18 @@ def test_a_temporary_file_is_removed_if_its_number_belongs_to_a_younger_process(
     assert not partial.exists()
 
 
+def test_a_temporary_file_of_a_zombie_is_removed(tmp_path: Path) -> None:
+    """A killed process whose parent has not asked for its status yet."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays a zombie
+    partial = tmp_path / f".a.txt.{process.pid}.{HOST}.partial"
+    partial.write_text("half")
+    remove_dead_partials(tmp_path / "a.txt")
+    process.wait()
+    assert not partial.exists()
+
+
 def test_a_temporary_file_that_cannot_be_removed_is_an_error(tmp_path: Path, fails: Fails) -> None:
     left = tmp_path / f".file.{dead_process()}.{HOST}.partial"
     left.mkdir()  # not even root removes it as a file

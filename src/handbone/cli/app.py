@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     _add_vote(commands)
     _add_diff(commands)
     _add_doctor(commands)
+    _add_compare(commands)
     return parser
 
 
@@ -99,6 +100,16 @@ def _add_doctor(commands: Any) -> None:
     parser.add_argument("--fix", metavar="OUT", type=Path, help=text)
 
 
+def _add_compare(commands: Any) -> None:
+    text = (
+        "Compare the held-out Dice of two experiments, with its noise. Prints the second minus the first with a 95 % interval, the classes "
+        "that differ beyond the noise, and the images that differ most."
+    )
+    parser = _add(commands, "compare", _compare, text, "handbone compare HEAD")
+    parser.add_argument("first", metavar="REV", help="a commit, tag, branch or experiment")
+    parser.add_argument("second", metavar="REV", nargs="?", help="another one (default: the working tree)")
+
+
 def _preset(chosen: argparse.Namespace) -> None:
     from handbone.cli.preset import list_presets, write_preset
 
@@ -136,3 +147,9 @@ def _doctor(chosen: argparse.Namespace) -> None:
     from handbone.cli.doctor import examine_submission
 
     examine_submission(chosen.submission, chosen.fix)
+
+
+def _compare(chosen: argparse.Namespace) -> None:
+    from handbone.cli.compare import print_comparison
+
+    print_comparison(chosen.first, chosen.second)

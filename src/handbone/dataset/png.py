@@ -65,6 +65,8 @@ def read_header(data: bytes) -> PngHeader:
             frames = int.from_bytes(content[:4], "big")
         elif kind == b"tRNS":
             key_colour = bytes(content)
+    if not first:
+        raise ValueError("a PNG without a header")
     width, height, bits, colour_type = struct.unpack(">IIBB", first[:10])
     return PngHeader(width, height, bits, colour_type, key_colour, orientation, frames, texts)
 

@@ -63,12 +63,14 @@ def _short(path: Path) -> str:
 def _is_written_by(process: int, partial: Path) -> bool:
     """Whether the process is alive and older than the last write: a younger one has got the number of a process that is gone.
 
-    The system gives numbers again, also those of threads, and from the beginning after a restart.
+    The system gives numbers again, also those of threads, and from the beginning after a restart. A killed process keeps its number as a
+    zombie until its parent asks for its status, which some containers do late.
     """
     import psutil  # here, as few writes find a temporary file, and `handbone --help` should not wait for it
 
     try:
-        return psutil.Process(process).create_time() < partial.stat().st_mtime + CLOCK
+        found = psutil.Process(process)
+        return found.status() != psutil.STATUS_ZOMBIE and found.create_time() < partial.stat().st_mtime + CLOCK
     except (psutil.NoSuchProcess, OverflowError):
         return False
     except psutil.AccessDenied:  # another user's

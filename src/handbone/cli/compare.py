@@ -1,0 +1,66 @@
+"""`handbone compare REV [REV]`: is the difference of two experiments more than the noise of which people were held out?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from handbone.cli.revisions import cached_outs
+from handbone.config import paths
+from handbone.evaluation.bootstrap import Intervals, paired_intervals
+from handbone.evaluation.comparison import Comparison, HeldOut, compare, read_held_out
+from handbone.utils.errors import all_of
+
+IMAGES = 5  # that are named
+
+
+def print_comparison(first: str, second: str | None) -> None:
+    """Print the second experiment's mean Dice minus the first's, its interval, and the classes and images that differ.
+
+    first, second: revisions; None for the working tree.
+    Raises `UserError` for what `cached_outs`, `read_held_out` and `compare` do not accept.
+    """
+    held = all_of("cannot compare", lambda: _held_out(first), lambda: _held_out(second))
+    comparison = compare(*held)
+    print("\n".join(_lines(comparison, held[0].name, held[1].name)))
+
+
+def _held_out(rev: str | None) -> HeldOut:
+    outs = [paths.VALIDATION_COUNTS, paths.FOLDS]
+    if rev is None:
+        return read_held_out("the working tree", *outs)
+    return read_held_out(rev, *cached_outs(rev, outs))
+
+
+def _lines(comparison: Comparison, first: str, second: str) -> Iterator[str]:
+    differences, people = comparison.differences, comparison.people
+    overall = paired_intervals(differences.mean(1, keepdims=True), people)
+    yield f"{_interval(overall, 0)}: {'beyond' if overall.beyond_noise[0] else 'within'} the noise"
+    yield f"mean Dice {comparison.first.mean():.4f} ({first}) -> {comparison.second.mean():.4f} ({second})"
+    images, classes = len(comparison.keys), len(comparison.classes)
+    yield f"over {images} held-out images of {len(set(people))} people and {classes} classes that both have"
+    yield from comparison.left_out
+    yield from _class_lines(comparison, paired_intervals(differences, people))
+    yield from _image_lines(comparison)
+
+
+def _interval(intervals: Intervals, at: int) -> str:
+    return f"{intervals.mean[at]:+.4f} [{intervals.low[at]:+.4f}, {intervals.high[at]:+.4f}]"
+
+
+def _class_lines(comparison: Comparison, intervals: Intervals) -> Iterator[str]:
+    beyond = np.flatnonzero(intervals.beyond_noise)
+    yield f"\n{len(beyond)} of {len(comparison.classes)} classes differ beyond the noise" + (":" if len(beyond) else "")
+    for at in beyond[np.argsort(intervals.mean[beyond], kind="stable")]:
+        means = f"{comparison.first[:, at].mean():.4f} -> {comparison.second[:, at].mean():.4f}"
+        yield f"{comparison.classes[at]:>16}  {means}  {_interval(intervals, at)}"
+
+
+def _image_lines(comparison: Comparison) -> Iterator[str]:
+    """The images with the largest difference of their mean over the classes."""
+    first, second = comparison.first.mean(1), comparison.second.mean(1)
+    most = np.argsort(-np.abs(second - first), kind="stable")[:IMAGES]
+    yield f"\nthe {len(most)} images that differ most:"
+    for at in most:
+        yield f"{comparison.keys[at]:>32}  {first[at]:.4f} -> {second[at]:.4f}  {second[at] - first[at]:+.4f}"
