@@ -58,9 +58,9 @@ def _class_lines(comparison: Comparison, intervals: Intervals) -> Iterator[str]:
 
 
 def _image_lines(comparison: Comparison) -> Iterator[str]:
-    """The images with the largest difference of their mean over the classes."""
+    """The images with the largest difference of their mean over the classes, if there is one."""
     first, second = comparison.first.mean(1), comparison.second.mean(1)
-    most = np.argsort(-np.abs(second - first), kind="stable")[:IMAGES]
-    yield f"\nthe {len(most)} images that differ most:"
+    most = np.argsort(-np.abs(second - first), kind="stable")[: min(IMAGES, np.count_nonzero(second != first))]
+    yield f"\n{len(most)} images that differ most:" if len(most) else "\nno image differs"
     for at in most:
         yield f"{comparison.keys[at]:>32}  {first[at]:.4f} -> {second[at]:.4f}  {second[at] - first[at]:+.4f}"
