@@ -71,9 +71,8 @@ class Trainer:
         optimizer = make_optimizer(model, params, fused=accelerator.device.type == "cuda" and accelerator.scaler is None)
         ema, swa = Ema(model, params.ema_decay), None if params.swa_epochs is None else Swa(model)
         wrapped, optimizer = accelerator.prepare(model, optimizer)
-        accelerator.unwrap_model(
-            wrapped, keep_fp32_wrapper=False
-        )  # from the model: `_forward` has the autocast, the loss copies to float32
+        # takes accelerate's autocast and its copy to float32 from the model, as `_forward` has the one and the loss makes the other
+        accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
         self._state = TrainState(accelerator, wrapped, model, optimizer, ema, swa)
         self._network: Callable[[Tensor], Tensor | Outputs] = wrapped
         self._steps_per_epoch = -(-len(batches) // params.grad_accum)
@@ -159,8 +158,9 @@ class Trainer:
         return loss.detach()
 
     def _must_stop(self, flag: PreemptionFlag, index: int) -> bool:
-        """Whether a process was told to stop. Several ask each other after every eighth step only, as each then waits for its GPU."""
-        if self._accelerator.num_processes > 1 and (index // self._params.grad_accum) % STOP_EVERY:
+        """Whether a process was told to stop. Several ask each other after some steps only, as each then waits for its GPU."""
+        asks = (index // self._params.grad_accum) % STOP_EVERY == 0 or index + 1 == len(self._batches)
+        if self._accelerator.num_processes > 1 and not asks:
             return False
         return any_rank(flag.is_set)
 
