@@ -33,8 +33,14 @@ def start(folder: Path, fault: str, **environment: str) -> subprocess.Popen[str]
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell may have it ignored in the background
+        preexec_fn=_handle_signals,
     )
+
+
+def _handle_signals() -> None:
+    """A shell may have SIGINT ignored in the background, and nohup SIGHUP; children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def wait_for(file: Path, process: subprocess.Popen[str]) -> list[int]:
