@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+from dense_maps import upsampled
 from handbone.masks.cropped_maps import CroppedMaps
-from handbone.masks.upsample import full_masks
+from handbone.masks.upsample import full_masks, level_of
 
 
 def plain_masks(maps: np.ndarray, shape: tuple[int, int], threshold: float) -> np.ndarray:
@@ -34,19 +35,8 @@ def adversarial(height: int, width: int) -> np.ndarray:
 
 
 def exact_masks(maps: np.ndarray, shape: tuple[int, int], threshold: float) -> np.ndarray:
-    """The same in integers, so without any rounding: weights in units of 1 / (2·H) and 1 / (2·W)."""
-
-    def weights(small: int, full: int) -> np.ndarray:
-        matrix = np.zeros((full, small), np.int64)
-        for pixel in range(full):
-            centre = min(max((2 * pixel + 1) * small - full, 0), 2 * full * (small - 1))
-            first = centre // (2 * full)
-            matrix[pixel, first] += 2 * full - centre % (2 * full)
-            matrix[pixel, min(first + 1, small - 1)] += centre % (2 * full)
-        return matrix
-
-    rows, columns = weights(maps.shape[1], shape[0]), weights(maps.shape[2], shape[1])
-    return rows @ maps.astype(np.int64) @ columns.T > threshold * 255 * 4 * shape[0] * shape[1]
+    """The same in integers, so without any rounding."""
+    return upsampled(maps, shape) > threshold * 255 * 4 * shape[0] * shape[1]
 
 
 def masks_of(maps: np.ndarray, shape: tuple[int, int], threshold: float) -> np.ndarray:
@@ -99,3 +89,16 @@ def test_large_smooth_maps() -> None:
         np.uint8
     )
     assert np.array_equal(masks_of(maps, (2048, 2048), 0.5), plain_masks(maps, (2048, 2048), 0.5))
+
+
+def test_each_class_may_have_its_threshold() -> None:
+    maps, thresholds = adversarial(24, 18), np.linspace(0.1, 0.9, 9)
+    masks = full_masks(CroppedMaps.from_dense(maps), (73, 55), thresholds).boxed().dense()
+    for index, threshold in enumerate(thresholds.tolist()):
+        assert np.array_equal(masks[index], masks_of(maps[index : index + 1], (73, 55), threshold)[0])
+
+
+def test_every_multiple_of_half_a_step_is_exact() -> None:
+    """At 2048 px and the largest sums too, where a float of that size is not."""
+    units = 255 * 4 * 2048 * 2048 * 2**21
+    assert all(level_of(half_steps / 510, units) == half_steps * units // 510 for half_steps in range(511))

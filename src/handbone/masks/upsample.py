@@ -7,7 +7,6 @@ is compared with the threshold without any rounding.
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import numpy as np
@@ -20,20 +19,34 @@ from handbone.masks.runs import Intervals, RunLengthMasks, push_pixel, with_grow
 Ints = NDArray[np.int64]
 
 
-def full_masks(probabilities: CroppedMaps, shape: tuple[int, int], threshold: float) -> RunLengthMasks:
-    """C maps at (h, w) -> C masks at `shape` (H, W): the pixels whose upsampled probability is above `threshold` (0..1)."""
+def full_masks(probabilities: CroppedMaps, shape: tuple[int, int], threshold: float | NDArray[np.float64]) -> RunLengthMasks:
+    """C maps at (h, w) -> C masks at `shape` (H, W): the pixels whose upsampled probability is above `threshold` (0..1).
+
+    threshold: one, or one per class (C,); a multiple of 1/510, the nearest float to which it is, is meant exactly.
+    """
     (small_h, small_w), (full_h, full_w) = probabilities.shape, shape
-    level = threshold * 255
     # for a source pixel, for two of one column blended, for four blended: each in its units, where above the level is above its floor
-    levels = (math.floor(level), math.floor(level * 2 * full_h), math.floor(level * 4 * full_h * full_w))
-    axes = _axis(small_h, full_h), _axis(small_w, full_w)
+    units = (255, 255 * 2 * full_h, 255 * 4 * full_h * full_w)
+    thresholds = np.broadcast_to(np.asarray(threshold, np.float64), len(probabilities.boxes))
+    levels = np.array([[level_of(one, unit) for unit in units] for one in thresholds.tolist()], np.int64).reshape(-1, 3)
+    axes = pixel_axis(small_h, full_h), pixel_axis(small_w, full_w)
     boxes = probabilities.boxes.astype(np.int64)
     values = probabilities.values
     return RunLengthMasks(shape, *with_growing_buffer(lambda intervals: _upsampled_runs(boxes, values, *axes, levels, intervals)))
 
 
+def level_of(threshold: float, units: int) -> int:
+    """The largest whole number not above `threshold` * `units`, exactly; units: of probability 1.
+
+    A float is the nearest one to at most one multiple of 1/510, and then that multiple is meant.
+    """
+    half_steps = round(threshold * 510)
+    numerator, denominator = (half_steps, 510) if threshold == half_steps / 510 else threshold.as_integer_ratio()
+    return numerator * units // denominator
+
+
 @lru_cache
-def _axis(small: int, full: int) -> tuple[Ints, Ints, Ints]:
+def pixel_axis(small: int, full: int) -> tuple[Ints, Ints, Ints]:
     """Along one axis, where each of `full` pixels blends two neighbours of `small` sources -> first, weights, starts.
 
     first: (full,) the first of the two; weights: (full,) of the second one, in units of 1 / (2·full);
@@ -50,10 +63,10 @@ def _upsampled_runs(
     values: NDArray[np.uint8],
     rows: tuple[Ints, Ints, Ints],
     columns: tuple[Ints, Ints, Ints],
-    levels: tuple[int, int, int],
+    levels: Ints,
     intervals: Intervals,
 ) -> tuple[Ints, int]:
-    """-> indptr and the number of intervals."""
+    """-> indptr and the number of intervals; levels: (C, 3)."""
     indptr = np.zeros(len(boxes) + 1, np.int64)
     cells = np.empty((len(columns[2]) + 1, 2), np.int64)
     count, position = 0, 0
@@ -61,14 +74,15 @@ def _upsampled_runs(
         y0, x0, y1, x1 = boxes[index]
         crop = values[position : position + (y1 - y0) * (x1 - x0)].reshape((y1 - y0, x1 - x0))
         position += crop.size
-        count = _class_runs(crop, y0, x0, rows, columns, levels, cells, intervals, count)
+        of_class = levels[index, 0], levels[index, 1], levels[index, 2]
+        count = class_runs(crop, y0, x0, rows, columns, of_class, cells, intervals, count)
         indptr[index + 1] = count
     return indptr, count
 
 
 @kernel
-def _class_runs(
-    crop: NDArray[np.uint8],
+def class_runs(
+    crop: NDArray[np.uint8] | Ints,
     y0: int,
     x0: int,
     rows: tuple[Ints, Ints, Ints],
@@ -78,7 +92,10 @@ def _class_runs(
     intervals: Intervals,
     count: int,
 ) -> int:
-    """Append the runs of one class, whose map is `crop` at (y0, x0) and 0 around it -> the new count."""
+    """Append the runs of one class, whose map is `crop` at (y0, x0) and 0 around it -> the new count.
+
+    levels: above which a source pixel, two of one column blended, and four blended are inside; cells: room for one per column and one more.
+    """
     first = count
     upper = np.zeros(crop.shape[1] + 2, np.int64)  # two low-resolution rows, with a 0 on either side of the crop
     lower = np.zeros(crop.shape[1] + 2, np.int64)
@@ -94,7 +111,7 @@ def _class_runs(
 
 
 @kernel
-def _read_row(crop: NDArray[np.uint8], row: int, values: Ints) -> None:
+def _read_row(crop: NDArray[np.uint8] | Ints, row: int, values: Ints) -> None:
     """Copy a row of the crop, or 0 if it has no such row, into `values` between the first and the last."""
     if 0 <= row < len(crop):
         values[1:-1] = crop[row]
@@ -141,7 +158,7 @@ def _row_runs(
     """Append the runs of the full-resolution rows between two low-resolution ones, -> the new count.
 
     Their first and last values are not above the level.
-    offset: column of their first value; below, behind: weights of the lower row, and of the right column; starts: as in `_axis`.
+    offset: column of their first value; below, behind: weights of the lower row, and of the right column; starts: as in `pixel_axis`.
     """
     width, down, across = len(behind), 2 * len(below), 2 * len(behind)
     last = starts[min(offset + len(upper) - 1, len(starts) - 1)]
