@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbone.masks.cropped_maps import CroppedMaps
-from handbone.masks.joined import Grid, blend_row, check_weights, class_sums, full_rows, sizes_of
+from handbone.masks.joined import Grid, blend_row, check_weights, class_sums, full_rows, layers_of, sizes_of
 from handbone.masks.kernels import kernel
 from handbone.masks.runs import Intervals, RunLengthMasks
 
@@ -45,9 +45,10 @@ def counts_at(bins: Ints) -> Ints:
 def _count(boxes: Ints, values: Ints, grid: Grid, unit: int, truth: Intervals, pixels: Ints, bins: Ints) -> None:
     """Add up the pixels of one class in (2, 511) `bins`; unit: of half a step; truth: (R, 2); pixels: room for a row."""
     width, run = len(pixels), 0
+    layers = layers_of(boxes, values, grid)
     top, bottom = full_rows(boxes, grid)
     for row in range(top, bottom):
-        left, right = blend_row(boxes, values, grid, row, pixels)
+        left, right = blend_row(layers, grid, row, pixels)
         begin, column = row * width, left
         while column < right:
             while run < len(truth) and truth[run, 1] <= begin + column:

@@ -112,8 +112,15 @@ def _weighted_sum(parts: Sequence[tuple[list[int], NDArray[np.uint8], int]]) -> 
     top, left, bottom, right = min(tops), min(lefts), max(bottoms), max(rights)
     total = np.zeros((bottom - top, right - left), np.int64)
     for (y0, x0, y1, x1), crop, weight in seen:
-        total[y0 - top : y1 - top, x0 - left : x1 - left] += np.multiply(crop, weight, dtype=np.int64)
+        _add_weighted(crop, weight, total[y0 - top : y1 - top, x0 - left : x1 - left])
     return [top, left, bottom, right], total
+
+
+@kernel
+def _add_weighted(crop: NDArray[np.uint8], weight: int, total: Ints) -> None:
+    for row in range(crop.shape[0]):
+        for column in range(crop.shape[1]):
+            total[row, column] += weight * crop[row, column]
 
 
 def _same_size(size: tuple[int, int], shape: tuple[int, int]) -> Append:
@@ -142,9 +149,10 @@ def _any_sizes(sizes: Sequence[tuple[int, int]], shape: tuple[int, int]) -> Appe
 def _runs_above(boxes: Ints, values: Ints, grid: Grid, level: int, pixels: Ints, intervals: Intervals, count: int) -> int:
     """Append the runs of one class -> the new count; pixels: room for a row."""
     first, width = count, len(pixels)
+    layers = layers_of(boxes, values, grid)
     top, bottom = full_rows(boxes, grid)
     for row in range(top, bottom):
-        left, right = blend_row(boxes, values, grid, row, pixels)
+        left, right = blend_row(layers, grid, row, pixels)
         begin, run_start = row * width, -1
         for column in range(left, right):
             inside = pixels[column] > level
@@ -154,9 +162,45 @@ def _runs_above(boxes: Ints, values: Ints, grid: Grid, level: int, pixels: Ints,
     return count
 
 
+class Layers(NamedTuple):
+    """One class's sums at G sizes.
+
+    boxes: (G, 4); values: their contents one after the other; starts: (G,) the first value of each.
+    spans: (all rows of the boxes, 2), the columns of a box from the first to the last that is not 0; rows: (G,) the first span of each.
+    lines: (G, largest w + 2), room for a row of each.
+    """
+
+    boxes: Ints
+    values: Ints
+    starts: Ints
+    spans: Ints
+    rows: Ints
+    lines: Ints
+
+
+@kernel
+def layers_of(boxes: Ints, values: Ints, grid: Grid) -> Layers:
+    """(G, 4) boxes and their contents -> what `blend_row` needs."""
+    heights, widths = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    sizes = heights * widths
+    starts, rows = np.cumsum(sizes) - sizes, np.cumsum(heights) - heights
+    spans = np.zeros((heights.sum(), 2), np.int64)
+    for layer in range(len(boxes)):
+        width = widths[layer]
+        for row in range(heights[layer]):
+            line = values[starts[layer] + row * width : starts[layer] + (row + 1) * width]
+            start, end = 0, width
+            while start < end and line[start] == 0:
+                start += 1
+            while start < end and line[end - 1] == 0:
+                end -= 1
+            spans[rows[layer] + row, 0], spans[rows[layer] + row, 1] = start, end
+    return Layers(boxes, values, starts, spans, rows, np.empty((len(boxes), grid.starts.shape[1] + 1), np.int64))
+
+
 @kernel
 def full_rows(boxes: Ints, grid: Grid) -> tuple[int, int]:
-    """The full-resolution rows that blend a row of the (G, 4) boxes -> the first, and the one after the last; 0, 0 if there are none."""
+    """The full-resolution rows that blend a row of the (G, 4) boxes -> the first, and the one after the last; equal if there are none."""
     top, bottom = grid.first.shape[1], 0
     for layer in range(len(boxes)):
         if boxes[layer, 2] > boxes[layer, 0]:
@@ -166,45 +210,50 @@ def full_rows(boxes: Ints, grid: Grid) -> tuple[int, int]:
 
 
 @kernel
-def blend_row(boxes: Ints, values: Ints, grid: Grid, row: int, pixels: Ints) -> tuple[int, int]:
-    """Write a full-resolution row of the sum of all layers into pixels[left:right] -> left, right; what is not written is 0.
-
-    boxes: (G, 4); values: their contents one after the other.
-    """
-    left, right = len(pixels), 0
-    at = 0
-    lines = np.zeros((len(boxes), grid.starts.shape[1] + 2), np.int64)
-    spans = np.zeros((len(boxes), 2), np.int64)
-    for layer in range(len(boxes)):
-        y0, x0, y1, x1 = boxes[layer]
-        crop = values[at : at + (y1 - y0) * (x1 - x0)].reshape((y1 - y0, x1 - x0))
-        at += crop.size
-        start, end = _blend_rows(crop, grid.first[layer, row] - y0, grid.below[layer, row], 2 * grid.first.shape[1], lines[layer])
-        spans[layer, 0], spans[layer, 1] = max(x0 + start - 1, 0), x0 + end
+def blend_row(layers: Layers, grid: Grid, row: int, pixels: Ints) -> tuple[int, int]:
+    """Write a full-resolution row of the sum of all layers into pixels[left:right] -> left, right; what is not written is 0."""
+    count, width = len(layers.boxes), len(pixels)
+    left, right = width, 0
+    columns = np.zeros((count, 2), np.int64)  # of each layer, those that begin a cell (between two columns) which is not 0
+    for layer in range(count):
+        start, end = _blend_rows(layers, layer, grid.first[layer, row], grid.below[layer, row], 2 * grid.first.shape[1])
         if start < end:
-            left, right = min(left, grid.starts[layer, spans[layer, 0]]), max(right, grid.starts[layer, spans[layer, 1]])
+            columns[layer, 0], columns[layer, 1] = max(layers.boxes[layer, 1] + start - 1, 0), layers.boxes[layer, 1] + end
+            left, right = min(left, grid.starts[layer, columns[layer, 0]]), max(right, grid.starts[layer, columns[layer, 1]])
     pixels[left:right] = 0
-    for layer in range(len(boxes)):
-        for column in range(spans[layer, 0], spans[layer, 1]):
-            place = column - boxes[layer, 1] + 1
-            one, slope = lines[layer, place] * 2 * len(pixels), lines[layer, place + 1] - lines[layer, place]
+    for layer in range(count):
+        line, behind = layers.lines[layer], grid.behind[layer]
+        for column in range(columns[layer, 0], columns[layer, 1]):
+            place = column - layers.boxes[layer, 1] + 1
+            one, slope = line[place] * 2 * width, line[place + 1] - line[place]
             for pixel in range(grid.starts[layer, column], grid.starts[layer, column + 1]):
-                pixels[pixel] += one + slope * grid.behind[layer, pixel]
+                pixels[pixel] += one + slope * behind[pixel]
     return min(left, right), right
 
 
 @kernel
-def _blend_rows(crop: Ints, upper: int, weight: int, scale: int, line: Ints) -> tuple[int, int]:
-    """Blend the rows `upper` and `upper` + 1 of the crop into line[1:-1] -> the crop's columns from the first to the last that is not 0.
+def _blend_rows(layers: Layers, layer: int, row: int, weight: int, scale: int) -> tuple[int, int]:
+    """Blend `row` and the next one of a layer -> the columns of its box from `start` to `end`, outside of which the blend is 0.
 
-    A row that the crop does not have is 0. weight: of the second row, of `scale`. line: all 0 before.
+    They are written to lines[layer, start + 1 : end + 1], between two zeros. weight: of the second row, of `scale`.
     """
-    height, width = crop.shape
+    y0, width = layers.boxes[layer, 0], layers.boxes[layer, 3] - layers.boxes[layer, 1]
+    height = layers.boxes[layer, 2] - y0
     start, end = width, 0
-    for column in range(width):
-        above = crop[upper, column] if 0 <= upper < height else 0
-        beneath = crop[upper + 1, column] if 0 <= upper + 1 < height else 0
-        line[column + 1] = above * (scale - weight) + beneath * weight
-        if line[column + 1]:
-            start, end = min(start, column), column + 1
+    for beneath in range(2):
+        place = row + beneath - y0
+        if 0 <= place < height:
+            span = layers.spans[layers.rows[layer] + place]
+            if span[0] < span[1]:
+                start, end = min(start, span[0]), max(end, span[1])
+    if start >= end:
+        return start, end
+    line = layers.lines[layer, start : end + 2]
+    line[:] = 0
+    for beneath in range(2):
+        place, share = row + beneath - y0, weight if beneath else scale - weight
+        if 0 <= place < height and share:
+            first = layers.starts[layer] + place * width
+            for column in range(start, end):
+                line[column - start + 1] += layers.values[first + column] * share
     return start, end
