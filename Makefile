@@ -1,5 +1,5 @@
 # make demo: the whole graph on a synthetic data set. make test: the tests. make slow: the tests that take half a minute and more each.
-# make bench: every hot path against the common baseline (QUICK=1: a look in a minute and a half).
+# make bench: every hot path against the common baseline (QUICK=1: a look in two minutes).
 # make faults: a small graph killed, signalled and damaged at random moments (MOMENTS=200). make fuzz: arbitrary files for every reader
 # (EXAMPLES each). make mutants: which changes of the code no test notices. make licences: those of all locked packages. See docs/reliability.md.
 # Each installs the environment first, in .venv, from requirements.lock.

@@ -12,6 +12,7 @@ import cv2
 import torch
 
 from benchmarks.checkpoint import checkpoint
+from benchmarks.joining import clean_up, joined, sweep
 from benchmarks.linear import linear
 from benchmarks.loader import loader_512, loader_1024, loader_1024_strong
 from benchmarks.logits import logits_to_rle_512, score_512, score_512_monai
@@ -40,6 +41,9 @@ BENCHMARKS: list[Callable[[Scene], list[ResultRow]]] = [
     rle_decode,
     csv,
     votes,
+    joined,
+    sweep,
+    clean_up,
     probabilities,
     checkpoint,
     channels_last,
@@ -55,7 +59,7 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     start = perf_counter()
-    minutes = "one and a half" if quick else "five to eight"
+    minutes = "two" if quick else "seven to ten"
     _report(f"about {minutes} minutes on two cores; one thread each, except for the loaders' workers")
     rows: list[ResultRow] = []
     with scene(quick) as hands:
