@@ -19,6 +19,7 @@ FLOORS = [
     ["dataset", "models"],
     ["phantom", "inference", "training"],
     ["evaluation"],
+    ["deciding"],
     ["submission"],
     ["doctor", "report"],
     ["cli"],

@@ -39,28 +39,49 @@ class Intervals:
         """Whether each interval excludes 0."""
         return (self.low > 0) | (self.high < 0)
 
+    def widened(self, factor: float) -> Intervals:
+        """The same means with intervals that are `factor` times as wide, of what Dice can differ by at most."""
+        return Intervals(self.mean, *(np.clip(self.mean + factor * (end - self.mean), -1, 1) for end in (self.low, self.high)))
 
-def paired_intervals(differences: Floats, people: Sequence[str], seed: int = 0) -> Intervals:
+
+def paired_intervals(differences: Floats, people: Sequence[str], seed: int = 0, level: float = LEVEL) -> Intervals:
     """Differences of paired scores (N images, C columns) -> the mean of each column and intervals that all hold together in 95 % of cases.
 
-    people: the person of each image; two or more. One column alone has an ordinary 95 % interval. An interval is -1 to 1, all that Dice can
-    differ by, where there is too little to tell: two or three people, or a column in which only a few differ.
+    people: the person of each image; two or more. level: the share of cases, if another. One column alone has an ordinary interval.
+    An interval is -1 to 1, all that Dice can differ by, where there is too little to tell: two or three people, or a column in which only
+    a few differ.
     """
-    names, person = np.unique(np.asarray(people), return_inverse=True)
-    if len(names) < 2:
+    sums, images = _by_person(differences, people)
+    if len(images) < 2:
         raise ValueError("one person alone does not tell how people vary")
-    images = np.bincount(person).astype(np.float64)  # (P,)
-    sums = np.stack([np.bincount(person, column) for column in differences.T], 1)  # (P, C)
-    mean = sums.sum(0) / images.sum()
-    residuals = sums - images[:, None] * mean
+    mean, residuals = _residuals(sums, images)
     error = np.sqrt((residuals**2).sum(0)) / images.sum()
     differing = (sums != 0).sum(0)  # (C,) people
-    few = (differing > 0) & (differing < min(FEW, len(names)))
+    few = (differing > 0) & (differing < min(FEW, len(images)))
     statistics = np.concatenate(list(_statistics(residuals, images, np.random.default_rng(seed))))
-    critical = np.quantile(np.where(few, 0, statistics).max(1), LEVEL, method="higher")
+    critical = np.quantile(np.where(few, 0, statistics).max(1), level, method="higher")
     half = np.multiply(error, critical, out=np.zeros_like(error), where=error > 0)  # 0 and not NaN, where infinity meets equal scores
     half[few] = np.inf
     return Intervals(mean, np.clip(mean - half, -1, 1), np.clip(mean + half, -1, 1))
+
+
+def cluster_mean(values: Floats, people: Sequence[str] | NDArray[np.str_]) -> tuple[Floats, Floats]:
+    """Values (N images, C columns) -> (C,) means and (C,) their standard errors, in which a person counts as one observation."""
+    sums, images = _by_person(values, people)
+    mean, residuals = _residuals(sums, images)
+    return mean, np.sqrt((residuals**2).sum(0)) / images.sum()
+
+
+def _by_person(values: Floats, people: Sequence[str] | NDArray[np.str_]) -> tuple[Floats, Floats]:
+    """(N, C) -> (P, C) sums over each person's images, and (P,) how many images."""
+    _, person = np.unique(np.asarray(people), return_inverse=True)
+    return np.stack([np.bincount(person, column) for column in values.T], 1), np.bincount(person).astype(np.float64)
+
+
+def _residuals(sums: Floats, images: Floats) -> tuple[Floats, Floats]:
+    """-> (C,) mean over images; (P, C) what a person's sum differs from the mean's prediction."""
+    mean = sums.sum(0) / images.sum()
+    return mean, sums - images[:, None] * mean
 
 
 def _statistics(residuals: Floats, images: Floats, rng: np.random.Generator) -> Iterator[Floats]:
