@@ -64,12 +64,12 @@ def class_dice() -> pd.DataFrame:
 
 def main() -> None:
     """Run the stage."""
-    params, decision, lineage = load_params(), Decision.load(paths.DECISION, *paths.DECIDED_WITH), read_json(paths.LINEAGE)
-    model, size = lineage["parameters"]["model"], lineage["parameters"]["train"]["size"]
+    params, lineage = load_params(), read_json(paths.LINEAGE)
+    decision, model = Decision.load(paths.DECISION, params.data.classes, *paths.DECIDED_WITH), lineage["parameters"]["model"]
     best, worst = make_cases(params, decision)
     page = render_page(
         title="Segmentation report",
-        subtitle=" · ".join(filter(None, [model["arch"], model["encoder"], f"{size} px"])),
+        subtitle=" · ".join(filter(None, [model["arch"], model["encoder"], f"{lineage['parameters']['train']['size']} px"])),
         metrics=read_json(paths.METRICS),
         decision=decision,
         classes=params.data.classes,

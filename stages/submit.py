@@ -50,7 +50,8 @@ def test_counts(images: Mapping[str, TestImage], params: Params) -> pd.DataFrame
 
 def validated(params: Params) -> tuple[Decision, pd.DataFrame]:
     """The decision, and the counts of the held-out images of `params.folds` under it, checked to be complete."""
-    decision, folds = Decision.load(paths.DECISION, *paths.DECIDED_WITH), read_folds(paths.FOLDS, paths.TRAIN_INDEX, params.folds)
+    decision = Decision.load(paths.DECISION, params.data.classes, *paths.DECIDED_WITH)
+    folds = read_folds(paths.FOLDS, paths.TRAIN_INDEX, params.folds)
     keys = folds.loc[folds["fold"].isin(params.folds), "key"].tolist()
     return decision, read_counts(paths.VALIDATION_COUNTS, keys, params.data.classes)
 

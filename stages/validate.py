@@ -9,11 +9,14 @@ from handbone.cache.sample import check_samples, read_masks
 from handbone.config import paths
 from handbone.config.params import Params, load_params
 from handbone.dataset.folds import read_folds
+from handbone.deciding.procedure import HeldOutImages, describe, make_decisions
 from handbone.evaluation.decision import Decision, decided_counts
-from handbone.evaluation.dice import counts_table, mean_dice, per_class
+from handbone.evaluation.dice import NESTED, counts_table, is_nested, mean_dice, nested_counts, per_class
 from handbone.evaluation.predictions import Predictions, read_predictions
+from handbone.masks.cropped_maps import CroppedMaps
+from handbone.masks.packed import PackedMasks
 from handbone.utils.errors import run_cli
-from handbone.utils.io import write_table
+from handbone.utils.io import read_table, write_table
 from handbone.utils.parallel import prefetch_map
 
 
@@ -27,14 +30,31 @@ def held_out(params: Params) -> tuple[dict[str, int], Predictions]:
     return folds, read_predictions(record, files, params.folds, params.data.classes, tables, paths.FOLDS)
 
 
-def validation_counts(folds: dict[str, int], predictions: Predictions, decision: Decision) -> pd.DataFrame:
-    """The held-out images under the decision -> rows of key, class, tp, fp, fn, fold (pixels)."""
-    classes = predictions.classes
+def held_out_images(folds: dict[str, int], predictions: Predictions) -> HeldOutImages:
+    """The held-out images with their people, probabilities and truth."""
+    table = read_table(paths.FOLDS, ["key", "person"])
+    people = dict(zip(table["key"], table["person"], strict=True))
+
+    def read(key: str) -> tuple[CroppedMaps, PackedMasks]:
+        truth = read_masks(paths.cached_sample("train", key), len(predictions.classes))
+        return predictions.load(key, truth.shape), truth
+
+    return HeldOutImages({key: people[key] for key in folds}, predictions.classes, read)
+
+
+def validation_counts(folds: dict[str, int], images: HeldOutImages, decisions: list[Decision]) -> pd.DataFrame:
+    """The held-out images under the decision -> rows of key, class, tp, fp, fn, fold (pixels).
+
+    If a search was accepted, also nested_tp, nested_fp, nested_fn: under the decision that was made without the image's person.
+    """
+    decision, groups = decisions[0], dict(zip(folds, images.groups().tolist(), strict=True))
 
     def counts(key: str) -> pd.DataFrame:
-        truth = read_masks(paths.cached_sample("train", key), len(classes))
-        maps = predictions.load(key, truth.shape)
-        return counts_table(key, classes, decided_counts(maps, truth, decision)).assign(fold=folds[key])
+        maps, truth = images.read(key)
+        table = counts_table(key, images.classes, decided_counts(maps, truth, decision)).assign(fold=folds[key])
+        if not any(search.accepted for search in decision.searches.values()):
+            return table
+        return table.assign(**dict(zip(NESTED, decided_counts(maps, truth, decisions[1 + groups[key]]).T, strict=True)))
 
     tables = tqdm(prefetch_map(counts, folds), "validate", len(folds), unit="image")
     return pd.concat(tables, ignore_index=True)
@@ -43,12 +63,17 @@ def validation_counts(folds: dict[str, int], predictions: Predictions, decision:
 def main() -> None:
     """Run the stage."""
     params = load_params()
-    (folds, predictions), decision = held_out(params), Decision(params.decide.threshold)
-    table = validation_counts(folds, predictions, decision)
+    folds, predictions = held_out(params)
+    images = held_out_images(folds, predictions)
+    decisions = make_decisions(params.decide, images)
+    table = validation_counts(folds, images, decisions)
     write_table(paths.VALIDATION_COUNTS, table)
-    decision.save(paths.DECISION, *paths.DECIDED_WITH)
+    decisions[0].save(paths.DECISION, *paths.DECIDED_WITH)
     write_table(paths.DICE_PER_CLASS, per_class(table).reset_index())
-    print(f"held-out Dice {mean_dice(table):.4f} over {table['key'].nunique()} images and {len(params.data.classes)} classes")
+    for line in describe(decisions[0], params.data.classes):
+        print(line)
+    nested = f" in sample, {mean_dice(nested_counts(table)):.4f} nested" if is_nested(table) else ""
+    print(f"held-out Dice {mean_dice(table):.4f}{nested} over {table['key'].nunique()} images and {len(params.data.classes)} classes")
 
 
 if __name__ == "__main__":

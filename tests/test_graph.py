@@ -18,16 +18,17 @@ STAGES: dict[str, dict[str, Any]] = {
 NAMES = list(STAGES)
 PER_ITEM = {"${item.images}": "data/cache", "${item.samples}": "data/folds.csv"}  # of the two infer stages, as their items have them
 NETWORKS = "src/handbone/models/"  # imported by name, as the parameters say: who builds a network depends on the folder
-JOINING = {"masks/components.py", "masks/histogram.py", "masks/joined.py"}
+SEARCHES = {"masks/histogram.py", "masks/joined.py"}  # of masks, what validate alone uses
 COVERED_BUT_NOT_IMPORTED = {  # below src/handbone: files whose change reruns a stage only because it depends on their room
     "phantom": {"utils/hashing.py", "utils/npz.py"},
     "preprocess": {"dataset/folds.py", "dataset/splits.py"},
     "split": {"utils/hashing.py", "utils/npz.py", "utils/parallel.py"},
-    "pseudo": {"cache/sides.py", "masks/coverage.py", "masks/cropped_maps.py", "masks/rasterize.py", "masks/upsample.py"} | JOINING,
-    "train": {"masks/rasterize.py", "masks/rle.py"} | JOINING,
-    "validate": {"cache/sides.py", "masks/coverage.py", "masks/rasterize.py", "masks/rle.py"} | JOINING,
-    "submit": {"masks/coverage.py", "submission/alignment.py", "submission/difference.py", "submission/vote.py"} | JOINING,
-    "report": {"cache/sides.py", "masks/rasterize.py", "masks/rle.py"} | JOINING,
+    "pseudo": {f"masks/{name}.py" for name in ("components", "coverage", "cropped_maps", "rasterize", "upsample")}
+    | {"cache/sides.py", *SEARCHES},
+    "train": {"masks/rasterize.py", "masks/rle.py", *SEARCHES},
+    "validate": {"cache/sides.py", "masks/coverage.py", "masks/rasterize.py", "masks/rle.py"},
+    "submit": {"masks/coverage.py", "submission/alignment.py", "submission/difference.py", "submission/vote.py", *SEARCHES},
+    "report": {"cache/sides.py", "masks/rasterize.py", "masks/rle.py", *SEARCHES},
 }
 
 

@@ -127,7 +127,7 @@ def test_another_threshold_runs_no_network(project: Project) -> None:
     assert project.digest("submissions/submission.csv") != submission
     assert project.metrics() != metrics
     assert json.loads((project.folder / "reports/decision.json").read_text())["threshold"] == 0.45
-    assert json.loads((project.folder / "submissions/submission.json").read_text())["decision"] == {"threshold": 0.45}
+    assert json.loads((project.folder / "submissions/submission.json").read_text())["decision"]["threshold"] == 0.45
     project.reset()
     assert project.metrics() == metrics
 

@@ -131,7 +131,7 @@ def _end_to_end(
 
 def _and_submit(model: nn.Module, params: Params, files: list[Path], maps: Sequence[CroppedMaps], rounds: int) -> dict[str, Any]:
     """The stages infer and submit in one: also upsample, decide and encode."""
-    shape, decision = read_image(files[0])[1], Decision(params.decide.threshold)
+    shape, decision = read_image(files[0])[1], Decision(0.5)
 
     def finish(key: str, found: CroppedMaps) -> None:
         _store(key, found)
@@ -192,7 +192,7 @@ def _crops_ms(known: np.ndarray, repeats: int) -> dict[str, float]:
 
 def _host_ms(files: list[Path], maps: Sequence[CroppedMaps], params: Params) -> dict[str, float]:
     """One core's work, in one thread."""
-    shape, decision = read_image(files[0])[1], Decision(params.decide.threshold)
+    shape, decision = read_image(files[0])[1], Decision(0.5)
     stored, names = FOLDER / "one.npz", count()
     maps[0].save(stored)
     works: dict[str, Callable[[int], object]] = {

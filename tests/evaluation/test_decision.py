@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from handbone.evaluation.decision import Decision, decide, decided_counts
+from handbone.evaluation.decision import CleanUp, Decision, Gain, SearchRecord, decide, decided_counts
 from handbone.masks.boxed import BoxedMasks
 from handbone.masks.cropped_maps import CroppedMaps
 from handbone.masks.packed import PackedMasks
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 # one class whose probability rises from left to right, at a quarter of the full resolution
 MAPS = CroppedMaps.from_dense(np.linspace(0, 255, 16).astype(np.uint8)[None, None].repeat(8, 1))
 SHAPE = (32, 64)
+CLASSES = ["Radius"]
 
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     path, counts = tmp_path / "decision.json", tmp_path / "counts.csv"
     counts.write_text("counts under the decision")
     Decision(0.45).save(path, counts)
-    assert Decision.load(path) == Decision.load(path, counts) == Decision(0.45)
+    assert Decision.load(path, CLASSES) == Decision.load(path, CLASSES, counts) == Decision(0.45)
 
 
 @pytest.mark.parametrize("changed", ["decision.json", "counts.csv"])
@@ -37,34 +38,36 @@ def test_counts_of_another_decision_are_an_error(tmp_path: Path, fails: Fails, c
     Decision(0.45).save(path, counts)
     (tmp_path / changed).write_text((tmp_path / changed).read_text().replace("0.45", "0.46"))
     with fails("decision.counts", "decision.json"):
-        Decision.load(path, counts)
+        Decision.load(path, CLASSES, counts)
 
 
 @pytest.mark.parametrize("value", ['"0.5"', "true", "[0.5]", "null", "0", "1", "-0.5", "1.5"])
 def test_a_threshold_that_is_none_is_an_error(tmp_path: Path, fails: Fails, value: str) -> None:
-    (tmp_path / "decision.json").write_text(f'{{"threshold": {value}}}')
+    (tmp_path / "decision.json").write_text(f'{{"threshold": {value}, "clean_up": {{}}, "searches": {{}}}}')
     with fails("decision.value", "decision.json: threshold"):
-        Decision.load(tmp_path / "decision.json")
+        Decision.load(tmp_path / "decision.json", CLASSES)
 
 
 @pytest.mark.parametrize("text", ["[]", "0.5", '"a"'])
 def test_a_document_that_is_no_decision_is_an_error(tmp_path: Path, fails: Fails, text: str) -> None:
     (tmp_path / "decision.json").write_text(text)
     with fails("decision.key", "decision.json"):
-        Decision.load(tmp_path / "decision.json")
+        Decision.load(tmp_path / "decision.json", CLASSES)
 
 
-@pytest.mark.parametrize(("change", "key"), [({"treshold": 0.4}, "treshold"), ({"threshold": None}, "threshold")])
+@pytest.mark.parametrize(
+    ("change", "key"), [({"treshold": 0.4}, "treshold"), ({"threshold": None}, "threshold"), ({"clean_up": None}, "clean_up")]
+)
 def test_unknown_and_missing_keys_are_errors(tmp_path: Path, fails: Fails, change: dict[str, float | None], key: str) -> None:
-    document = {name: value for name, value in ({"threshold": 0.5} | change).items() if value is not None}
+    document = {name: value for name, value in ({"threshold": 0.5, "clean_up": {}, "searches": {}} | change).items() if value is not None}
     (tmp_path / "decision.json").write_text(json.dumps(document))
     with fails("decision.key", f"decision.json: {key}"):
-        Decision.load(tmp_path / "decision.json")
+        Decision.load(tmp_path / "decision.json", CLASSES)
 
 
 def test_without_the_file_it_says_so(tmp_path: Path, fails: Fails) -> None:
     with fails("stage.input_missing", "decision.json"):
-        Decision.load(tmp_path / "decision.json")
+        Decision.load(tmp_path / "decision.json", CLASSES)
 
 
 def test_a_lower_threshold_gives_larger_masks_at_full_resolution() -> None:
@@ -80,3 +83,58 @@ def test_counts_are_those_of_the_decided_masks(threshold: float) -> None:
     masks = decide(MAPS, SHAPE, Decision(threshold)).boxed().dense()
     expected = [(masks & truth).sum(), (masks & ~truth).sum(), (~masks & truth).sum()]
     assert decided_counts(MAPS, PackedMasks.pack(BoxedMasks.from_dense(truth)), Decision(threshold)).tolist() == [expected]
+
+
+TWO = CroppedMaps.from_dense(np.stack([np.linspace(0, 255, 16).astype(np.uint8)[None].repeat(8, 0)] * 2))
+NAMES = ["Radius", "Ulna"]
+SEARCHED = Decision(
+    {"Radius": 0.25, "Ulna": 0.75},
+    {"Radius": CleanUp(min_area=0.6), "Ulna": CleanUp(largest=True, fill_holes=True)},
+    {"threshold": SearchRecord("two thresholds", Gain(0.02, 0.01, [0.005, 0.015]), True, {"Radius": "0.25"}, {})},
+)
+
+
+def test_a_searched_decision_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path, counts = tmp_path / "decision.json", tmp_path / "counts.csv"
+    counts.write_text("counts under the decision")
+    SEARCHED.save(path, counts)
+    assert Decision.load(path, NAMES, counts) == SEARCHED
+
+
+def test_each_class_has_its_threshold_and_clean_up() -> None:
+    radius, ulna = (decide(TWO, SHAPE, Decision(threshold)).areas()[0] for threshold in (0.25, 0.75))
+    assert decide(TWO, SHAPE, Decision(SEARCHED.threshold)).areas().tolist() == [radius, ulna]
+    assert 0.6 < radius / (32 * 64) < 0.8
+    assert decide(TWO, SHAPE, SEARCHED).areas().tolist() == [radius, ulna]
+    stricter = Decision(SEARCHED.threshold, {"Radius": CleanUp(min_area=0.8), "Ulna": CleanUp()})
+    assert decide(TWO, SHAPE, stricter).areas().tolist() == [0, ulna]
+
+
+def test_a_component_as_large_as_the_smallest_area_stays() -> None:
+    maps = CroppedMaps.from_dense(np.full((1, 3, 7), 255, np.uint8))
+    assert decide(maps, (3, 7), Decision(0.5, {"a": CleanUp(min_area=20 / 21)})).areas().tolist() == [21]
+    maps = CroppedMaps.from_dense(np.pad(np.full((1, 1, 3), 255, np.uint8), [(0, 0), (1, 1), (2, 2)]))
+    areas = [decide(maps, (3, 7), Decision(0.5, {"a": CleanUp(min_area=share)})).areas()[0] for share in (3 / 21, 3.01 / 21)]
+    assert areas == [3, 0]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("threshold", {"Radius": 0.5, "Ulna": "0.5"}),
+        ("clean_up", {"Radius": {"largest": 1, "min_area": 0.0, "fill_holes": False}, "Ulna": {}}),
+        ("clean_up", {"Radius": {"smallest": True}, "Ulna": {}}),
+        ("clean_up", []),
+        ("searches", {"threshold": {"tried": "much"}}),
+    ],
+)
+def test_a_value_of_another_type_inside_is_an_error(tmp_path: Path, fails: Fails, key: str, value: object) -> None:
+    (tmp_path / "decision.json").write_text(json.dumps({"threshold": 0.5, "clean_up": {}, "searches": {}} | {key: value}))
+    with fails("decision.value", f"decision.json: {key}"):
+        Decision.load(tmp_path / "decision.json", NAMES)
+
+
+def test_a_decision_for_other_classes_is_an_error(tmp_path: Path, fails: Fails) -> None:
+    SEARCHED.save(tmp_path / "decision.json")
+    with fails("decision.classes", "decision.json: threshold", "decision.json: clean_up"):
+        Decision.load(tmp_path / "decision.json", NAMES[::-1])

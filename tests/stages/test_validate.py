@@ -12,9 +12,12 @@ import pytest
 from stages.validate import main
 
 from handbone.config import paths
-from handbone.evaluation.decision import Decision
+from handbone.evaluation.decision import Decision, Gain, SearchRecord
+from handbone.evaluation.dice import COUNTS, NESTED, is_nested, read_counts
+from handbone.evaluation.metrics import summarise
 from handbone.utils.errors import UserError
 from handbone.utils.io import read_json, write_json
+from stages import validate
 
 if TYPE_CHECKING:
     from conftest import Fails
@@ -39,10 +42,10 @@ def test_every_held_out_image_and_class_is_counted_with_its_fold(predicted_run: 
 def test_the_threshold_is_stored_and_changes_the_counts(predicted_run: ChangeParams) -> None:
     main()
     before = counts()
-    assert Decision.load(paths.DECISION, *paths.DECIDED_WITH) == Decision(0.5)
+    assert Decision.load(paths.DECISION, ["Radius", "Ulna"], *paths.DECIDED_WITH) == Decision(0.5)
     predicted_run({"decide.threshold": 0.25})
     main()
-    assert Decision.load(paths.DECISION, *paths.DECIDED_WITH) == Decision(0.25)
+    assert Decision.load(paths.DECISION, ["Radius", "Ulna"], *paths.DECIDED_WITH) == Decision(0.25)
     grown = counts()[["tp", "fp"]].sum(axis=1) > before[["tp", "fp"]].sum(axis=1)
     assert grown.all()
 
@@ -114,3 +117,26 @@ def test_two_runs_write_the_same_bytes(predicted_run: ChangeParams) -> None:
     main()
     assert [file.read_bytes() for file in files] == first
     assert json.loads(first[0])
+
+
+def test_a_search_is_recorded_and_keeps_the_default_for_two_people(predicted_run: ChangeParams, capsys: pytest.CaptureFixture[str]) -> None:
+    predicted_run({"decide.threshold": "per_class", "decide.clean_up": ["largest"]})
+    main()
+    decision = Decision.load(paths.DECISION, ["Radius", "Ulna"], *paths.DECIDED_WITH)
+    assert decision.threshold == 0.5 and decision.clean_up == {}
+    assert [search.accepted for search in decision.searches.values()] == [False, False]
+    assert capsys.readouterr().out.count("the default is kept") == 2
+    assert not is_nested(counts())
+
+
+def test_counts_of_an_accepted_search_have_nested_ones_beside_them(predicted_run: ChangeParams, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two people tell nothing, so the decisions are given here: one for all, and one without each group of people."""
+    record = SearchRecord("given", Gain(0.2, 0.1, [0.05, 0.15]), True, {}, {})
+    given = [Decision(0.25, searches={"threshold": record}), Decision(0.25), Decision(0.75)]
+    monkeypatch.setattr(validate, "make_decisions", lambda *_: given)
+    main()
+    table = read_counts(paths.VALIDATION_COUNTS, ["A/a1", "A/a2", "B/b1", "B/b2"], ["Radius", "Ulna"])
+    same = (table[COUNTS].to_numpy() == table[NESTED].to_numpy()).all(1)
+    assert same.tolist() in ([True] * 4 + [False] * 4, [False] * 4 + [True] * 4), "the people are in one group each"
+    metrics = summarise(table, pd.DataFrame(columns=table.columns))
+    assert metrics["dice"]["nested"] != metrics["dice"]["mean"]

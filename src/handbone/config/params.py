@@ -271,7 +271,19 @@ class InferParams(Section):
 class DecideParams(Section):
     """How probabilities become masks, for held-out people and the test set alike; no network runs."""
 
-    threshold: float = Field(0.5, gt=0, lt=1, description="probability at full resolution above which a pixel counts as the class")
+    threshold: Literal["per_class"] | Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.5, description="probability at full resolution above which a pixel counts as the class; per_class: searched"
+    )
+    clean_up: list[Literal["largest", "min_area", "fill_holes"]] = Field(
+        [], description="what to try per class: largest component only, no small components, filled holes; [] is off"
+    )
+
+    @field_validator("clean_up")
+    @classmethod
+    def _each_once(cls, clean_up: list[str]) -> list[str]:
+        repeated = _repeated(clean_up)
+        _require((not repeated, "", "each rule once", f"{', '.join(repeated)} more than once"))
+        return clean_up
 
 
 class ReportParams(Section):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from handbone.evaluation.dice import COUNTS, dice, read_counts
+from handbone.evaluation.dice import COUNTS, dice, nested_counts, read_counts
 from handbone.utils.csv_rows import REWRITE
 from handbone.utils.errors import Problem, UserError, raise_if_any, warn
 from handbone.utils.io import read_table
@@ -56,6 +56,8 @@ class Comparison:
 def read_held_out(name: str, counts: Path, folds: Path) -> HeldOut:
     """The tables that the stages validate and split wrote in one experiment, which errors call `name`.
 
+    If its decision was searched on the held-out people, the counts are the nested ones, which the search did not see.
+
     Raises `UserError` if a table cannot be used, and with each image that has no person.
     """
     named = read_table(counts, ["key", "class"])
@@ -66,7 +68,7 @@ def read_held_out(name: str, counts: Path, folds: Path) -> HeldOut:
     expected = f"the images of {counts}"
     problems = [Problem("compare.person", f"{folds}: {key}", expected, "no row", REWRITE) for key in unknown]
     raise_if_any(problems, f"{name} cannot be compared")
-    return HeldOut(name, table, people)
+    return HeldOut(name, nested_counts(table), people)
 
 
 def compare(first: HeldOut, second: HeldOut) -> Comparison:

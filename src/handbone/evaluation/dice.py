@@ -16,6 +16,7 @@ from handbone.utils.io import read_class_table
 
 EPS = 1e-4
 COUNTS = ["tp", "fp", "fn"]
+NESTED = [f"nested_{name}" for name in COUNTS]  # under a decision that the image's person had no part in
 
 
 def count(predicted: RunLengthMasks, truth: RunLengthMasks) -> NDArray[np.int64]:
@@ -51,10 +52,21 @@ def mean_dice(table: pd.DataFrame) -> float:
     return float(per_class(table).mean())
 
 
+def is_nested(table: pd.DataFrame) -> bool:
+    """Whether a table of counts has the columns `NESTED`, as it does if the decision was searched on these images."""
+    return set(NESTED) <= set(table)
+
+
+def nested_counts(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of counts with those of `NESTED` as tp, fp, fn; as it is without them."""
+    return table.drop(columns=COUNTS).rename(columns=dict(zip(NESTED, COUNTS, strict=True))) if is_nested(table) else table
+
+
 def read_counts(path: Path, keys: Sequence[str], classes: Sequence[str]) -> pd.DataFrame:
     """The table of counts that an earlier stage wrote. Raises `UserError` unless it has exactly one row for each key and class."""
     table = read_class_table(path, COUNTS, keys, classes)
-    negative = table.loc[(table[COUNTS] < 0).any(axis=1), ["key", "class"]].itertuples(index=False, name=None)
+    counts = COUNTS + NESTED * is_nested(table)
+    negative = table.loc[(table[counts] < 0).any(axis=1), ["key", "class"]].itertuples(index=False, name=None)
     problems = [
         Problem("counts.negative", f"{path}: {key}, {label}", "numbers of pixels", "one below 0", REWRITE) for key, label in negative
     ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from handbone.evaluation.decision import Decision
+from handbone.evaluation.decision import Decision, Gain
 from handbone.report.figures import PREDICTED_RGB, TRUTH_RGB, Colour
 
 Json = Mapping[str, Any]
@@ -113,6 +113,7 @@ def render_page(
         _tiles(metrics, decision),
         _section("Folds", _columns("narrow-wide", _fold_table(metrics), curves_chart)),
         _section("Classes", _columns("wide-narrow", bars_chart, _class_table(metrics, classes, data_report))),
+        *([_section("Decision", _searches(decision))] if decision.searches else []),
         _section("Cases", _legend() + _cases("Worst", worst) + _cases("Best", best)),
         _section("Training images and targets", _previews(previews)),
         _section("Data", _data_summary(data_report) + _warnings(warnings)),
@@ -164,13 +165,15 @@ def _chart(svg: str, alt: str, style: str = "narrow") -> str:
 
 def _tiles(metrics: Json, decision: Decision) -> str:
     tiles = [("Validation Dice", _dice(metrics["dice"]["mean"]))]
+    if "nested" in metrics["dice"]:
+        tiles.append(("Validation Dice, nested", _dice(metrics["dice"]["nested"])))
     if "test" in metrics:
         tiles.append(("Test Dice", _dice(metrics["test"]["dice"]["mean"])))
     tiles.append(("Validation images", _count(metrics["n_images"])))
     if "test" in metrics:
         tiles.append(("Test images", _count(metrics["test"]["n_images"])))
     tiles.append(("Folds", _count(metrics["n_folds"])))
-    tiles.append(("Threshold", f"{decision.threshold:g}"))
+    tiles.append(("Threshold", "per class" if isinstance(decision.threshold, dict) else f"{decision.threshold:g}"))
     cells = "\n".join(f'<div class="tile"><dt>{name}</dt><dd>{value}</dd></div>' for name, value in tiles)
     return f'<dl class="tiles">\n{cells}\n</dl>'
 
@@ -190,6 +193,21 @@ def _class_table(metrics: Json, classes: Sequence[str], data_report: Json) -> st
         area = data_report["classes"].get(name, {}).get("mean_area_px")
         rows.append([name, _dice(dice.get(name)), *([_dice(test.get(name))] if test is not None else []), _count(area)])
     return _table(head, rows)
+
+
+def _searches(decision: Decision) -> str:
+    """A table of the searches, and one of what they found; the gain in sample is too high, the nested one is not."""
+    heads, rows = ["Gain in sample", "Nested gain", "99 % interval"], []
+    found = []
+    for name, search in decision.searches.items():
+        rows.append([name, search.tried, *_gain(search.gain), "accepted" if search.accepted else "not accepted"])
+        found += [[name, label, search.found[label], *_gain(gain)] for label, gain in search.per_class.items()]
+    tables = _table(["Search", "Tried", *heads, ""], rows)
+    return tables + (_table(["Search", "Class", "Found", *heads], found) if found else "")
+
+
+def _gain(gain: Gain) -> list[str]:
+    return [f"{gain.in_sample:+.4f}", f"{gain.nested:+.4f}", f"{gain.interval[0]:+.4f} to {gain.interval[1]:+.4f}"]
 
 
 def _legend() -> str:

@@ -1,0 +1,120 @@
+"""The searches of `decide`, from probabilities to a decision, on images in which it is known what helps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from handbone.config.params import DecideParams
+from handbone.deciding.procedure import HeldOutImages, describe, make_decisions
+from handbone.evaluation.decision import CleanUp, Decision, decided_counts
+from handbone.evaluation.dice import dice
+from handbone.masks.boxed import BoxedMasks
+from handbone.masks.cropped_maps import CroppedMaps
+from handbone.masks.packed import PackedMasks
+
+if TYPE_CHECKING:
+    from conftest import Fails
+
+CLASSES = ["disc", "square"]
+SIZE = 24
+
+
+def hand(rng: np.random.Generator, edge: float, specks: bool) -> tuple[CroppedMaps, PackedMasks]:
+    """A disc and a square with blurred borders. edge: the probability at the disc's true outline; specks: a piece of it far away."""
+    y, x = np.mgrid[:SIZE, :SIZE]
+    centre, radius = rng.uniform(9, 13, (2, 2)), rng.uniform(4, 6, 2)
+    distances = np.stack(
+        [
+            np.hypot(y - centre[0, 0], x - centre[0, 1]) - radius[0],
+            np.maximum(abs(y - centre[1, 0]), abs(x - centre[1, 1])) - radius[1],
+        ]
+    )
+    probabilities = np.clip(np.array([edge, 0.5])[:, None, None] - 0.15 * distances + rng.normal(0, 0.02, distances.shape), 0, 1)
+    if specks:
+        probabilities[0, 21:23, rng.integers(0, SIZE - 3) :][:, :2] = 1
+    return CroppedMaps.from_dense(np.round(255 * probabilities).astype(np.uint8)), PackedMasks.pack(BoxedMasks.from_dense(distances < 0))
+
+
+def images(edge: float = 0.5, specks: bool = False, people: int = 24) -> HeldOutImages:
+    rng = np.random.default_rng(0)
+    of_key = {f"ID{number:02}/{side}": hand(rng, edge, specks) for number in range(people) for side in "RL"}
+    return HeldOutImages({key: key.split("/")[0] for key in of_key}, CLASSES, of_key.__getitem__)
+
+
+def scored(some: HeldOutImages, decision: Decision) -> float:
+    return float(np.mean([dice(decided_counts(*some.read(key), decision)) for key in some.people]))
+
+
+def params(**changes: Any) -> DecideParams:
+    return DecideParams(**changes)
+
+
+def test_without_a_search_the_decision_is_the_given_one() -> None:
+    decisions = make_decisions(params(threshold=0.4), images())
+    assert decisions == [Decision(0.4)] * 11
+
+
+def test_thresholds_that_are_better_are_found() -> None:
+    some = images(edge=0.35)
+    decision, *by_group = make_decisions(params(threshold="per_class"), some)
+    assert isinstance(decision.threshold, dict)
+    assert decision.threshold["disc"] == pytest.approx(0.35, abs=0.05) and decision.threshold["square"] == pytest.approx(0.5, abs=0.05)
+    assert decision.searches["threshold"].accepted
+    assert decision.searches["threshold"].gain.in_sample == pytest.approx(scored(some, decision) - scored(some, Decision(0.5)), abs=1e-9)
+    assert all(isinstance(one.threshold, dict) and not one.searches for one in by_group)
+    assert " of 2 classes" in describe(decision, CLASSES)[0]
+
+
+def test_thresholds_that_are_no_better_stay_at_the_default() -> None:
+    decision, *by_group = make_decisions(params(threshold="per_class"), images(edge=0.5))
+    assert decision.threshold == 0.5 and {one.threshold for one in by_group} == {0.5}
+    assert not decision.searches["threshold"].accepted
+    assert "the default is kept" in describe(decision, CLASSES)[0]
+
+
+@pytest.mark.parametrize("rule", ["largest", "min_area"])
+def test_a_clean_up_that_helps_is_found_for_the_class_that_needs_it(rule: str) -> None:
+    some = images(specks=True)
+    decision, *_ = make_decisions(params(clean_up=[rule]), some)
+    assert decision.clean_up["disc"] != CleanUp() and decision.clean_up["square"] == CleanUp()
+    assert scored(some, decision) > scored(some, Decision(0.5)) + 0.01
+    assert list(decision.searches["clean_up"].found) == ["disc"]
+
+
+def test_a_clean_up_that_changes_nothing_is_not_taken() -> None:
+    decision, *_ = make_decisions(params(clean_up=["largest", "min_area", "fill_holes"]), images())
+    assert decision.clean_up == {} and not decision.searches["clean_up"].accepted
+
+
+def test_one_search_follows_the_other() -> None:
+    some = images(edge=0.35, specks=True)
+    decision, *_ = make_decisions(params(threshold="per_class", clean_up=["largest"]), some)
+    assert [one.accepted for one in decision.searches.values()] == [True, True]
+    gains = sum(one.gain.in_sample for one in decision.searches.values())
+    assert scored(some, decision) - scored(some, Decision(0.5)) == pytest.approx(gains, abs=1e-9)
+
+
+def test_a_decision_without_a_group_is_made_without_its_images() -> None:
+    """Empty maps for a group of people change what the others decide nowhere but in the decisions that saw them."""
+    some = images(edge=0.35, specks=True)
+    group = dict(zip(some.people, some.groups().tolist(), strict=True))
+
+    def read(key: str) -> tuple[CroppedMaps, PackedMasks]:
+        maps, truth = some.read(key)
+        empty = BoxedMasks.from_dense(np.eye(SIZE, dtype=bool)[None].repeat(2, 0))
+        return (CroppedMaps.from_dense(np.zeros((2, SIZE, SIZE), np.uint8)), PackedMasks.pack(empty)) if group[key] == 3 else (maps, truth)
+
+    asked = params(threshold="per_class", clean_up=["largest", "min_area"])
+    before, after = make_decisions(asked, some), make_decisions(asked, HeldOutImages(some.people, CLASSES, read))
+    assert before[1 + 3].clean_up
+    assert before[1 + 3] == after[1 + 3]
+    assert before[1 + 4] != after[1 + 4]
+
+
+def test_one_person_alone_cannot_decide(fails: Fails) -> None:
+    with fails("decide.people", "params.yaml: decide"):
+        make_decisions(params(threshold="per_class"), images(people=1))
+    assert make_decisions(params(), images(people=1))[0] == Decision(0.5)
