@@ -132,6 +132,20 @@ def test_another_threshold_runs_no_network(project: Project) -> None:
     assert project.metrics() == metrics
 
 
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("dvc exp run -S decide.threshold=per_class", "threshold"),
+        ("dvc exp run -S 'decide.clean_up=[largest,min_area,fill_holes]'", "clean_up"),
+    ],
+)
+def test_a_search_runs_no_network(project: Project, command: str, name: str) -> None:
+    assert ran(project.sh(command)) == DECIDE
+    assert list(json.loads((project.folder / "reports/decision.json").read_text())["searches"]) == [name]
+    assert name in (project.folder / "reports/index.html").read_text()
+    project.reset()
+
+
 def test_prediction_settings_retrain_nothing(project: Project) -> None:
     assert ran(project.sh("dvc exp run -S infer.hflip=false -S 'infer.crf={stride: 2, radius: 8}'")) == INFER
     assert json.loads((project.folder / "submissions/submission.json").read_text())["parameters"]["infer"]["crf"]["radius"] == 8

@@ -83,3 +83,10 @@ def test_the_tables_are_checked_while_they_are_read(tmp_path: Path, fails: Fails
     counts.write_text("key,class,tp,fp,fn,fold\nA/1,a,1,2,3,0\nA/2,b,1,2,3,0\n")
     with fails("table.rows", "A/1, b", "A/2, a"):
         read_held_out("one", counts, folds)
+
+
+def test_after_a_search_the_nested_counts_are_compared(tmp_path: Path) -> None:
+    counts, folds = tmp_path / "counts.csv", tmp_path / "folds.csv"
+    counts.write_text("key,class,tp,fp,fn,fold,nested_tp,nested_fp,nested_fn\nA/1,a,9,0,1,0,7,2,3\nB/1,a,8,1,1,0,6,3,3\n")
+    folds.write_text("key,person,fold\nA/1,A,0\nB/1,B,0\n")
+    assert read_held_out("one", counts, folds).array(["A/1", "B/1"], ["a"]).tolist() == [[[7, 2, 3]], [[6, 3, 3]]]

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from handbone.evaluation.decision import Decision
+from handbone.evaluation.decision import Decision, Gain, SearchRecord
 from handbone.report.page import Case, Preview, render_page
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"></svg>'
@@ -140,6 +140,19 @@ def test_every_case_has_its_picture_and_dice(page):
 def test_the_page_has_scores_counts_and_the_decision(page):
     for number in ("0.9111", "0.375", "1,234", "288", "800", "144", "OpenCV 4.10.0", "3f2c91d"):
         assert number in page
+
+
+def test_searches_are_a_table_of_gains():
+    searched = SearchRecord(
+        "51 <thresholds>", Gain(0.0212, 0.0123, [0.0031, 0.0215]), True, {"Ulna": "0.4471"}, {"Ulna": Gain(0.04, 0.03, [0.01, 0.05])}
+    )
+    metrics = inputs()["metrics"] | {"dice": inputs()["metrics"]["dice"] | {"nested": 0.8765}}
+    decision = Decision({"Radius": 0.5, "Ulna": 0.4471}, searches={"threshold": searched})
+    page = render_page(**inputs(decision=decision, metrics=metrics))
+    assert ["threshold", "51 <thresholds>", "+0.0212", "+0.0123", "+0.0031 to +0.0215", "accepted"] in Reader(page).rows
+    assert ["threshold", "Ulna", "0.4471", "+0.0400", "+0.0300", "+0.0100 to +0.0500"] in Reader(page).rows
+    assert "per class" in page and "0.8765" in page
+    assert "nested" not in render_page(**inputs()).lower()
 
 
 def test_lineage_is_collapsed(page):
