@@ -46,6 +46,20 @@ class HeldOutImages:
         return groups_of(list(self.people.values()))
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """The decisions that a search chooses from, class by class, and the Dice under them.
+
+    decisions: G + 1 sequences of K: from all people, and without each group of people. The first of each is the default.
+    scores: G + 1 arrays (N, C, K). words: K, what each candidate is; tried: all of them, in words.
+    """
+
+    decisions: Sequence[Sequence[Decision]]
+    scores: Sequence[Floats]
+    words: Sequence[str]
+    tried: str
+
+
 def make_decisions(params: DecideParams, images: HeldOutImages) -> list[Decision]:
     """Run the searches -> the decision from all people, and those that the same procedure makes without each group of people.
 
@@ -56,8 +70,10 @@ def make_decisions(params: DecideParams, images: HeldOutImages) -> list[Decision
     if searched or params.clean_up:
         _check_people(images)
     if searched:
-        decisions = _search_thresholds(decisions, images)
-    return _search_clean_up(decisions, params.clean_up, images) if params.clean_up else decisions
+        decisions = decide_by("threshold", threshold_candidates(decisions, images), images)
+    if params.clean_up:
+        decisions = decide_by("clean_up", clean_up_candidates(decisions, params.clean_up, images), images)
+    return decisions
 
 
 def _check_people(images: HeldOutImages) -> None:
@@ -66,15 +82,16 @@ def _check_people(images: HeldOutImages) -> None:
         raise UserError(Problem("decide.people", "params.yaml: decide", "held-out images of two people or more", "one person", fix))
 
 
-def _search_thresholds(decisions: list[Decision], images: HeldOutImages) -> list[Decision]:
+def threshold_candidates(decisions: Sequence[Decision], images: HeldOutImages) -> Candidates:
+    """Each of `THRESHOLDS`, in place of the threshold of G + 1 decisions that are equal otherwise."""
     scores = images.measure(threshold_dice, "thresholds")
     candidates = [[replace(decision, threshold=threshold) for threshold in THRESHOLDS] for decision in decisions]
     tried = f"{len(THRESHOLDS)} thresholds from {min(THRESHOLDS):.3f} to {max(THRESHOLDS):.3f}"
-    return decide_by("threshold", tried, candidates, [f"{one:.4f}" for one in THRESHOLDS], [scores] * len(decisions), images)
+    return Candidates(candidates, [scores] * len(decisions), [f"{one:.4f}" for one in THRESHOLDS], tried)
 
 
-def _search_clean_up(decisions: list[Decision], names: Sequence[str], images: HeldOutImages) -> list[Decision]:
-    """Areas are those of the true masks; for the decision without a group of people, of the masks without theirs."""
+def clean_up_candidates(decisions: Sequence[Decision], names: Sequence[str], images: HeldOutImages) -> Candidates:
+    """Each of `clean_ups`, added to G + 1 decisions. Areas are those of the true masks, where a group does not count without it."""
     rules, groups = clean_ups(names), images.groups()
     shares = images.measure(lambda _, truth: area_shares(truth), "areas")
     medians = [_medians(shares), *(_medians(shares[groups != group]) for group in range(len(decisions) - 1))]
@@ -84,26 +101,15 @@ def _search_clean_up(decisions: list[Decision], names: Sequence[str], images: He
     ]
     scores = images.measure(lambda maps, truth: clean_up_dice(maps, truth, candidates), "clean-up")  # (N, G + 1, C, K)
     tried = f"{len(rules)} combinations of {', '.join(names)}"
-    return decide_by("clean_up", tried, candidates, list(map(_words, rules)), list(np.moveaxis(scores, 1, 0)), images)
+    return Candidates(candidates, list(np.moveaxis(scores, 1, 0)), list(map(_words, rules)), tried)
 
 
-def decide_by(
-    name: str,
-    tried: str,
-    candidates: Sequence[Sequence[Decision]],
-    words: Sequence[str],
-    scores: Sequence[Floats],
-    images: HeldOutImages,
-) -> list[Decision]:
-    """One search -> G + 1 decisions: for each class the candidate that was found, if the search is accepted; else candidate 0.
-
-    candidates: G + 1 sequences of K decisions, from all people and without each group; words: K, for the record of the search, which is
-    called `name`; scores: G + 1 arrays (N, C, K) of Dice under them.
-    """
-    found = search(scores, list(images.people.values()))
+def decide_by(name: str, candidates: Candidates, images: HeldOutImages) -> list[Decision]:
+    """One search, called `name` -> G + 1 decisions: for each class what was found if the search is accepted, else the default."""
+    found = search(candidates.scores, list(images.people.values()))
     chosen = [found.chosen, *found.chosen_by_group]
-    whole, *others = (_mixed(of_one, classes, images.classes) for of_one, classes in zip(candidates, chosen, strict=True))
-    searches = whole.searches | {name: _record(tried, found, words, images.classes)}
+    whole, *others = (mixed(of_one, classes, images.classes) for of_one, classes in zip(candidates.decisions, chosen, strict=True))
+    searches = whole.searches | {name: _record(candidates, found, images.classes)}
     return [replace(whole, searches=searches), *others]
 
 
@@ -117,7 +123,7 @@ def describe(decision: Decision, classes: Sequence[str]) -> list[str]:
     ]
 
 
-def _mixed(candidates: Sequence[Decision], chosen: Ints, classes: Sequence[str]) -> Decision:
+def mixed(candidates: Sequence[Decision], chosen: Ints, classes: Sequence[str]) -> Decision:
     """The decision with each class's part of the candidate that was chosen for it, as short as it can be written."""
     of_class = {name: candidates[at] for name, at in zip(classes, chosen, strict=True)}
     thresholds = {name: one.threshold[name] if isinstance(one.threshold, dict) else one.threshold for name, one in of_class.items()}
@@ -145,15 +151,15 @@ def _words(rule: CleanUp) -> str:
     return ", ".join(filter(None, ["largest" * rule.largest, area, "fill_holes" * rule.fill_holes])) or "none"
 
 
-def _record(tried: str, found: Found, words: Sequence[str], classes: Sequence[str]) -> SearchRecord:
+def _record(candidates: Candidates, found: Found, classes: Sequence[str]) -> SearchRecord:
     def gain(in_sample: float, intervals: Intervals, at: int) -> Gain:
         return Gain(in_sample, float(intervals.mean[at]), [float(intervals.low[at]), float(intervals.high[at])])
 
     differing = [(at, name) for at, name in enumerate(classes) if found.best[at]]
     return SearchRecord(
-        tried,
+        candidates.tried,
         gain(float(found.in_sample.mean()), found.overall, 0),
         found.accepted,
-        {name: words[found.best[at]] for at, name in differing},
+        {name: candidates.words[found.best[at]] for at, name in differing},
         {name: gain(float(found.in_sample[at]), found.per_class, at) for at, name in differing},
     )

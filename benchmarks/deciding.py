@@ -1,0 +1,94 @@
+"""What a search promises, and what it keeps.
+
+`python -m benchmarks.deciding noise`: how often a search is accepted where all candidates are equally good.
+`python -m benchmarks.deciding halves`: the gains of a search on half of the people, and what they are on the other half; of the finished
+run in the working directory.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from stages.validate import held_out, held_out_images
+
+from handbone.config.params import load_params
+from handbone.deciding.procedure import Candidates, HeldOutImages, clean_up_candidates, mixed, threshold_candidates
+from handbone.deciding.search import search
+from handbone.evaluation.decision import Decision, decided_counts
+from handbone.evaluation.dice import dice
+
+Floats = NDArray[np.float64]
+
+REPETITIONS, HALVES = 500, 8
+SIZES = [(10, 29, 20), (20, 5, 20), (40, 29, 20), (80, 29, 51)]  # people, classes, candidates
+RULES = ["largest", "min_area", "fill_holes"]
+START = Decision(0.5)
+
+
+def noise(kind: str, rng: np.random.Generator, people: int, classes: int, candidates: int) -> Floats:
+    """Dice (2 * people, classes, candidates) that differ from the default's by nothing but noise; two images per person."""
+    shape, person = (2 * people, classes, candidates), np.repeat(np.arange(people), 2)
+    if kind == "of people":
+        effect = rng.normal(0, 0.01, (people, classes, candidates))[person] + rng.normal(0, 0.005, shape)
+    elif kind == "smooth":  # as thresholds: each person has a slope
+        effect = rng.normal(0, 0.01, (people, classes, 1))[person] * np.linspace(0, 1, candidates)
+    elif kind == "rare":  # as a clean-up: most images stay as they are
+        effect = rng.normal(0, 0.05, shape) * (rng.random(shape) < 0.02)
+    else:
+        effect = rng.normal(0, 0.01, shape)
+    default = 0.95 - 0.02 * rng.exponential(1, (2 * people, classes, 1))
+    return np.asarray(default + effect - effect[..., :1], np.float64)
+
+
+def claims() -> Iterator[tuple[str, int, int, int, int]]:
+    """Rows of the kind of noise, the size of the experiment, and how many of `REPETITIONS` searches were accepted."""
+    for kind in ("of images", "of people", "smooth", "rare"):
+        for people, classes, candidates in SIZES:
+            names = [f"ID{number:03}" for number in range(people) for _ in range(2)]
+            scores = (noise(kind, np.random.default_rng(seed), people, classes, candidates) for seed in range(REPETITIONS))
+            yield kind, people, classes, candidates, sum(search([array] * 11, names).accepted for array in scores)
+
+
+def run_images() -> HeldOutImages:
+    """The held-out images of the run in the working directory."""
+    return held_out_images(*held_out(load_params()))
+
+
+def gains(images: HeldOutImages) -> Iterator[tuple[str, float, float, float]]:
+    """Rows of the search, its gain in sample and nested on a random half of the people, and its gain on the other half."""
+    rng, people = np.random.default_rng(0), sorted(set(images.people.values()))
+    for _ in range(HALVES):
+        chosen = set(rng.permutation(people)[: len(people) // 2])
+        one, other = (
+            HeldOutImages({key: name for key, name in images.people.items() if (name in chosen) == inside}, images.classes, images.read)
+            for inside in (True, False)
+        )
+        start = [START] * (int(one.groups().max()) + 2)
+        yield "thresholds", *_gains(threshold_candidates(start, one), one, other)
+        yield "clean-up", *_gains(clean_up_candidates(start, RULES, one), one, other)
+
+
+def _gains(candidates: Candidates, one: HeldOutImages, other: HeldOutImages) -> tuple[float, float, float]:
+    found = search(candidates.scores, list(one.people.values()))
+    decision = mixed(candidates.decisions[0], found.best, one.classes)
+    return float(found.in_sample.mean()), float(found.overall.mean[0]), _score(other, decision) - _score(other, START)
+
+
+def _score(images: HeldOutImages, decision: Decision) -> float:
+    return float(np.mean([dice(decided_counts(*images.read(key), decision)) for key in images.people]))
+
+
+def main() -> None:
+    if sys.argv[1:] == ["noise"]:
+        print(pd.DataFrame(claims(), columns=["noise", "people", "classes", "candidates", f"accepted of {REPETITIONS}"]).to_string())
+    else:
+        table = pd.DataFrame(gains(run_images()), columns=["search", "in sample", "nested", "on the other half"])
+        print(table.groupby("search").mean().round(4).to_string())
+
+
+if __name__ == "__main__":
+    main()
