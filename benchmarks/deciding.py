@@ -23,7 +23,7 @@ from handbone.evaluation.dice import dice
 
 Floats = NDArray[np.float64]
 
-REPETITIONS, HALVES = 500, 8
+REPETITIONS, HALVES = 150, 8
 SIZES = [(10, 29, 20), (20, 5, 20), (40, 29, 20), (80, 29, 51)]  # people, classes, candidates
 RULES = ["largest", "min_area", "fill_holes"]
 START = Decision(0.5)

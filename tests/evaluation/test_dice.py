@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from handbone.evaluation.dice import count, counts_table, dice, mean_dice, per_class, read_counts
+from handbone.evaluation.dice import NESTED, count, counts_table, dice, is_nested, mean_dice, nested_counts, per_class, read_counts
 from handbone.evaluation.metrics import summarise
 from handbone.masks.boxed import BoxedMasks
 from handbone.masks.runs import RunLengthMasks
@@ -92,3 +92,20 @@ def test_counts_that_are_incomplete_or_of_other_images_are_an_error(tmp_path: Pa
 
 def test_without_test_truth_there_is_no_test_score() -> None:
     assert "test" not in summarise(table(), table().iloc[:0])
+
+
+def test_nested_counts_take_the_place_of_the_others() -> None:
+    table = counts_table("A/1", ["a", "b"], np.array([[9, 0, 1], [5, 5, 5]])).assign(fold=0)
+    assert not is_nested(table) and nested_counts(table) is table
+    nested = table.assign(nested_tp=[7, 4], nested_fp=[2, 1], nested_fn=[3, 6])
+    assert is_nested(nested) and not is_nested(nested.drop(columns="nested_fn"))
+    expected = counts_table("A/1", ["a", "b"], np.array([[7, 2, 3], [4, 1, 6]])).assign(fold=0)
+    pd.testing.assert_frame_equal(nested_counts(nested)[list(expected)], expected)
+    assert not set(NESTED) & set(nested_counts(nested))
+
+
+def test_a_nested_count_below_0_is_an_error(tmp_path: Path, fails: Fails) -> None:
+    path = tmp_path / "counts.csv"
+    path.write_text("key,class,tp,fp,fn,nested_tp,nested_fp,nested_fn\na,b,1,2,3,1,-2,3\n")
+    with fails("counts.negative", "a, b"):
+        read_counts(path, ["a"], ["b"])

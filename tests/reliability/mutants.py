@@ -26,6 +26,8 @@ TARGETS = {
     "evaluation/dice.py": ["tests/evaluation/test_dice.py"],
     "dataset/splits.py": ["tests/dataset/test_splits.py"],
     "evaluation/decision.py": ["tests/evaluation/test_decision.py"],
+    "deciding/search.py": ["tests/deciding/test_search.py"],
+    "deciding/procedure.py": ["tests/deciding/test_procedure.py"],
 }
 SWAPS: dict[type[ast.AST], list[type[ast.AST]]] = {
     ast.Lt: [ast.LtE, ast.GtE],
