@@ -375,6 +375,12 @@ def test_experiments_can_be_compared(project: Project) -> None:
     assert " the noise\n" in project.sh("handbone compare HEAD again")
 
 
+def test_a_submission_is_explained(project: Project) -> None:
+    """The real record and the real graph: the commit's dvc.lock belongs to its files, whole folders of results included."""
+    found = json.loads(project.sh("handbone explain submissions/submission.csv --json"))
+    assert found["answer"] == "stored" and not found["stored"]["changed"] and not found["stored"]["lost"]
+
+
 def test_a_number_may_be_written_as_3e_3(project: Project) -> None:
     """DVC and the stages must read a hand-edited file alike; this is the number that was there."""
     path = project.folder / "params.yaml"

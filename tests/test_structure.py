@@ -22,6 +22,7 @@ FLOORS = [
     ["deciding"],
     ["submission"],
     ["doctor", "report"],
+    ["comparison", "provenance"],
     ["cli"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -11,7 +11,7 @@ import pytest
 from handbone.cli.app import parser
 
 COMMAND = Path(sys.executable).parent / "handbone"
-COMMANDS = ["preset", "folds", "score", "vote", "diff", "doctor", "compare"]
+COMMANDS = ["preset", "folds", "score", "vote", "diff", "doctor", "compare", "explain"]
 
 
 def handbone(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:

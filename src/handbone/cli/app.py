@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     _add_diff(commands)
     _add_doctor(commands)
     _add_compare(commands)
+    _add_explain(commands)
     return parser
 
 
@@ -110,6 +111,16 @@ def _add_compare(commands: Any) -> None:
     parser.add_argument("second", metavar="REV", nargs="?", help="another one (default: the working tree)")
 
 
+def _add_explain(commands: Any) -> None:
+    text = (
+        "Say what a submission was made from, and whether it can be made again. Reads the record beside the CSV, or finds the commit that "
+        "has a CSV of this content; prints the score, and the commands that make it again."
+    )
+    parser = _add(commands, "explain", _explain, text, "handbone explain submissions/submission.csv")
+    parser.add_argument("submission", metavar="CSV", type=Path, help="the submission")
+    parser.add_argument("--json", action="store_true", help="print a JSON document")
+
+
 def _preset(chosen: argparse.Namespace) -> None:
     from handbone.cli.preset import list_presets, write_preset
 
@@ -153,3 +164,9 @@ def _compare(chosen: argparse.Namespace) -> None:
     from handbone.cli.compare import print_comparison
 
     print_comparison(chosen.first, chosen.second)
+
+
+def _explain(chosen: argparse.Namespace) -> None:
+    from handbone.cli.explain import print_explanation
+
+    print_explanation(chosen.submission, chosen.json)

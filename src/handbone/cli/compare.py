@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from handbone.cli.revisions import cached_outs
 from handbone.config import paths
 from handbone.evaluation.bootstrap import Intervals, paired_intervals
 from handbone.evaluation.comparison import Comparison, HeldOut, compare, read_held_out
+from handbone.provenance.revisions import cached_outs
 from handbone.utils.errors import all_of
 
 IMAGES = 5  # that are named
