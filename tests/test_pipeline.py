@@ -373,6 +373,8 @@ def test_experiments_can_be_compared(project: Project) -> None:
     assert "dice.mean" in table
     assert " the noise\n" in project.sh("handbone compare HEAD")
     assert " the noise\n" in project.sh("handbone compare HEAD again")
+    project.sh("handbone compare HEAD --html ../page.html && handbone compare HEAD again --html ../page.html")
+    assert (project.folder.parent / "page.html").stat().st_size < 15e6
 
 
 def test_a_submission_is_explained(project: Project) -> None:

@@ -109,6 +109,7 @@ def _add_compare(commands: Any) -> None:
     parser = _add(commands, "compare", _compare, text, "handbone compare HEAD")
     parser.add_argument("first", metavar="REV", help="a commit, tag, branch or experiment")
     parser.add_argument("second", metavar="REV", nargs="?", help="another one (default: the working tree)")
+    parser.add_argument("--html", metavar="OUT", type=Path, help="also write an offline page with charts, a table and pictures")
 
 
 def _add_explain(commands: Any) -> None:
@@ -163,7 +164,7 @@ def _doctor(chosen: argparse.Namespace) -> None:
 def _compare(chosen: argparse.Namespace) -> None:
     from handbone.cli.compare import print_comparison
 
-    print_comparison(chosen.first, chosen.second)
+    print_comparison(chosen.first, chosen.second, chosen.html)
 
 
 def _explain(chosen: argparse.Namespace) -> None:

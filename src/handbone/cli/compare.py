@@ -3,27 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
+from handbone.comparison.side import Side
 from handbone.config import paths
 from handbone.evaluation.bootstrap import Intervals, paired_intervals
 from handbone.evaluation.comparison import Comparison, HeldOut, compare, read_held_out
+from handbone.provenance.folders import CachedFolder
 from handbone.provenance.revisions import cached_outs
-from handbone.utils.errors import all_of
+from handbone.utils.errors import all_of, require_file
+from handbone.utils.io import write_text
 
 IMAGES = 5  # that are named
 
 
-def print_comparison(first: str, second: str | None) -> None:
+def print_comparison(first: str, second: str | None, html: Path | None = None) -> None:
     """Print the second experiment's mean Dice minus the first's, its interval, and the classes and images that differ.
 
-    first, second: revisions; None for the working tree.
+    first, second: revisions; None for the working tree. html: also write the page with pictures to this file.
     Raises `UserError` for what `cached_outs`, `read_held_out` and `compare` do not accept.
     """
     held = all_of("cannot compare", lambda: _held_out(first), lambda: _held_out(second))
     comparison = compare(*held)
     print("\n".join(_lines(comparison, held[0].name, held[1].name)))
+    if html is not None:
+        _write_page(html, comparison, held, (first, second))
+
+
+def _write_page(html: Path, comparison: Comparison, held: list[HeldOut], revisions: tuple[str | None, str | None]) -> None:
+    from handbone.comparison.page import comparison_page  # imports matplotlib, which the text does not need
+
+    sides = [partial(_side, one, rev) for one, rev in zip(held, revisions, strict=True)]
+    write_text(html, comparison_page(comparison, *all_of("cannot show", *sides)))
+    print(f"\nopen {html}")
+
+
+def _side(held: HeldOut, rev: str | None) -> Side:
+    """Where the masks of an experiment are: in the working tree, or in DVC's cache."""
+    record = paths.prediction_record("oof")
+    if rev is None:
+        return Side(
+            held,
+            paths.DECISION,
+            record,
+            sample=lambda key: require_file(paths.cached_sample("train", key)),
+            prediction=lambda key: require_file(paths.prediction("oof", key)),
+        )
+    (decision,) = cached_outs(rev, [paths.DECISION])
+    predictions, cache = CachedFolder(rev, record.parent), CachedFolder(rev, paths.CACHE)
+    return Side(
+        held,
+        decision,
+        predictions.file(record),
+        sample=lambda key: cache.file(paths.cached_sample("train", key)),
+        prediction=lambda key: predictions.file(paths.prediction("oof", key)),
+    )
 
 
 def _held_out(rev: str | None) -> HeldOut:

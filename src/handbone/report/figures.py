@@ -66,7 +66,7 @@ def overlay(image: UInt8Image, truth: BoxedMasks, predicted: BoxedMasks, classes
     """
     scale = min(1.0, longest / max(truth.shape))
     height, width = (max(1, round(side * scale)) for side in truth.shape)
-    canvas = _scaled(image, height, width).astype(np.float32)
+    canvas = scaled(image, height, width).astype(np.float32)
     for masks, others, colour in [(truth, predicted, TRUTH_RGB), (predicted, truth, PREDICTED_RGB)]:
         _tint(canvas, _only(masks, others), colour)
     _draw_outlines(canvas, truth, predicted)
@@ -109,7 +109,7 @@ def curves_svg(curves: Mapping[int, pd.DataFrame]) -> str:
         handles, labels = dice.get_legend_handles_labels()
         lines = max(1, math.ceil(len(handles) / 4))
         figure.legend(handles, labels, loc="outside lower center", ncols=max(1, math.ceil(len(handles) / lines)))
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def class_bars_svg(dice: pd.DataFrame) -> str:
@@ -130,14 +130,14 @@ def class_bars_svg(dice: pd.DataFrame) -> str:
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
         figure.legend(*(part[::-1] for part in axes.get_legend_handles_labels()), loc="outside upper center", ncols=2)
-        return _svg(figure)
+        return svg_text(figure)
 
 
-def _scaled(image: UInt8Image, height: int, width: int) -> UInt8Image:
-    """(H, W) or (H, W, 3) -> (height, width, 3)."""
+def scaled(image: UInt8Image, height: int, width: int) -> UInt8Image:
+    """A picture of another size: (H, W) or (H, W, 3) -> (height, width, 3)."""
     shrinks = image.shape[0] >= height and image.shape[1] >= width
-    scaled = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return np.asarray(scaled if scaled.ndim == 3 else cv2.cvtColor(scaled, cv2.COLOR_GRAY2RGB), np.uint8)
+    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return np.asarray(resized if resized.ndim == 3 else cv2.cvtColor(resized, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
 def _only(masks: BoxedMasks, others: BoxedMasks) -> UInt8Image:
@@ -240,8 +240,8 @@ def _axis_start(rows: pd.DataFrame) -> float:
     return max(0.0, math.floor(10 * lowest - 0.5) / 10)
 
 
-def _svg(figure: Figure) -> str:
-    """The `<svg>` element only: no date, which differs each time, and no metadata or document type, which contain web addresses."""
+def svg_text(figure: Figure) -> str:
+    """A figure as one `<svg>` element: no date, which differs each time, no metadata or document type, which contain web addresses."""
     buffer = BytesIO()
     with warnings.catch_warnings():
         # matplotlib measures a name in its font and warns of glyphs that it lacks; the reader's browser draws them with another font.

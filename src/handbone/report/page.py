@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -107,41 +108,49 @@ def render_page(
     lineage: any JSON document; data_report: reports/data.json; warnings: of the stages that checked the data. Dice is 0..1 everywhere,
     areas are in pixels at full resolution. If metrics have no test score, the page shows none.
     """
-    curves_chart = _chart(curves, "Training loss and Dice by epoch, one line per fold", "wide")
-    bars_chart = _chart(bars, "Dice by class, the worst class on top")
+    curves_chart = chart(curves, "Training loss and Dice by epoch, one line per fold", "wide")
+    bars_chart = chart(bars, "Dice by class, the worst class on top")
     sections = [
         _tiles(metrics, decision),
-        _section("Folds", _columns("narrow-wide", _fold_table(metrics), curves_chart)),
-        _section("Classes", _columns("wide-narrow", bars_chart, _class_table(metrics, classes, data_report))),
-        *([_section("Decision", _searches(decision))] if decision.searches else []),
-        _section("Cases", _legend() + _cases("Worst", worst) + _cases("Best", best)),
-        _section("Training images and targets", _previews(previews)),
-        _section("Data", _data_summary(data_report) + _warnings(warnings)),
-        _section("Lineage", _lineage(lineage)),
+        section("Folds", _columns("narrow-wide", _fold_table(metrics), curves_chart)),
+        section("Classes", _columns("wide-narrow", bars_chart, _class_table(metrics, classes, data_report))),
+        *([section("Decision", _searches(decision))] if decision.searches else []),
+        section("Cases", _legend() + _cases("Worst", worst) + _cases("Best", best)),
+        section("Training images and targets", _previews(previews)),
+        section("Data", _data_summary(data_report) + _warnings(warnings)),
+        section("Lineage", _lineage(lineage)),
     ]
-    return _document(title, subtitle, "\n".join(sections))
+    return document(title, subtitle, "\n".join(sections))
 
 
-def _document(title: str, subtitle: str, body: str) -> str:
+def document(title: str, subtitle: str, body: str, css: str = "", script: str = "") -> str:
+    """An HTML page that loads nothing. title, subtitle: plain text; body: HTML; css: further rules; script: the only one that may run."""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{_policy(script)}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title>
-<style>{CSS}</style>
+<style>{CSS}{css}</style>
 </head>
 <body>
 <h1>{escape(title)}</h1>
 <p class="subtitle">{escape(subtitle)}</p>
 {body}
-</body>
+{f"<script>{script}</script>" if script else ""}</body>
 </html>
 """
 
 
-def _section(heading: str, body: str) -> str:
+def _policy(script: str) -> str:
+    """The content security policy; a script is allowed by its hash, so that none in a name or a file could ever run."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"{POLICY}; script-src 'sha256-{digest}'" if script else POLICY
+
+
+def section(heading: str, body: str) -> str:
+    """A part of the page. heading: plain text; body: HTML."""
     return f"<section>\n<h2>{escape(heading)}</h2>\n{body}\n</section>"
 
 
@@ -157,7 +166,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f'<div class="card"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>'
 
 
-def _chart(svg: str, alt: str, style: str = "narrow") -> str:
+def chart(svg: str, alt: str, style: str = "narrow") -> str:
+    """A chart on a card. svg: SVG text; alt: plain text; style: `narrow`, or `wide` for one that small screens scroll."""
     # As an image, not inline: matplotlib's style rules and ids would leak into the page, and two charts use the same ids.
     encoded = base64.b64encode(svg.encode()).decode()
     return f'<div class="chart"><img class="{style}" alt="{escape(alt)}" src="data:image/svg+xml;base64,{encoded}"></div>'

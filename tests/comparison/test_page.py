@@ -1,0 +1,200 @@
+"""The page of two experiments: complete, escaped, small, and without anything from outside; its pictures show what was counted."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html import escape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from conftest import Fails
+from handbone.cache.sample import CachedSample, write_sample
+from handbone.comparison.figures import crop_window, intervals_svg, layers
+from handbone.comparison.page import comparison_page
+from handbone.comparison.selection import classes_that_differ, images_that_differ
+from handbone.comparison.side import Shown, Side
+from handbone.evaluation.bootstrap import Intervals
+from handbone.evaluation.comparison import Comparison, HeldOut, compare
+from handbone.evaluation.decision import Decision, decided_counts
+from handbone.masks.boxed import BoxedMasks
+from handbone.masks.cropped_maps import CroppedMaps
+from handbone.masks.packed import PackedMasks
+from handbone.utils.io import write_json
+
+CLASSES = ["<b>Radius", "Ulna"]
+PEOPLE = 12
+SIZE = 64
+
+
+def square(side: int, classes: int = 2) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """(C, 64, 64): a square of that side in the middle for each class."""
+    masks = np.zeros((classes, SIZE, SIZE), bool)
+    at = (SIZE - side) // 2
+    masks[:, at : at + side, at : at + side] = True
+    return masks
+
+
+def make_side(folder: Path, name: str, sides: list[int]) -> Side:
+    """An experiment that predicts a square of `sides[i]` pixels for image i and both classes, where the truth is one of 24."""
+    rng, decision = np.random.default_rng(0), Decision(0.5)
+    decision.save(folder / "decision.json")
+    write_json(folder / "models.json", {"models": {"0": {"spec": {"classes": CLASSES}}}})
+    truth = PackedMasks.pack(BoxedMasks.from_dense(square(24)))
+    rows, people = [], {}
+    for number, side in enumerate(sides):
+        key = f"ID{number:03}/<i>{number}"
+        people[key] = f"ID{number:03}"
+        write_sample(folder / f"{key}.sample", CachedSample(rng.integers(0, 255, (32, 32), np.uint8), (SIZE, SIZE), truth))
+        maps = CroppedMaps.from_dense(square(side) * np.uint8(255))
+        maps.save(folder / f"{key}.maps")
+        rows += [(key, label, *counts) for label, counts in zip(CLASSES, decided_counts(maps, truth, decision).tolist(), strict=True)]
+    held = HeldOut(name, pd.DataFrame(rows, columns=["key", "class", "tp", "fp", "fn"]), people)
+    paths = (lambda key: folder / f"{key}.sample"), (lambda key: folder / f"{key}.maps")
+    return Side(held, folder / "decision.json", folder / "models.json", *paths)
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> tuple[Side, Side]:
+    """The second misses a part of each square: the more, the later the image."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    first = make_side(tmp_path / "one", "first<", [24] * PEOPLE)
+    return first, make_side(tmp_path / "two", "HEAD", [24 - 2 * (at // 2) for at in range(PEOPLE)])
+
+
+def compared(sides: tuple[Side, Side]) -> Comparison:
+    return compare(sides[0].held, sides[1].held)
+
+
+class Reader(HTMLParser):
+    """All tags with their attributes, and the text of every table row."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[list[str]] = []
+        self.cell = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        self.cell = tag == "td"
+        if tag == "tr":
+            self.rows.append([])
+
+    def handle_data(self, data: str) -> None:
+        if self.cell:
+            self.rows[-1].append(data)
+            self.cell = False
+
+
+def test_nothing_comes_from_outside_and_names_are_text(sides: tuple[Side, Side]) -> None:
+    page = comparison_page(compared(sides), *sides)
+    read = Reader(page)
+    addresses = [value for _, attributes in read.seen for name, value in attributes.items() if name in ("src", "href", "srcset")]
+    assert addresses and all((address or "").startswith(("data:", "#")) for address in addresses)
+    assert not re.search(r"https?://|url\(|@import", page)
+    for name in ("ID000/<i>0", "<b>Radius", "first<"):
+        assert name not in page and escape(name) in page
+    ids = [attributes["id"] for _, attributes in read.seen if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert len(page) < 15e6
+
+
+def test_the_only_script_is_the_one_that_the_policy_names(sides: tuple[Side, Side]) -> None:
+    page = comparison_page(compared(sides), *sides)
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.S)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page
+
+
+def test_every_image_is_in_the_table_largest_loss_first(sides: tuple[Side, Side]) -> None:
+    rows = [row for row in Reader(comparison_page(compared(sides), *sides)).rows if row]
+    assert len(rows) == PEOPLE and rows[0][0].startswith(("ID010", "ID011"))
+    values = [float(row[4]) for row in rows]
+    assert values == sorted(values)
+
+
+def test_equal_experiments_have_no_pictures(sides: tuple[Side, Side]) -> None:
+    page = comparison_page(compare(sides[0].held, sides[0].held), sides[0], sides[0])
+    assert "<figure>" not in page
+
+
+def test_two_pages_are_the_same_bytes(sides: tuple[Side, Side]) -> None:
+    assert comparison_page(compared(sides), *sides) == comparison_page(compared(sides), *sides)
+
+
+def test_masks_that_were_not_counted_are_refused(sides: tuple[Side, Side], tmp_path: Path, fails: Fails) -> None:
+    """As of a decision that joins members whose probabilities are not at hand."""
+    Decision(0.5).save(tmp_path / "two/decision.json")
+    CroppedMaps.from_dense(square(20) * np.uint8(255)).save(tmp_path / "two/ID011/<i>11.maps")
+    with fails("compare.other_masks", "HEAD: ID011"):
+        comparison_page(compared(sides), *sides)
+
+
+def test_a_record_of_something_else_is_an_error(sides: tuple[Side, Side], tmp_path: Path, fails: Fails) -> None:
+    write_json(tmp_path / "two/models.json", {"models": {}})
+    with fails("compare.record", "models.json"):
+        comparison_page(compared(sides), *sides)
+
+
+def test_what_differs_most_comes_first(sides: tuple[Side, Side]) -> None:
+    comparison = compared(sides)
+    assert [choice.image for choice in images_that_differ(comparison)] == [10, 11, 8, 9]
+    assert all(choice.image in (8, 9, 10, 11) for choices in classes_that_differ(comparison) for choice in choices)
+
+
+def shown(masks: np.ndarray[Any, np.dtype[np.bool_]], truth: np.ndarray[Any, np.dtype[np.bool_]]) -> Shown:
+    return Shown(np.full((SIZE, SIZE), 90, np.uint8), BoxedMasks.from_dense(truth), BoxedMasks.from_dense(masks))
+
+
+def areas(svg: str, layer: str) -> int:
+    """Pixels of a layer that are not transparent."""
+    found = re.search(rf'class="layer {layer}"[^>]*base64,([^"]+)"', svg)
+    if not found:
+        return 0
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(found[1]), np.uint8), cv2.IMREAD_UNCHANGED)
+    return int(np.count_nonzero(picture[..., 3]))
+
+
+def test_missed_and_extra_pixels_are_exact() -> None:
+    small, truth, large = square(20, 1), square(24, 1), square(30, 1)
+    pictures = layers("a", shown(small, truth), shown(large, truth))
+    assert (areas(pictures.first, "missed"), areas(pictures.first, "extra")) == (24**2 - 20**2, 0)
+    assert (areas(pictures.second, "missed"), areas(pictures.second, "extra")) == (0, 30**2 - 24**2)
+    assert pictures.scale == 1 and pictures.shape == (SIZE, SIZE)
+
+
+def test_a_crop_holds_all_masks_and_stays_inside_of_the_image() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        masks = np.zeros((2, 300, 200), bool)
+        y, x = rng.integers(0, (290, 190))
+        masks[0, y : y + 9, x : x + 9] = True
+        y0, x0, y1, x1 = crop_window([BoxedMasks.from_dense(masks)])
+        assert 0 <= y0 <= y < y + 9 <= y1 <= 300 and 0 <= x0 <= x < x + 9 <= x1 <= 200
+    assert crop_window([BoxedMasks.from_dense(np.zeros((1, 30, 20), bool))]) == (0, 0, 30, 20)
+
+
+def test_a_large_crop_is_reduced() -> None:
+    truth = np.zeros((1, 2048, 1024), bool)
+    truth[:, 10:2000, 10:1000] = True
+    one = Shown(np.zeros((1024, 512), np.uint8), BoxedMasks.from_dense(truth), BoxedMasks.from_dense(truth))
+    pictures = layers("a", one, one)
+    sizes = [int(size) for size in re.findall(r'(?:width|height)="(\d+)"', pictures.first)]
+    assert max(sizes) == 512 and pictures.scale < 1
+
+
+def test_a_class_that_cannot_be_judged_does_not_hide_the_others() -> None:
+    """Its interval reaches from -1 to 1."""
+    intervals = Intervals(np.array([0.01, 0.02]), np.array([-1.0, 0.01]), np.array([1.0, 0.03]))
+    ticks = [float(text) for text in re.findall(r">(0\.\d+)<", intervals_svg(["few", "$x$"], intervals))]
+    assert ticks and max(ticks) < 0.1
