@@ -234,6 +234,17 @@ def test_a_record_that_cannot_be_used_is_an_error(project: Project, damage: str,
     assert code in output and "Traceback" not in output and output.count("ERROR") == 1
 
 
+@pytest.mark.parametrize("value", ["text", 3, [1, [2]], None, {"a": {"b": "c"}}])
+def test_a_record_of_another_version_is_shown_as_far_as_it_is_understood(project: Project, value: Any) -> None:
+    path = (project.folder / CSV).with_suffix(".json")
+    record = json.loads(path.read_text())
+    record["parameters"] |= {"model": value, "train": value, "folds": value, "split": value}
+    record |= {"members": value, "models": {"0": value}, "git": {"commit": None, "reason": value}, "decision": {"threshold": value}}
+    path.unlink()
+    path.write_text(json.dumps(record))
+    assert explained(project)["answer"] == "stored"
+
+
 def test_a_csv_that_the_lock_does_not_know(project: Project) -> None:
     """As `handbone vote` or an editor writes it, with a record of its own."""
     other = project.folder.parent / "of-other"

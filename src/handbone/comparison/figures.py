@@ -33,7 +33,7 @@ def intervals_svg(names: Sequence[str], intervals: Intervals) -> str:
     colours = [{1.0: BETTER, -1.0: WORSE}.get(sign, SAME) for sign in signs.tolist()]
     left, right = _axis_ends(intervals)
     with style.context(["default", STYLE]):  # from the default: a personal matplotlibrc changes nothing
-        figure = Figure(figsize=(7.2, 0.2 * len(names) + 0.8), layout="constrained")
+        figure = Figure(figsize=(5.4, 0.2 * len(names) + 0.8), layout="constrained")
         axes = figure.subplots()
         axes.axvline(0, color=INK, linewidth=0.8)
         rows = range(len(names))

@@ -36,6 +36,7 @@ figure svg { display: block; width: 100%; height: auto; max-height: 80vh; backgr
 .tile:nth-child(4) dd { font-size: 1.1rem; padding-top: .45rem; }
 svg path.predicted { stroke-dasharray: 4 3; } /* the truth's line shows through where both agree */
 svg path { fill: none; stroke-width: 1.25; vector-effect: non-scaling-stroke; stroke-linejoin: round; }
+.chart img { max-width: 44rem; margin: 0 auto; }
 .wide-table { max-height: 32rem; overflow: auto; }
 .wide-table thead th { position: sticky; top: 0; background: var(--card); }
 th button { padding: .2rem 0; border: 0; background: none; color: inherit; font: inherit; cursor: pointer; text-align: inherit; }
@@ -107,7 +108,7 @@ def _chart_of_classes(comparison: Comparison, overall: Intervals, by_class: Inte
         "Dot: mean difference; line: 95 % interval over people, for the classes corrected for looking at all of them. "
         "Green and orange: beyond the noise. A line across the whole chart: too few people differ to tell."
     )
-    return chart(intervals_svg(names, shown), "Difference of the mean Dice, overall and by class", "wide") + f'\n<p class="note">{note}</p>'
+    return chart(intervals_svg(names, shown), "Difference of the mean Dice, overall and by class") + f'\n<p class="note">{note}</p>'
 
 
 def _switches() -> str:

@@ -19,8 +19,8 @@ from handbone.provenance.history import (
     file_at,
     is_shallow,
     lock_at,
+    lock_here,
     out_md5,
-    parse_lock,
 )
 from handbone.provenance.record import Record, read_record, record_of
 from handbone.provenance.revisions import cached_outs
@@ -100,7 +100,7 @@ def explain(csv: Path, files: GraphFiles) -> Explanation:
 def ask_history(files: GraphFiles, md5: str) -> History:
     """Which commits record a submission of this content, and if there is none, why."""
     out, folder = files.submission.as_posix(), Path()
-    here = out_md5(parse_lock(Path(LOCK).read_text(errors="replace")) if Path(LOCK).is_file() else {}, out)
+    here = out_md5(lock_here(), out)
     try:
         commits, changed = commits_recording(folder, out, md5), changed_files(folder)
         if commits:
@@ -178,11 +178,11 @@ def _steps(answer: str, history: History, commit: Commit | None, stored: Stored 
 
 def _metrics(files: GraphFiles, history: History, commit: Commit | None) -> dict[str, Any] | None:
     """reports/metrics.json of the commit, or of the working tree if its dvc.lock records the CSV; None if it is not the recorded file."""
-    name, lock, content = files.metrics.as_posix(), Path(LOCK), None
+    name, content = files.metrics.as_posix(), None
     if commit is not None:
         recorded, content = out_md5(lock_at(Path(), commit.commit), name), file_at(Path(), commit.commit, name)
     elif history.in_working_tree and files.metrics.is_file():
-        recorded, content = out_md5(parse_lock(lock.read_text(errors="replace")), name), files.metrics.read_bytes()
+        recorded, content = out_md5(lock_here(), name), files.metrics.read_bytes()
     if content is None or hashlib.md5(content, usedforsecurity=False).hexdigest() != recorded:
         return None
     try:

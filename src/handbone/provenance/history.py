@@ -69,12 +69,28 @@ def commits_recording(folder: Path, out: str, md5: str) -> list[Commit]:
 
     Raises `GitUnavailableError`.
     """
-    head = ask_git(folder, "rev-list", "--all", "--max-count=1") and ask_git(folder, "rev-parse", "HEAD").strip()
+    head = ask_git(folder, "for-each-ref", "--count=1") and _head(folder)
     # -m: also merges, where a conflict in dvc.lock may have been resolved
     changing = ask_git(folder, "log", *ALL, "-m", "--format=%H", f"-S{md5}", "--", LOCK).split()
     candidates = dict.fromkeys(filter(None, [head, *changing]))
     found = [_commit(folder, commit) for commit in candidates if out_md5(lock_at(folder, commit), out) == md5]
     return sorted(found, key=lambda commit: (commit.commit != head, commit.of_experiment))
+
+
+def _head(folder: Path) -> str:
+    """The commit that is checked out; empty on a branch without commits."""
+    try:
+        return ask_git(folder, "rev-parse", "--verify", "HEAD").strip()
+    except GitUnavailableError:
+        return ""
+
+
+def lock_here() -> Lock:
+    """The dvc.lock of the working directory; empty if there is none that can be read."""
+    try:
+        return parse_lock(Path(LOCK).read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return {}
 
 
 def lock_at(folder: Path, commit: str) -> Lock:

@@ -35,11 +35,12 @@ def stored_at(rev: str) -> Stored:
     """Ask DVC about a revision of the repository in the working directory; nothing is checked out or fetched."""
     from dvc.exceptions import DvcException  # takes most of a second to import
     from dvc.repo import Repo
+    from scmrepo.exceptions import SCMError
 
     try:
         with Repo(rev=rev) as repo:
             return _stored(repo)
-    except (DvcException, OSError, ValueError) as error:
+    except (DvcException, SCMError, OSError, ValueError) as error:
         return Stored(problem=f"DVC cannot read the commit: {_line(error)}", readable=False)
 
 

@@ -48,34 +48,40 @@ def _row(name: str, text: str) -> str:
     return f"  {name:<11}{text}"
 
 
+def _object(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part of a document; empty if there is none, as in a record of another version."""
+    part = document.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
 def _score(explanation: Explanation) -> Iterator[str]:
     metrics = explanation.metrics
     if metrics is None:
         yield "  unknown: no commit, nor the working tree, has a reports/metrics.json that belongs to this CSV"
         return
-    for name, found in (("held out", metrics), ("test", metrics.get("test"))):
-        mean = found.get("dice", {}).get("mean") if isinstance(found, dict) else None
-        if isinstance(found, dict) and isinstance(mean, int | float):
+    for name, found in (("held out", metrics), ("test", _object(metrics, "test"))):
+        if isinstance(mean := _object(found, "dice").get("mean"), int | float):
             folds = f", {found['n_folds']} folds" if "n_folds" in found else ""
             yield _row(name, f"mean Dice {mean:.4f} over {found.get('n_images', '?')} images{folds}")
 
 
 def _code(git: Mapping[str, Any]) -> str:
     if not git.get("commit"):
-        return f"unknown: {git.get('reason', 'the record has no commit')}"
-    changed = git.get("changed_files") or []
-    return f"commit {str(git['commit'])[:12]}" + (f", and changes that were not committed: {_some(changed)}" if changed else "")
+        return f"unknown: {' '.join(str(git.get('reason', 'the record has no commit')).split())}"
+    changed = git.get("changed_files")
+    listed = f", and changes that were not committed: {_some(changed)}" if isinstance(changed, list) and changed else ""
+    return f"commit {str(git['commit'])[:12]}{listed}"
 
 
 def _network(record: Mapping[str, Any]) -> str:
-    model, train = (record["parameters"].get(name) or {} for name in ("model", "train"))
+    model, train = (_object(record["parameters"], name) for name in ("model", "train"))
     parts = [model.get("arch"), model.get("encoder"), f"{train.get('size')} px", f"from {model.get('weights') or 'random'} weights"]
     return ", ".join(str(part) for part in parts if part)
 
 
 def _folds(parameters: Mapping[str, Any]) -> str:
-    folds, split = parameters.get("folds") or [], parameters.get("split") or {}
-    return f"{', '.join(map(str, folds))} of {split.get('n_folds', '?')}"
+    folds = parameters.get("folds")
+    return f"{', '.join(map(str, folds)) if isinstance(folds, list) else folds} of {_object(parameters, 'split').get('n_folds', '?')}"
 
 
 def _here(explanation: Explanation, name: str) -> str:
@@ -96,8 +102,8 @@ def _decision(decision: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _members(record: Mapping[str, Any]) -> dict[str, Any]:
-    members = record.get("members") or {}
-    return dict(members) if isinstance(members, Mapping) else {str(number): member for number, member in enumerate(members)}
+    members = record.get("members")
+    return {str(number): member for number, member in enumerate(members)} if isinstance(members, list) else dict(_object(record, "members"))
 
 
 def _brief(value: Any) -> str:
