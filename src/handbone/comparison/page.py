@@ -45,7 +45,8 @@ th[aria-sort=ascending] button::after { content: " \\2191"; opacity: 1; }
 th[aria-sort=descending] button::after { content: " \\2193"; opacity: 1; }
 td.better { color: #1b7f3b; } td.worse { color: #c8500f; }
 @media (prefers-color-scheme: dark) { td.better { color: #5fcf83; } td.worse { color: #f0925c; } }
-@media (max-width: 40rem) { .pair { grid-template-columns: 1fr; } .switches { gap: .2rem .9rem; } .small-screens { display: none; } }
+@media (max-width: 40rem) { .pair { grid-template-columns: 1fr; } .switches { gap: .2rem .9rem; } .small-screens { display: none; }
+  .wide-table td:first-child { overflow-wrap: anywhere; min-width: 6rem; } }
 """
 SCRIPT = """
 for (const button of document.querySelectorAll("th button")) button.addEventListener("click", () => {
