@@ -21,7 +21,7 @@ NETWORKS = "src/handbone/models/"  # imported by name, as the parameters say: wh
 SEARCHES = {"masks/histogram.py", "masks/joined.py"}  # of masks, what validate alone uses
 COVERED_BUT_NOT_IMPORTED = {  # below src/handbone: files whose change reruns a stage only because it depends on their room
     "phantom": {"utils/hashing.py", "utils/npz.py"},
-    "preprocess": {"dataset/folds.py", "dataset/splits.py"},
+    "preprocess": {f"dataset/{name}.py" for name in ("attributes", "folds", "shapes", "splits", "strata")},
     "split": {"utils/hashing.py", "utils/npz.py", "utils/parallel.py"},
     "pseudo": {f"masks/{name}.py" for name in ("components", "coverage", "cropped_maps", "rasterize", "upsample")}
     | {"cache/sides.py", *SEARCHES},

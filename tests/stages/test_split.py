@@ -21,11 +21,10 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     params["split"]["n_folds"] = 4
     Path("params.yaml").write_text(yaml.safe_dump(params))
     keys = [f"{person:03d}/image_{number}" for person in range(9) for number in range(1 + person % 3)]
-    index = pd.DataFrame({"key": keys, "person": [key[:3] for key in keys]})
+    index = pd.DataFrame({"key": keys, "person": [key[:3] for key in keys], "height": 64, "width": 64})
     write_table(Path("data/cache/train/index.csv"), index)
-    areas = pd.DataFrame(
-        [(key, name, 100 * (place + 1)) for key in keys for place, name in enumerate("ab")], columns=["key", "class", "pixels"]
-    )
+    rows = [(key, name, 100 * (place + 1), 0.5, 0.5) for key in keys for place, name in enumerate("ab")]
+    areas = pd.DataFrame(rows, columns=["key", "class", "pixels", "x", "y"])
     write_table(Path("data/cache/train/areas.csv"), areas)
     return index
 
@@ -76,5 +75,53 @@ def test_areas_of_other_images_are_an_error(index: pd.DataFrame, fails: Fails) -
     areas = read_table(Path("data/cache/train/areas.csv"))
     write_table(Path("data/cache/train/areas.csv"), areas[areas["key"] != index["key"][3]])
     with fails("split.areas", "areas.csv"):
+        main()
+    assert not Path("data/folds.csv").exists()
+
+
+def stratify(*names: str) -> None:
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["split"]["stratify"] = list(names)
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+
+
+@pytest.fixture
+def bent_people(index: pd.DataFrame) -> set[str]:
+    """The people whom the folds of images alone put into fold 0 have bent wrists."""
+    main()
+    folds = read_table(Path("data/folds.csv"))
+    bent = set(folds.loc[folds["fold"] == 0, "person"])
+    assert len(bent) > 1
+    write_table(
+        Path("data/cache/train/index.csv"), index.assign(person_wrist=["bent" if p in bent else "straight" for p in index["person"]])
+    )
+    return bent
+
+
+def test_a_value_that_folds_lack_is_a_warning(bent_people: set[str]) -> None:
+    main()
+    warnings = json.loads(Path("reports/split.json").read_text())["warnings"]
+    assert sum("with wrist=bent" in text for text in warnings) == 4, "one fold cannot train it, three cannot score it"
+
+
+def test_a_value_in_split_stratify_is_spread(bent_people: set[str]) -> None:
+    stratify("wrist")
+    main()
+    folds = read_table(Path("data/folds.csv"))
+    assert folds[folds["person"].isin(bent_people)].groupby("person")["fold"].first().nunique() == len(bent_people)
+    counts = [fold["labels"]["wrist=bent"] for fold in json.loads(Path("reports/split.json").read_text())["folds"].values()]
+    assert sum(counts) == int(folds["person"].isin(bent_people).sum())
+
+
+def test_no_fact_of_a_test_image_is_read(bent_people: set[str]) -> None:
+    """Folds must not depend on what is scored in the end."""
+    stratify("wrist", "classes")
+    assert not Path("data/cache/test").exists() and not Path("data/raw").exists()
+    main()
+
+
+def test_an_unknown_name_in_split_stratify_is_an_error(index: pd.DataFrame, fails: Fails) -> None:
+    stratify("wrist")
+    with fails("split.stratify", "split.stratify"):
         main()
     assert not Path("data/folds.csv").exists()

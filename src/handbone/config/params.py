@@ -130,6 +130,17 @@ class SplitParams(Section):
 
     n_folds: int = Field(5, ge=2, description="number of folds; no person is in two of them")
     seed: int = Field(1, ge=0, description="random seed, decides between people with equally many images")
+    stratify: list[str] = Field(
+        [],
+        description="to balance over folds: attributes of people.csv, classes (those that not all images show), shape (poses)",
+    )
+
+    @field_validator("stratify")
+    @classmethod
+    def _once(cls, stratify: list[str]) -> list[str]:
+        repeated = _repeated(stratify)
+        _require((not repeated, "", "each name once", f"{', '.join(repeated)} more than once"))
+        return stratify
 
 
 class PseudoParams(Section):
