@@ -9,8 +9,9 @@ from handbone.cache.sample import read_sample
 from handbone.config import paths
 from handbone.config.params import Params, load_params, mirrored_classes
 from handbone.evaluation.decision import Decision, decide
-from handbone.evaluation.dice import per_class, with_dice
+from handbone.evaluation.dice import dice_by_class, with_dice
 from handbone.masks.cropped_maps import CroppedMaps
+from handbone.report.attributes import attribute_rows
 from handbone.report.augmentation_preview import preview_strip
 from handbone.report.figures import class_bars_svg, curves_svg, jpeg_data_uri, overlay, png_data_uri
 from handbone.report.page import Case, Preview, render_page
@@ -56,12 +57,6 @@ def make_previews(params: Params) -> list[Preview]:
     return [Preview(key, jpeg_data_uri(picture)) for key, picture in zip(shown, pictures, strict=True)]
 
 
-def class_dice() -> pd.DataFrame:
-    """Rows of class, dice and, if the truth of the test set is known, test: means over the images."""
-    table, test = per_class(read_table(paths.VALIDATION_COUNTS)).reset_index(), read_table(paths.TEST_COUNTS)
-    return table.merge(per_class(test).rename("test").reset_index(), on="class", how="left") if len(test) else table
-
-
 def main() -> None:
     """Run the stage."""
     params, lineage = load_params(), read_json(paths.LINEAGE)
@@ -74,7 +69,8 @@ def main() -> None:
         decision=decision,
         classes=params.data.classes,
         curves=curves_svg({fold: read_table(paths.fold_curve(fold)) for fold in params.folds}),
-        bars=class_bars_svg(class_dice()),
+        bars=class_bars_svg(dice_by_class(read_table(paths.VALIDATION_COUNTS), read_table(paths.TEST_COUNTS))),
+        attributes=attribute_rows(read_table(paths.DICE_PER_ATTRIBUTE)),
         best=best,
         worst=worst,
         previews=make_previews(params),

@@ -14,15 +14,17 @@ from tqdm import tqdm
 from handbone.config import paths
 from handbone.config.params import Params, load_params
 from handbone.dataset.folds import read_folds
-from handbone.dataset.layout import has_truth
+from handbone.dataset.shapes import SHAPE
+from handbone.evaluation.attributes import dice_by_attribute, dice_under_test_mix, with_attributes
 from handbone.evaluation.decision import Decision, decide
-from handbone.evaluation.dice import COUNTS, read_counts
+from handbone.evaluation.dice import read_counts
 from handbone.evaluation.metrics import summarise
 from handbone.evaluation.predictions import Predictions, read_predictions
 from handbone.masks.rle import encode_runs
+from handbone.submission.attributes import read_attributes
 from handbone.submission.csv import SubmissionRow, TestImage, image_rows, test_images, write_submission
 from handbone.submission.lineage import lineage
-from handbone.submission.score import score_submission
+from handbone.submission.score import score_if_known
 from handbone.utils.errors import all_of, run_cli
 from handbone.utils.io import write_json, write_table
 from handbone.utils.parallel import prefetch_map
@@ -38,14 +40,6 @@ def submission_rows(images: Mapping[str, TestImage], predictions: Predictions, d
 
     for rows in tqdm(prefetch_map(encode, images), "submit", len(images), unit="image"):
         yield from rows
-
-
-def test_counts(images: Mapping[str, TestImage], params: Params) -> pd.DataFrame:
-    """The counts of the submission where the truth is known; no row where it is not."""
-    root = Path(params.data.root)
-    if not has_truth(root):
-        return pd.DataFrame(columns=["key", "class", *COUNTS])
-    return score_submission(paths.SUBMISSION, root, images, params.data.classes, params.data.allow_missing)
 
 
 def validated(params: Params) -> tuple[Decision, pd.DataFrame]:
@@ -78,10 +72,16 @@ def main() -> None:
     (decision, validation), predictions = results
     write_submission(paths.SUBMISSION, submission_rows(images, predictions, decision))
     write_lineage(predictions.models, decision, params)
-    counts = test_counts(images, params)
+    counts = score_if_known(paths.SUBMISSION, Path(params.data.root), images, params.data.classes, params.data.allow_missing)
     write_table(paths.TEST_COUNTS, counts)
-    metrics = summarise(validation, counts)
+    tables = paths.TRAIN_INDEX, paths.AREAS, paths.TEST_INDEX, paths.SUBMISSION
+    train, test = read_attributes(*tables, images, params.data.classes, SHAPE in params.split.stratify)
+    groups, mixes = dice_by_attribute(validation, counts, train, test), dice_under_test_mix(validation, train, test)
+    write_table(paths.DICE_PER_ATTRIBUTE, groups)
+    metrics = with_attributes(summarise(validation, counts), groups, mixes)
     write_json(paths.METRICS, metrics)
+    for name, mix in mixes.items():
+        print(f"held-out Dice under the test images' mix of {name}: {mix}")
     score = f", test Dice {metrics['test']['dice']['mean']:.4f}" if "test" in metrics else ""
     print(f"{len(images)} images in {paths.SUBMISSION}{score}")
 

@@ -20,12 +20,12 @@ def test_decomposed_names_and_values_count_as_composed_ones() -> None:
 
 
 def test_few_values_are_two_to_six_known_ones_of_all_tables_together() -> None:
-    one = pd.DataFrame({"wrist": ["straight", ""], "age": ["1", "2"], "site": ["a", ""]})
-    other = pd.DataFrame({"wrist": ["bent", ""], "age": ["3", "7"], "sex": ["f", "m"]})
-    more = pd.DataFrame({"age": ["4", "5", "6"]})
-    assert with_few_values(one) == ["age"]
-    assert with_few_values(one, other) == ["wrist", "age", "sex"]
-    assert with_few_values(one, other, more) == ["wrist", "sex"]
+    one = pd.DataFrame({"wrist": ["straight", ""], "age": ["1", "2"], "site": ["a", ""], "sex": ["f", "m"]})
+    other = pd.DataFrame({"wrist": ["bent", ""], "age": ["3", "7"], "site": ["a", "a"]})
+    more = pd.DataFrame({"wrist": [""] * 3, "age": ["4", "5", "6"], "site": ["a"] * 3})
+    assert with_few_values(one) == ["age", "sex"]
+    assert with_few_values(one, other) == ["wrist", "age"]
+    assert with_few_values(one, other, more) == ["wrist"]
 
 
 def test_images_are_grouped_by_known_values() -> None:

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from handbone.evaluation.decision import Decision, Gain, SearchRecord
+from handbone.report.attributes import AttributeRow
 from handbone.report.page import Case, Preview, render_page
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"></svg>'
@@ -31,6 +32,10 @@ def inputs(**changes):
         "classes": CLASSES,
         "curves": SVG,
         "bars": SVG,
+        "attributes": [
+            AttributeRow("wrist", "bent", {"test": 10}, {"test": 0.9061}, "Pisiform 0.812"),
+            AttributeRow("wrist", "<i>straight", {"held-out": 20, "test": 6}, {"held-out": 0.9301, "test": 0.931}, "Ulna 0.871"),
+        ],
         "best": [Case("ID001/good_R", 0.98, PICTURE, "all well")],
         "worst": [Case("ID002/<u>bad</u>", 0.41, PICTURE, 'Pisiform "missed"'), Case("ID003/poor_L", 0.52, PICTURE, "")],
         "previews": [Preview("ID004/<u>drawn</u>", PICTURE)],
@@ -173,3 +178,24 @@ def test_a_page_without_cases_has_no_gallery():
 
 def test_two_pages_are_the_same_bytes(page):
     assert page == render_page(**inputs())
+
+
+def test_each_value_of_an_attribute_is_a_row(page):
+    rows = [row for row in Reader(page).rows if row[0].startswith("wrist")]
+    assert rows[0][1:] == ["0", "–", "10", "0.9061", "Pisiform 0.812"]
+    assert rows[1] == ["wrist: <i>straight", "20", "0.9301", "6", "0.9310", "Ulna 0.871"]
+    assert "Attributes" not in render_page(**inputs(attributes=[]))
+
+
+def test_without_test_dice_the_attributes_have_no_test_columns():
+    rows = [AttributeRow("wrist", "bent", {"held-out": 20}, {"held-out": 0.93}, "")]
+    assert [row for row in Reader(render_page(**inputs(attributes=rows))).rows if row[0] == "wrist: bent"] == [
+        ["wrist: bent", "20", "0.9300"]
+    ]
+
+
+def test_the_dice_under_the_test_mix_is_shown_with_its_interval():
+    metrics = inputs()["metrics"]
+    metrics["dice"]["test_mix"] = {"wrist": {"mean": 0.9123, "low": 0.9012, "high": 0.9234}}
+    page = render_page(**inputs(metrics=metrics))
+    assert "mix of wrist: 0.9123" in page and "0.9012 to 0.9234" in page

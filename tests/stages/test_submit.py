@@ -14,7 +14,7 @@ from handbone.evaluation.decision import Decision
 from handbone.submission.csv import read_submission
 from handbone.utils.errors import UserError
 from handbone.utils.hashing import file_hash
-from handbone.utils.io import read_json, read_table, write_json
+from handbone.utils.io import read_json, read_table, write_json, write_table
 from stages import submit, validate
 
 if TYPE_CHECKING:
@@ -91,6 +91,39 @@ def test_with_the_truth_the_csv_is_scored(validated_run: ChangeParams) -> None:
     assert 0.5 < metrics["test"]["dice"]["mean"] < 1
 
 
+def set_wrists(table: Path, **wrists: str) -> None:
+    """Give the people of an index a wrist, and leave everything that depends on the index as it should be."""
+    index = read_table(table)
+    write_table(table, index.assign(person_wrist=index["person"].map(wrists)))
+    for record in (paths.prediction_record("oof"), paths.prediction_record("test")):
+        document = read_json(record)
+        if str(table) in document["tables"]:
+            document["tables"][str(table)] = file_hash(table)
+            write_json(record, document)
+
+
+def test_metrics_and_a_table_have_the_dice_by_attribute(predicted_run: ChangeParams, capsys: pytest.CaptureFixture[str]) -> None:
+    set_wrists(paths.TRAIN_INDEX, A="straight", B="bent")
+    set_wrists(paths.TEST_INDEX, C="straight", D="bent")
+    validate.main()
+    write_truth(["C/c1", "D/d1"])
+    submit.main()
+    dice = read_json(paths.METRICS)["dice"]
+    assert set(dice["attribute"]["wrist"]) == {"bent", "straight"}
+    assert dice["test_mix"]["wrist"]["mean"] == pytest.approx(dice["mean"]), "as many bent wrists in both"
+    assert read_table(paths.DICE_PER_ATTRIBUTE)["subset"].value_counts().to_dict() == {"held-out": 4, "test": 4}
+    assert "mix of wrist: 0." in capsys.readouterr().out
+
+
+def test_a_wrist_that_no_held_out_image_has_is_a_warning(predicted_run: ChangeParams, capsys: pytest.CaptureFixture[str]) -> None:
+    set_wrists(paths.TRAIN_INDEX, A="straight", B="straight")
+    set_wrists(paths.TEST_INDEX, C="straight", D="bent")
+    validate.main()
+    submit.main()
+    assert "wrist=bent, as 50% of the test images" in capsys.readouterr().err
+    assert "test_mix" not in read_json(paths.METRICS)["dice"]
+
+
 def test_a_missing_annotation_is_an_error(validated_run: ChangeParams, fails: Fails) -> None:
     write_truth(["C/c1"])
     with fails("annotation.json", "D/d1.json"):
@@ -153,7 +186,7 @@ def test_without_a_decision_it_says_so(predicted_run: ChangeParams, fails: Fails
 
 
 def test_two_runs_write_the_same_bytes(validated_run: ChangeParams) -> None:
-    files = [paths.SUBMISSION, paths.LINEAGE, paths.METRICS, paths.TEST_COUNTS]
+    files = [paths.SUBMISSION, paths.LINEAGE, paths.METRICS, paths.TEST_COUNTS, paths.DICE_PER_ATTRIBUTE]
     submit.main()
     first = [file.read_bytes() for file in files]
     submit.main()

@@ -19,15 +19,13 @@ def person_attributes(index: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_few_values(*tables: pd.DataFrame) -> list[str]:
-    """The attributes that have two to `MAX_VALUES` known values in all tables together."""
-    values: dict[str, set[str]] = {}
-    for table in tables:
-        for name in table:
-            values.setdefault(str(name), set()).update(set(table[name]) - {""})
-    return [name for name, known in values.items() if 2 <= len(known) <= MAX_VALUES]
+    """The attributes of all tables that have two to `MAX_VALUES` known values in these together."""
+    names = [str(name) for name in tables[0] if all(name in table for table in tables)]
+    counts = {name: len(set().union(*(table[name] for table in tables)) - {""}) for name in names}
+    return [name for name, count in counts.items() if 2 <= count <= MAX_VALUES]
 
 
 def images_by_value(attributes: pd.DataFrame, names: Sequence[str]) -> dict[str, set[str]]:
     """The keys of the images of each known value, e.g. of `wrist=bent`."""
     groups = ((name, value, rows.index) for name in names for value, rows in attributes.groupby(name) if value)
-    return {f"{name}={value}": set(keys) for name, value, keys in groups}
+    return {f"{name}={value!s}": set(keys) for name, value, keys in groups}

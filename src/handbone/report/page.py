@@ -12,6 +12,7 @@ from html import escape
 from typing import Any
 
 from handbone.evaluation.decision import Decision, Gain
+from handbone.report.attributes import AttributeRow
 from handbone.report.figures import PREDICTED_RGB, TRUTH_RGB, Colour
 
 Json = Mapping[str, Any]
@@ -95,6 +96,7 @@ def render_page(
     classes: Sequence[str],
     curves: str,
     bars: str,
+    attributes: Sequence[AttributeRow],
     best: Sequence[Case],
     worst: Sequence[Case],
     previews: Sequence[Preview],
@@ -105,8 +107,8 @@ def render_page(
     """The whole page as HTML text.
 
     title, subtitle: plain text; metrics: reports/metrics.json; classes: names in the order of params.yaml; curves, bars: SVG text;
-    lineage: any JSON document; data_report: reports/data.json; warnings: of the stages that checked the data. Dice is 0..1 everywhere,
-    areas are in pixels at full resolution. If metrics have no test score, the page shows none.
+    attributes: Dice by attribute; lineage: any JSON document; data_report: reports/data.json; warnings: of the stages that checked the
+    data. Dice is 0..1 everywhere, areas are in pixels at full resolution. If metrics have no test score, the page shows none.
     """
     curves_chart = chart(curves, "Training loss and Dice by epoch, one line per fold", "wide")
     bars_chart = chart(bars, "Dice by class, the worst class on top")
@@ -114,6 +116,7 @@ def render_page(
         _tiles(metrics, decision),
         section("Folds", _columns("narrow-wide", _fold_table(metrics), curves_chart)),
         section("Classes", _columns("wide-narrow", bars_chart, _class_table(metrics, classes, data_report))),
+        *([section("Attributes", _attribute_table(attributes) + _test_mix(metrics))] if attributes else []),
         *([section("Decision", _searches(decision))] if decision.searches else []),
         section("Cases", _legend() + _cases("Worst", worst) + _cases("Best", best)),
         section("Training images and targets", _previews(previews)),
@@ -218,6 +221,30 @@ def _searches(decision: Decision) -> str:
 
 def _gain(gain: Gain) -> list[str]:
     return [f"{gain.in_sample:+.4f}", f"{gain.nested:+.4f}", f"{gain.interval[0]:+.4f} to {gain.interval[1]:+.4f}"]
+
+
+def _attribute_table(rows: Sequence[AttributeRow]) -> str:
+    subsets = [name for name in ("held-out", "test") if any(name in row.dice for row in rows)]
+    names = {"held-out": "Validation", "test": "Test"}
+    head = ["Value", *(text for name in subsets for text in (f"{names[name]} images", f"{names[name]} Dice")), "Lowest classes"]
+    cells = [
+        [
+            f"{row.attribute}: {row.value}",
+            *(text for name in subsets for text in (_count(row.images.get(name, 0)), _dice(row.dice.get(name)))),
+            row.lowest,
+        ]
+        for row in rows
+    ]
+    return _table(head, cells)
+
+
+def _test_mix(metrics: Json) -> str:
+    mixes = metrics["dice"].get("test_mix", {})
+    texts = [
+        f"Validation Dice under the test images’ mix of {name}: {mix['mean']:.4f} (95 % interval {mix['low']:.4f} to {mix['high']:.4f})."
+        for name, mix in mixes.items()
+    ]
+    return f'\n<p class="note">{escape(" ".join(texts))}</p>' if texts else ""
 
 
 def _legend() -> str:

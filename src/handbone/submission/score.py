@@ -9,12 +9,19 @@ from pathlib import Path
 import pandas as pd
 
 from handbone.dataset.annotation import read_polygons
-from handbone.dataset.layout import truth_file
-from handbone.evaluation.dice import count, counts_table
+from handbone.dataset.layout import has_truth, truth_file
+from handbone.evaluation.dice import COUNTS, count, counts_table
 from handbone.masks.rasterize import rasterize
 from handbone.masks.runs import RunLengthMasks
 from handbone.submission.csv import TestImage, submitted_masks
 from handbone.utils.errors import all_of, raise_if_any
+
+
+def score_if_known(path: Path, root: Path, images: Mapping[str, TestImage], classes: Sequence[str], allow_missing: bool) -> pd.DataFrame:
+    """The counts of `score_submission` if <root> has the truth of the test images; no row if it has not."""
+    if not has_truth(root):
+        return pd.DataFrame(columns=["key", "class", *COUNTS])
+    return score_submission(path, root, images, classes, allow_missing)
 
 
 def score_submission(path: Path, root: Path, images: Mapping[str, TestImage], classes: Sequence[str], allow_missing: bool) -> pd.DataFrame:

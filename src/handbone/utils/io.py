@@ -24,11 +24,17 @@ from handbone.utils.errors import Problem, UserError, raise_if_any
 from handbone.utils.file_errors import file_problem, hidden_disk_error, is_about, read_bounded
 from handbone.utils.partial_files import create_partial, left_behind, partial_path, remove_dead_partials
 
-TEXT_COLUMNS = {"key", "person", "class", "image_name", "sha256"}
+TEXT_COLUMNS = {"key", "person", "class", "image_name", "sha256", "subset", "attribute", "value"}
 JSON_BYTES = 2**26  # of a document
 ATTRIBUTE = "person_"  # prefix of a person's attributes in the index
 OPTIONAL = "dice"  # the only column of numbers with empty fields: epochs without a score
-ROW_NAMES = [("key", "class"), ("key",), ("class",), ("epoch",)]  # the first of these that a table has identifies its rows
+ROW_NAMES = [
+    ("subset", "attribute", "value", "class"),
+    ("key", "class"),
+    ("key",),
+    ("class",),
+    ("epoch",),
+]  # the first of these that a table has identifies its rows
 
 
 @contextmanager
