@@ -243,7 +243,7 @@ def test_what_is_added_to_dvc_is_known_to_it(project: Project) -> None:
 def test_weights_of_other_folds_are_refused(project: Project) -> None:
     """People held out now would have been trained on."""
     shutil.copytree(project.folder / "models", project.folder / "weights/others")
-    project.change({"model": {"weights": "others"}, "split": {"seed": 77}})
+    project.change({"model": {"weights": "others"}, "split": {"seed": 77, "stratify": ["shape", "wrist", "classes"]}})
     output = project.sh("dvc repro train@0", code=None)
     assert "held out now may have been trained on" in output and "Traceback" not in output
     shutil.rmtree(project.folder / "weights/others")

@@ -1,5 +1,7 @@
 """Folds never split a person, and are the same with every version of every library."""
 
+import hashlib
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -106,6 +108,16 @@ def test_a_rare_label_is_spread_over_the_folds() -> None:
 
 def test_a_label_that_all_or_no_images_have_changes_nothing() -> None:
     assert assign_folds(PEOPLE, 5, 3, {"all": PEOPLE, "none": {}}) == assign_folds(PEOPLE, 5, 3)
+
+
+@given(st.lists(st.integers(1, 5), min_size=4, max_size=40), st.integers(2, 4), st.integers(0, 9))
+def test_without_labels_each_person_goes_to_the_fold_with_fewest_images(counts: list[int], n_folds: int, seed: int) -> None:
+    images = {f"P{number:02d}": count for number, count in enumerate(counts)}
+    plain, totals = {}, [0] * n_folds
+    for person in sorted(images, key=lambda name: (-images[name], hashlib.sha256(f"{seed}/{name}".encode()).hexdigest())):
+        plain[person] = totals.index(min(totals))
+        totals[plain[person]] += images[person]
+    assert assign_folds(images, n_folds, seed) == plain
 
 
 @given(st.lists(st.integers(0, 3), min_size=4, max_size=60), st.integers(2, 4), st.integers(0, 9))
