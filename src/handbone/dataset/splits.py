@@ -17,8 +17,11 @@ from handbone.utils.errors import Problem, UserError
 Counts = Mapping[str, int]
 """Images by person; a person without any may be absent."""
 LACKING = {  # kind -> which images, and what helps
-    "class": ("images that show {}", "draw {} in images of more people, lower split.n_folds, or add classes to split.stratify"),
-    "value": ("images with {}", "add the attribute to split.stratify, lower split.n_folds, or add people with {}"),
+    "class": (
+        "images that show {}",
+        "name classes in split.stratify; if it is there, lower split.n_folds or draw {} in images of more people",
+    ),
+    "value": ("images with {}", "name the attribute in split.stratify; if it is there, lower split.n_folds or add people with {}"),
 }
 
 

@@ -32,7 +32,7 @@ class MixedDice:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.mean:.4f} [{self.low:.4f}, {self.high:.4f}]"
+        return f"{self.mean:.4f} [{self.low:.4f}, {self.high:.4f}]" + (" (too few people for an interval)" if self.low == 0 else "")
 
 
 def dice_by_attribute(held_out: pd.DataFrame, test: pd.DataFrame, train_attributes: pd.DataFrame, attributes: pd.DataFrame) -> pd.DataFrame:

@@ -240,11 +240,12 @@ def _attribute_table(rows: Sequence[AttributeRow]) -> str:
 
 def _test_mix(metrics: Json) -> str:
     mixes = metrics["dice"].get("test_mix", {})
-    texts = [
-        f"Validation Dice under the test images’ mix of {name}: {mix['mean']:.4f} (95 % interval {mix['low']:.4f} to {mix['high']:.4f})."
-        for name, mix in mixes.items()
-    ]
+    texts = [f"Validation Dice under the test images’ mix of {name}: {mix['mean']:.4f} ({_interval(mix)})." for name, mix in mixes.items()]
     return f'\n<p class="note">{escape(" ".join(texts))}</p>' if texts else ""
+
+
+def _interval(mix: Json) -> str:
+    return f"95 % interval {mix['low']:.4f} to {mix['high']:.4f}" if mix["low"] > 0 else "too few people for an interval"
 
 
 def _legend() -> str:
