@@ -21,7 +21,7 @@ FLOORS = [
     ["evaluation"],
     ["deciding"],
     ["submission"],
-    ["doctor", "report"],
+    ["doctor", "formats", "report"],
     ["comparison", "provenance"],
     ["cli"],
 ]

@@ -6,10 +6,12 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from handbone.dataset import annotation as room
 from handbone.dataset.annotation import read_polygons
+from handbone.masks.rasterize import rasterize
 from handbone.utils.errors import Problem
 
 CLASSES = ["a", "b", "c"]
@@ -214,3 +216,52 @@ def test_any_other_exception_is_a_fault_of_the_file(tmp_path: Path, monkeypatch:
 def test_without_an_image_the_other_faults_are_found(tmp_path: Path) -> None:
     path = write(tmp_path / "x.json", [polygon("d"), polygon("a", [[9999, 1], [1, 1], [1, 5]])])
     assert [problem.code for problem in read_polygons(path, CLASSES, None, allow_missing=True)[1]] == ["annotation.label"]
+
+
+def mask(label: str = "a", **changes: Any) -> dict[str, Any]:
+    return {"label": label, "type": "rle", "size": [8, 10], "rle": "12 3 22 1 24 1 32 3 80 1"} | changes
+
+
+def test_a_mask_is_read_to_the_pixel(tmp_path: Path) -> None:
+    """Also with a hole, and a pixel of its own, which as a polygon would have no area."""
+    polygons, problems = read_polygons(write(tmp_path / "x.json", [mask(), polygon("b")]), CLASSES, (8, 10), allow_missing=True)
+    assert not problems
+    painted = rasterize(polygons, (8, 10)).dense()[0]
+    expected = np.zeros(80, bool)
+    expected[[11, 12, 13, 21, 23, 31, 32, 33, 79]] = True
+    assert np.array_equal(painted.ravel(), expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"size": [10, 8]}, "annotation.mask_size"),
+        ({"size": None}, "annotation.mask_size"),
+        ({"size": [8.0, 10]}, "annotation.mask_size"),
+        ({"rle": ""}, "annotation.mask"),
+        ({"rle": None}, "annotation.mask"),
+        ({"rle": "1 81"}, "annotation.mask"),
+        ({"rle": "5 2 1 1"}, "annotation.mask"),
+        ({"rle": "1 2 x"}, "annotation.mask"),
+        ({"label": "d"}, "annotation.label"),
+    ],
+)
+def test_a_bad_mask_is_a_problem(tmp_path: Path, changes: dict[str, Any], code: str) -> None:
+    (problem,) = problems_of(write(tmp_path / "x.json", [polygon("b"), mask(**changes)]), allow_missing=True)
+    assert problem.code == code
+    assert "x.json: annotation 1" in problem.place
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        ('{"images": [], "annotations": [], "categories": []}', "coco"),
+        ('{"version": "5", "shapes": [], "imagePath": "a.jpg"}', "labelme"),
+        ('<?xml version="1.0" encoding="utf-8"?>\n<annotations><version>1.1</version></annotations>', "cvat"),
+    ],
+)
+def test_a_file_of_another_tool_names_the_command_that_imports_it(tmp_path: Path, content: str, name: str) -> None:
+    (tmp_path / "x.json").write_text(content)
+    (problem,) = problems_of(tmp_path / "x.json")
+    assert problem.code == "annotation.format"
+    assert f"handbone import {name}" in problem.fix

@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     _add_doctor(commands)
     _add_compare(commands)
     _add_explain(commands)
+    _add_import(commands)
     return parser
 
 
@@ -122,6 +123,38 @@ def _add_explain(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print a JSON document")
 
 
+def _add_import(commands: Any) -> None:
+    text = (
+        "Turn other tools' annotations and pictures into a data set in the project's layout. Pictures (PNG, JPEG, TIFF, BMP, DICOM) become "
+        "PNG; the EXIF orientation is applied to their pixels. Polygons stay as they are, and masks are kept to the pixel."
+    )
+    parser = _add(commands, "import", _import, text, "handbone import coco train.json --images train --test val -o data/mine --preset mine")
+    parser.add_argument("format", metavar="FORMAT", choices=("coco", "labelme", "cvat", "png", "csv"), help="coco, labelme, cvat, png, csv")
+    parser.add_argument("source", metavar="SOURCE", type=Path, help="the annotations: a file, or for labelme and png a folder")
+    parser.add_argument("-o", "--output", metavar="ROOT", type=Path, required=True, help="the folder to make, which must not exist")
+    parser.add_argument("--images", metavar="FOLDER", type=Path, help="the pictures (default: beside the annotations)")
+    parser.add_argument("--test", metavar="FOLDER", type=Path, help="the test images")
+    parser.add_argument("--test-labels", metavar="SOURCE", type=Path, help="annotations of the test images, if they are known")
+    text = "folder, column:NAME or a regular expression whose first group is the person (default: every image is its own)"
+    parser.add_argument("--person-from", metavar="RULE", help=text)
+    parser.add_argument("--names", choices=("file", "path"), default="file", help="name images after their file, or after their whole path")
+    parser.add_argument("--classes", metavar="A,B,...", type=_listed, help="the labels to keep, in this order (default: all)")
+    text = "the values that become black and white, for pictures of more than 8 bits"
+    parser.add_argument("--window", metavar=("LOW", "HIGH"), type=float, nargs=2, help=text)
+    parser.add_argument("--preset", metavar="NAME", help="write the classes to presets/NAME.yaml instead of printing them")
+    parser.add_argument("--values", metavar="1=A,2=B,...", type=_listed, help="png: the class of each value; 0 is the background")
+    text = "csv: the columns' names, if they differ from image, class and rle"
+    parser.add_argument("--columns", metavar="image=NAME,...", type=_listed, help=text)
+    parser.add_argument("--order", choices=("row", "column"), help="csv: how pixels are counted (default: column by column)")
+    parser.add_argument("--base", choices=("0", "1"), help="csv: the number of the first pixel (default: 1)")
+    parser.add_argument("--label", metavar="NAME", help="csv: the only class, if there is no column of classes")
+    parser.add_argument("--wide", metavar="A,B,...", type=_listed, help="csv: the columns that are classes, with one row per image")
+
+
+def _listed(text: str) -> list[str]:
+    return text.split(",")
+
+
 def _preset(chosen: argparse.Namespace) -> None:
     from handbone.cli.preset import list_presets, write_preset
 
@@ -171,3 +204,9 @@ def _explain(chosen: argparse.Namespace) -> None:
     from handbone.cli.explain import print_explanation
 
     print_explanation(chosen.submission, chosen.json)
+
+
+def _import(chosen: argparse.Namespace) -> None:
+    from handbone.cli.import_data import import_data
+
+    import_data(chosen)

@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handbone.dataset.files import read_file, unreadable
+from handbone.dataset.foreign import NAMES, format_of, import_command, is_cvat
+from handbone.masks.contours import exact_polygons
 from handbone.masks.rasterize import Polygon
+from handbone.masks.rle import decode_runs
 from handbone.utils.errors import Problem, UserError, nearest
 from handbone.utils.names import composed
 
@@ -22,53 +25,70 @@ MAX_BYTES = 32 << 20  # of a file; the competition's have 40 KB
 MAX_POLYGONS = 100_000  # of a file
 MARGIN = 0.5  # pixels that a point may lie outside the image: half of the rounding to whole pixels, and the noise of conversions
 NOTHING = np.zeros((0, 2), np.float64)
+RLE = "rle"  # the type of an annotation that is a mask instead of a polygon
 Shape = tuple[int, int]
 
 
 class _Drawn(NamedTuple):
-    """label: index of the class, None if there is a fault; points: (n, 2) as in the file."""
+    """label: index of the class, None if there is a fault; polygons: in pixels of the image; points: (n, 2) as in the file."""
 
     label: int | None
+    polygons: list[Polygon]
     points: NDArray[np.float64]
     problems: list[Problem]
 
 
-def read_polygons(
-    path: Path, classes: Sequence[str], shape: Shape | None, allow_missing: bool
-) -> tuple[list[list[Polygon]], list[Problem]]:
+class Checked(NamedTuple):
+    """polygons: C lists of (n, 2) int32 points x, y in pixels, in the order of the classes; problems: every fault of the file."""
+
+    polygons: list[list[Polygon]]
+    problems: list[Problem]
+
+
+def read_polygons(path: Path, classes: Sequence[str], shape: Shape | None, allow_missing: bool) -> Checked:
     """C lists of (n, 2) int32 polygons, x, y in pixels of the (H, W) image, in the order of `classes`; and every problem of the file.
 
-    Points are rounded to whole pixels; those on the right and lower edge (x = W, y = H) belong to the last pixel. The image size in the
-    file's metadata is not read: in the competition it says 3060 for images of 2048 pixels. shape: None if the image cannot be read; then
-    no point is outside.
+    Points are rounded to whole pixels; those on the right and lower edge (x = W, y = H) belong to the last pixel. A mask (type rle) becomes
+    polygons that are painted as exactly this mask. The image size in the file's metadata is not read: in the competition it says 3060 for
+    images of 2048 pixels. shape: None if the image cannot be read; then no point is outside, and masks are not decoded.
     """
-    polygons: list[list[Polygon]] = [[] for _ in classes]
     try:
-        annotations, problems = _load(path)
+        annotations, problems = read_annotations(path)
         if not problems:
-            index_of = {composed(name): index for index, name in enumerate(classes)}
-            drawn = [_check(f"{path}: annotation {index}", item, index_of, shape) for index, item in enumerate(annotations)]
-            problems = _file_problems(path, drawn, shape)
-            problems += [] if allow_missing else _missing_classes(path, annotations, classes)
-            for label, points, _ in drawn:
-                if label is not None:
-                    polygons[label].append(_to_pixels(points, shape))
+            return check_annotations(str(path), annotations, classes, shape, allow_missing)
     except Exception as error:  # whatever the file holds: the faults of other files count too
         problems = [unreadable(path, error)]
-    return polygons, problems
+    return Checked([[] for _ in classes], problems)
 
 
-def _load(path: Path) -> tuple[list[Any], list[Problem]]:
+def check_annotations(place: str, annotations: Sequence[Any], classes: Sequence[str], shape: Shape | None, allow_missing: bool) -> Checked:
+    """The same as `read_polygons` for the list of annotations of a file that problems call `place`."""
+    index_of = {composed(name): index for index, name in enumerate(classes)}
+    drawn = [_check(f"{place}: annotation {index}", item, index_of, shape) for index, item in enumerate(annotations)]
+    polygons: list[list[Polygon]] = [[] for _ in classes]
+    for one in drawn:
+        if one.label is not None:
+            polygons[one.label] += one.polygons
+    problems = _file_problems(place, drawn, shape) + ([] if allow_missing else _missing_classes(place, annotations, classes))
+    return Checked(polygons, problems)
+
+
+def read_annotations(path: Path) -> tuple[list[Any], list[Problem]]:
+    """The list of annotations as in the file, unchecked; and the problems of the file as a whole, then with an empty list."""
     try:
         content = read_file(path, "annotation.json", MAX_BYTES, "JSON")
     except UserError as error:
         return [], list(error.problems)
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return [], [Problem("annotation.json", str(path), "JSON in UTF-8", "UTF-16", "save it in UTF-8")]
+    if is_cvat(content):
+        return [], [_foreign(path, "cvat")]
     try:
         document = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_without_repeated_keys)
     except (ValueError, RecursionError) as error:
         return [], [Problem("annotation.json", str(path), "JSON", f"{type(error).__name__}: {error}"[:200], EXPORT)]
+    if (name := format_of(document)) not in (None, "handbone"):
+        return [], [_foreign(path, str(name))]
     annotations = document.get("annotations") if isinstance(document, dict) else None
     if not isinstance(annotations, list):
         return [], [Problem("annotation.list", str(path), 'a list "annotations" of polygons', "none", EXPORT)]
@@ -76,6 +96,10 @@ def _load(path: Path) -> tuple[list[Any], list[Problem]]:
         found = f"{len(annotations)}"
         return [], [Problem("annotation.list", str(path), f'at most {MAX_POLYGONS} polygons in "annotations"', found, EXPORT)]
     return annotations, []
+
+
+def _foreign(path: Path, name: str) -> Problem:
+    return Problem("annotation.format", str(path), NAMES["handbone"], NAMES[name], import_command(name))
 
 
 def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -90,18 +114,40 @@ def _check(place: str, annotation: Any, index_of: Mapping[str, int], shape: Shap
     """One polygon. index_of: class in composed form -> its index."""
     if not isinstance(annotation, dict) or not isinstance(annotation.get("label"), str):
         found = _short(annotation)
-        return _Drawn(None, NOTHING, [Problem("annotation.polygon", place, 'an object with "label" and "points"', found, REDRAW)])
+        return _Drawn(None, [], NOTHING, [Problem("annotation.polygon", place, 'an object with "label" and "points"', found, REDRAW)])
     label, problems = annotation["label"], []
     place = f"{place} ({_short(label)})"
     if composed(label) not in index_of:
         found = f"the unknown label {_short(label)!r}"
         problems.append(Problem("annotation.label", place, "a class of data.classes", found, nearest(label[:60], list(index_of))))
+    if annotation.get("type") == RLE:
+        polygons, faults = _mask_polygons(place, annotation, shape)
+        return _Drawn(None if problems + faults else index_of[composed(label)], polygons, NOTHING, problems + faults)
     points = _as_points(annotation.get("points"))
     if points is None:
         found = _short(annotation.get("points"))
-        return _Drawn(None, NOTHING, [*problems, Problem("annotation.points", place, "points as [[x, y], ...]", found, REDRAW)])
+        return _Drawn(None, [], NOTHING, [*problems, Problem("annotation.points", place, "points as [[x, y], ...]", found, REDRAW)])
     problems += _point_problems(place, points, shape)
-    return _Drawn(None if problems else index_of[composed(label)], points, problems)
+    polygons = [] if problems else [_to_pixels(points, shape)]
+    return _Drawn(None if problems else index_of[composed(label)], polygons, points, problems)
+
+
+def _mask_polygons(place: str, annotation: Mapping[str, Any], shape: Shape | None) -> tuple[list[Polygon], list[Problem]]:
+    """The polygons of an annotation that is a mask, and its faults."""
+    size, text = annotation.get("size"), annotation.get(RLE)
+    if shape is None:
+        return [], []
+    if size != list(shape) or {type(side) for side in size} != {int}:
+        expected = f'"size": [{shape[0]}, {shape[1]}], the height and width of the image'
+        return [], [Problem("annotation.mask_size", place, expected, _short(size), REDRAW)]
+    if not isinstance(text, str) or not text.strip():
+        expected = f'"{RLE}" with starts and lengths as in a submission, at least one pair'
+        return [], [Problem("annotation.mask", place, expected, _short(text), REDRAW)]
+    try:
+        masks = decode_runs([text], *shape, [place]).boxed()
+    except UserError as error:
+        return [], [Problem("annotation.mask", found.place, found.expected, found.found, REDRAW) for found in error.problems]
+    return [polygon + masks.boxes[0, 1::-1] for polygon in exact_polygons(masks.crops[0])], []
 
 
 def _short(value: Any) -> str:
@@ -154,7 +200,7 @@ def _to_pixels(points: NDArray[np.float64], shape: Shape | None) -> Polygon:
     return np.clip(np.rint(points), 0, np.subtract(shape[::-1], 1) if shape else 2**30).astype(np.int32)
 
 
-def _file_problems(path: Path, drawn: Sequence[_Drawn], shape: Shape | None) -> list[Problem]:
+def _file_problems(place: str, drawn: Sequence[_Drawn], shape: Shape | None) -> list[Problem]:
     """The faults of all polygons; coordinates relative to the image's size are one fault, instead of polygons without area."""
     problems = [problem for polygon in drawn for problem in polygon.problems]
     points = np.concatenate([NOTHING, *(polygon.points for polygon in drawn)])
@@ -162,14 +208,14 @@ def _file_problems(path: Path, drawn: Sequence[_Drawn], shape: Shape | None) -> 
     if not inside or not (points % 1).any():
         return problems
     fix = "multiply x by the image's width and y by its height"
-    relative = Problem("annotation.relative", str(path), "points in pixels", "all coordinates in 0..1, relative to the image's size", fix)
+    relative = Problem("annotation.relative", place, "points in pixels", "all coordinates in 0..1, relative to the image's size", fix)
     return [*(problem for problem in problems if problem.code != "annotation.no_area"), relative]
 
 
-def _missing_classes(path: Path, annotations: Sequence[Any], classes: Sequence[str]) -> list[Problem]:
+def _missing_classes(place: str, annotations: Sequence[Any], classes: Sequence[str]) -> list[Problem]:
     labels = [annotation.get("label") for annotation in annotations if isinstance(annotation, dict)]
     named = {composed(label) for label in labels if isinstance(label, str)}
     missing = [name for name in classes if composed(name) not in named]
     found = f"{len(classes) - len(missing)}, without {', '.join(missing)}"
     fix = "draw the missing ones, name the sample in data.exclude, or set data.allow_missing"
-    return [Problem("annotation.class_missing", str(path), f"all {len(classes)} classes", found, fix)] if missing else []
+    return [Problem("annotation.class_missing", place, f"all {len(classes)} classes", found, fix)] if missing else []

@@ -62,6 +62,28 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder beside `path`, which must not exist, and rename it to `path` at the end of the block.
+
+    After an exception the temporary folder is removed, and so are those of `path` whose process was killed.
+    Raises `UserError` as `replacing` does.
+    """
+    partial = partial_path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_dead_partials(path, folder=True)
+        remove_folder(partial)
+        partial.mkdir()
+        yield partial
+        partial.rename(path)
+    except BaseException as error:
+        remove_folder(partial)
+        if isinstance(error, OSError) and is_about(error, path, partial):
+            raise UserError(file_problem(error, path)) from error
+        raise
+
+
+@contextmanager
 def _removed_after_errors(path: Path, partial: Path) -> Iterator[None]:
     """Remove `partial` after an exception of the block, and turn what the system says about these two files into a `UserError`."""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shutil
 from pathlib import Path
 
 from handbone.utils.errors import Problem, UserError
@@ -29,8 +30,8 @@ def create_partial(partial: Path) -> int:
         os.close(descriptor)
 
 
-def remove_dead_partials(path: Path) -> None:
-    """Remove the temporary files of `path` that processes of this machine left when they were killed.
+def remove_dead_partials(path: Path, folder: bool = False) -> None:
+    """Remove the temporary files of `path` (folder: its temporary folders) that processes of this machine left when they were killed.
 
     Raises `UserError` (`io.left_behind`) for one that cannot be removed.
     """
@@ -44,7 +45,7 @@ def remove_dead_partials(path: Path) -> None:
         partial = path.with_name(entry)
         try:
             if not _is_written_by(int(process), partial):
-                partial.unlink(missing_ok=True)
+                shutil.rmtree(partial) if folder else partial.unlink(missing_ok=True)
         except FileNotFoundError:  # its process has renamed it meanwhile
             continue
         except OSError as error:

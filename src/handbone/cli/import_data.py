@@ -1,0 +1,130 @@
+"""`handbone import FORMAT SOURCE -o ROOT`: other tools' annotations and pictures -> a data set in the project's layout."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import yaml
+
+from handbone.formats.images import SUFFIXES, list_files
+from handbone.formats.labels import LabelledImage, Labels, ReadOptions
+from handbone.formats.people import person_rule
+from handbone.formats.registry import READERS
+from handbone.formats.source import existing
+from handbone.formats.write import WriteOptions, Written, write_data_set
+from handbone.utils.errors import Problem, UserError, all_of, nearest, raise_if_any, warn
+from handbone.utils.io import write_text
+
+USED_BY = {"values": ("png",), "columns": ("csv",), "order": ("csv",), "base": ("csv",), "label": ("csv",), "wide": ("csv",)}
+"""Options of single formats."""
+
+
+def import_data(chosen: argparse.Namespace, presets: Path = Path("presets")) -> None:
+    """Write the data set, print what is in it and its classes for params.yaml, or write them as a preset. chosen: as app.py parses it.
+
+    Raises `UserError` with every fault of the options, then with those of the sources, then with those of all images; then nothing is
+    written.
+    """
+    preset = presets / f"{chosen.preset}.yaml" if chosen.preset else None
+    person, *_ = all_of("", partial(person_rule, chosen.person_from), partial(_check_options, chosen, preset))
+    by_column, first = chosen.order != "row", int(chosen.base or 1)
+    values, columns = _values(chosen.values), _pairs("--columns", chosen.columns)
+    options = ReadOptions(chosen.images, values, columns, by_column, first, chosen.label, chosen.wide or ())
+    read = READERS[chosen.format]
+    train, test = all_of("", partial(read, chosen.source, options), partial(_test, chosen, options))
+    classes = chosen.classes or train.classes
+    _check_classes(classes, [*train.classes, *test.classes])
+    truth = chosen.test_labels is not None
+    written = write_data_set(
+        chosen.output, train.images, test.images, truth, WriteOptions(classes, person, chosen.names == "path", chosen.window)
+    )
+    _report(chosen, written, [*train.notes, *test.notes])
+    _announce(chosen.output, classes, any(subset.incomplete for subset in written[: 1 + truth]), preset)
+
+
+def _test(chosen: argparse.Namespace, options: ReadOptions) -> Labels:
+    """The test images: those with labels if there are any, else all pictures of the folder."""
+    options = replace(options, pictures=chosen.test)
+    if chosen.test_labels is not None:
+        return READERS[chosen.format](chosen.test_labels, options)
+    if chosen.test is None:
+        return Labels([], [])
+    folder = existing(chosen.test, folder=True)
+    files = list_files(folder, SUFFIXES)
+    return Labels([LabelledImage(file.relative_to(folder).as_posix(), str(file), file) for file in files], [])
+
+
+def _check_options(chosen: argparse.Namespace, preset: Path | None) -> None:
+    """Raise `UserError` with every option that cannot be used."""
+    problems = [
+        Problem("import.option", f"--{name}", f"an option of {' and '.join(formats)}", f"import {chosen.format}", "leave it out")
+        for name, formats in USED_BY.items()
+        if getattr(chosen, name) is not None and chosen.format not in formats
+    ]
+    if chosen.window and chosen.window[0] >= chosen.window[1]:
+        found = "{:g} and {:g}".format(*chosen.window)
+        problems.append(Problem("import.option", "--window", "the value of black and a higher one of white", found, "correct it"))
+    if preset is not None and preset.exists():
+        problems.append(Problem("import.preset", str(preset), "no such preset yet", "a file", "give another name"))
+    raise_if_any(problems, "")
+    all_of("", partial(_values, chosen.values), partial(_pairs, "--columns", chosen.columns))
+
+
+def _pairs(option: str, texts: Sequence[str] | None) -> dict[str, str]:
+    """`a=b` texts as a mapping."""
+    bad = [text for text in texts or () if not all(text.partition("="))]
+    raise_if_any([Problem("import.option", option, "pairs as KEY=NAME,KEY=NAME", repr(text[:40]), "correct it") for text in bad], "")
+    return dict(text.split("=", 1) for text in texts or ())
+
+
+def _values(texts: Sequence[str] | None) -> dict[int, str]:
+    pairs = _pairs("--values", texts)
+    bad = [key for key in pairs if not (key.isascii() and key.isdecimal() and 0 < int(key) < 2**16)]
+    expected = "values from 1 to 65535 (0 is the background)"
+    raise_if_any([Problem("import.option", "--values", expected, repr(key[:20]), "correct it") for key in bad], "")
+    return {int(key): name for key, name in pairs.items()}
+
+
+def _check_classes(classes: Sequence[str], known: Sequence[str]) -> None:
+    unknown = [name for name in classes if name not in known]
+    raise_if_any([Problem("import.class", "--classes", "labels of the source", name, nearest(name, known)) for name in unknown], "")
+    if not classes:
+        raise UserError(Problem("import.class", "the source", "at least one annotation", "none", "check the path"))
+
+
+def _report(chosen: argparse.Namespace, written: Sequence[Written], notes: Sequence[str]) -> None:
+    for name, subset in zip(("training", "test"), written, strict=True):
+        shapes = f"; {subset.polygons} polygons as they are, {subset.masks} masks to the pixel" if subset.polygons + subset.masks else ""
+        print(f"{chosen.output}: {subset.images} {name} images of {subset.people} people{shapes}")
+        if subset.left_out:
+            print(f"left out: {', '.join(f'{count} {label}' for label, count in sorted(subset.left_out.items()))}")
+    for note in dict.fromkeys(notes):
+        print(note)
+    if chosen.person_from is None:
+        fix = "if a person has several images, use --person-from, or scores will be too high"
+        warn(Problem("import.people", str(chosen.output), "--person-from", "every image counts as its own person", fix))
+    if not written[1].images:
+        warn(
+            Problem(
+                "import.test",
+                str(chosen.output),
+                "--test FOLDER",
+                "no test images, which the graph needs",
+                f"add images to {chosen.output}/test/DCM",
+            )
+        )
+
+
+def _announce(root: Path, classes: Sequence[str], incomplete: bool, preset: Path | None) -> None:
+    """Print the section `data` for params.yaml, or write it as a preset."""
+    data: Mapping[str, object] = {"root": root.as_posix(), "classes": list(classes), "allow_missing": incomplete}
+    text = yaml.safe_dump({"data": data}, sort_keys=False, allow_unicode=True)
+    if preset is None:
+        print(f"for params.yaml:\n{text}", end="")
+        return
+    write_text(preset, f"# The data set {root}, with the defaults of all other parameters.\n\n{text}")
+    print(f"{preset}: written; handbone preset {preset.stem} makes it params.yaml")

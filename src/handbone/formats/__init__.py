@@ -1,0 +1,1 @@
+"""Other tools' annotations and pictures, converted into the project's layout and back."""

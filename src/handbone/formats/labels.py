@@ -1,0 +1,92 @@
+"""What every format is read into: images by name, with annotations as this project's JSON has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from handbone.dataset.annotation import RLE
+from handbone.masks.boxed import BoxedMasks, Mask
+from handbone.masks.rle import decode_runs, encode_runs
+from handbone.masks.runs import RunLengthMasks
+from handbone.utils.errors import Problem, UserError
+
+Annotation = dict[str, Any]
+Shape = tuple[int, int]
+POLYGON = "poly_seg"  # the type of a polygon
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a reader may need beside its source.
+
+    pictures: folder of the images, None: where the format keeps them. values: name of each value of label images. columns: name of the
+    column that holds `image`, `class` or `rle` in a CSV. by_column: runs count pixels column by column; first: the number of the first
+    pixel, 0 or 1. label: the class of a CSV without a column of classes. wide: the columns that are classes, one row per image.
+    """
+
+    pictures: Path | None = None
+    values: Mapping[int, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    by_column: bool = True
+    first: int = 1
+    label: str | None = None
+    wide: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """One image of a source.
+
+    name: a path as the source names it; place: where it is in the source, for errors; picture: its file. size: (H, W) of the upright
+    picture as the source claims, None if it does not say. annotations: as in this project's JSON. fields: the cells of its row in a CSV.
+    embedded: the pixels are inside `picture`, a LabelMe file.
+    """
+
+    name: str
+    place: str
+    picture: Path
+    size: Shape | None = None
+    annotations: Sequence[Annotation] = ()
+    fields: Mapping[str, str] = field(default_factory=dict)
+    embedded: bool = False
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The content of a source. classes: in the order of the source; notes: what a user should know about how it was read."""
+
+    images: list[LabelledImage]
+    classes: list[str]
+    notes: list[str] = field(default_factory=list)
+
+
+def polygon(label: str, points: Sequence[Sequence[float]]) -> Annotation:
+    """The annotation of a polygon, x, y in pixels."""
+    return {"label": label, "type": POLYGON, "points": [list(point) for point in points]}
+
+
+def mask(label: str, pixels: Mask) -> Annotation:
+    """The annotation of an (H, W) mask, exact to the pixel."""
+    (text,) = encode_runs(RunLengthMasks.from_boxed(BoxedMasks.from_dense(pixels[None])))
+    return {"label": label, "type": RLE, "size": list(pixels.shape), RLE: text}
+
+
+def mask_pixels(annotation: Annotation, place: str) -> Mask:
+    """The (H, W) mask of an annotation of type rle. Raises `UserError` for one that is invalid."""
+    size, text = annotation.get("size"), annotation.get(RLE)
+    if not (isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size)):
+        raise UserError(Problem("annotation.mask_size", place, '"size": [height, width]', str(size)[:60], "correct it"))
+    return np.asarray(decode_runs([str(text)], size[0], size[1], [place]).boxed().dense()[0])
+
+
+def safe_name(name: str, place: str) -> list[Problem]:
+    """A problem if the name that a file gives to an image leads out of the folder of images."""
+    path = PurePosixPath(name)
+    if name and "\0" not in name and not path.is_absolute() and ".." not in path.parts:
+        return []
+    return [Problem("import.name", place, "the name of an image below the folder of images", repr(name[:60]), "correct the name")]
