@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     _add_explain(commands)
     _add_import(commands)
+    _add_export_labels(commands)
     return parser
 
 
@@ -151,6 +152,16 @@ def _add_import(commands: Any) -> None:
     parser.add_argument("--wide", metavar="A,B,...", type=_listed, help="csv: the columns that are classes, with one row per image")
 
 
+def _add_export_labels(commands: Any) -> None:
+    text = "Write the labels of a data set, or the masks of a submission, for another tool. Corrected there, handbone import reads them."
+    parser = _add(commands, "export-labels", _export_labels, text, "handbone export-labels --format labelme data/raw -o labels")
+    parser.add_argument("source", metavar="SOURCE", type=Path, help="a data set's folder, or a submission CSV")
+    parser.add_argument("--format", choices=("coco", "labelme"), required=True, help="coco: one file; labelme: one file per image")
+    parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help="the file or folder to make")
+    parser.add_argument("--subset", choices=("train", "test"), default="train", help="of a data set: whose labels (default: train)")
+    parser.add_argument("--images", metavar="FOLDER", type=Path, help="of a submission: its images (default: test/DCM of data.root)")
+
+
 def _listed(text: str) -> list[str]:
     return text.split(",")
 
@@ -210,3 +221,9 @@ def _import(chosen: argparse.Namespace) -> None:
     from handbone.cli.import_data import import_data
 
     import_data(chosen)
+
+
+def _export_labels(chosen: argparse.Namespace) -> None:
+    from handbone.cli.export_labels import export_labels
+
+    export_labels(chosen.source, chosen.output, chosen.format, chosen.subset, chosen.images)

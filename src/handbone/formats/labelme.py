@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from handbone.formats.images import list_files
-from handbone.formats.labels import Annotation, LabelledImage, Labels, ReadOptions, mask, mask_pixels, polygon
+from handbone.formats.images import list_files, picture_size, read_picture
+from handbone.formats.labels import Annotation, LabelledImage, Labels, ReadOptions, Shape, mask, mask_pixels, polygon
 from handbone.formats.source import Fields, existing, parsed, read_document
 from handbone.masks.boxed import Mask
 from handbone.masks.contours import exact_polygons
@@ -36,8 +36,8 @@ class _LabelMe(Fields):
     shapes: list[_Shape]
     imagePath: str  # noqa: N815
     imageData: str | None = None  # noqa: N815
-    imageHeight: int  # noqa: N815
-    imageWidth: int  # noqa: N815
+    imageHeight: int | None = None  # noqa: N815
+    imageWidth: int | None = None  # noqa: N815
 
 
 def read_labelme(source: Path, options: ReadOptions) -> Labels:
@@ -72,26 +72,38 @@ def embedded_picture(file: Path) -> bytes:
 
 def _read(file: Path, folder: Path, options: ReadOptions) -> LabelledImage:
     document = parsed(_LabelMe, read_document(file, "labelme"), str(file))
-    size = (document.imageHeight, document.imageWidth)
-    annotations, problems = list[Annotation](), list[Problem]()
-    for number, shape in enumerate(document.shapes):
-        place = f"{file}: shape {number} ({shape.label[:60]})"
-        try:
-            annotations.append(_annotation(place, shape, size))
-        except ValueError as error:
-            expected = "a polygon, rectangle, oriented_rectangle, circle or mask"
-            problems.append(Problem("import.shape", place, expected, str(error), "draw it again as a polygon, or remove it"))
-    raise_if_any(problems, "")
     path = PureWindowsPath(document.imagePath).as_posix()
     below = file.relative_to(folder).parent
     places = [file.parent / path] if options.pictures is None else [options.pictures / below / path, options.pictures / path]
     picture = next((place for place in places if place.is_file()), places[-1])
     embedded = not picture.is_file() and document.imageData is not None
+    size = _size(file, document, picture, embedded)
     name = PurePosixPath(below.as_posix(), f"{file.stem}{PurePosixPath(path).suffix}").as_posix()
-    return LabelledImage(name, str(file), file if embedded else picture, size, annotations, embedded=embedded)
+    return LabelledImage(name, str(file), file if embedded else picture, size, _annotations(file, document, size), embedded=embedded)
 
 
-def _annotation(place: str, shape: _Shape, size: tuple[int, int]) -> Annotation:
+def _size(file: Path, document: _LabelMe, picture: Path, embedded: bool) -> Shape:
+    """(H, W) as the file says, else of the picture."""
+    if document.imageHeight is not None and document.imageWidth is not None:
+        return document.imageHeight, document.imageWidth
+    return read_picture(file, embedded_picture(file)).shape[:2] if embedded else picture_size(picture)
+
+
+def _annotations(file: Path, document: _LabelMe, size: Shape) -> list[Annotation]:
+    """All shapes. Raises `UserError` with each one that has no area, or is no shape of its type."""
+    annotations, problems = list[Annotation](), list[Problem]()
+    for number, shape in enumerate(document.shapes):
+        try:
+            annotations.append(_annotation(shape, size))
+        except ValueError as error:
+            place = f"{file}: shape {number} ({shape.label[:60]})"
+            expected = "a polygon, rectangle, oriented_rectangle, circle or mask"
+            problems.append(Problem("import.shape", place, expected, str(error), "draw it again as a polygon, or remove it"))
+    raise_if_any(problems, "")
+    return annotations
+
+
+def _annotation(shape: _Shape, size: Shape) -> Annotation:
     """One shape. Raises ValueError for one that has no area."""
     kind = shape.shape_type or "polygon"
     if kind not in SHAPES:
@@ -102,16 +114,16 @@ def _annotation(place: str, shape: _Shape, size: tuple[int, int]) -> Annotation:
     return convert(shape, size)
 
 
-def _polygon(shape: _Shape, _: tuple[int, int]) -> Annotation:
+def _polygon(shape: _Shape, _: Shape) -> Annotation:
     return polygon(shape.label, shape.points)
 
 
-def _rectangle(shape: _Shape, _: tuple[int, int]) -> Annotation:
+def _rectangle(shape: _Shape, _: Shape) -> Annotation:
     (x0, y0), (x1, y1) = shape.points
     return polygon(shape.label, [[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
 
 
-def _circle(shape: _Shape, size: tuple[int, int]) -> Annotation:
+def _circle(shape: _Shape, size: Shape) -> Annotation:
     """The pixels that LabelMe's shape_to_mask sets: the ellipse of Pillow."""
     (x, y), edge = shape.points
     radius = math.dist((x, y), edge)
@@ -120,7 +132,7 @@ def _circle(shape: _Shape, size: tuple[int, int]) -> Annotation:
     return mask(shape.label, np.asarray(picture) > 0)
 
 
-def _mask(shape: _Shape, size: tuple[int, int]) -> Annotation:
+def _mask(shape: _Shape, size: Shape) -> Annotation:
     """A crop as PNG in base64, whose first pixel is at the first point."""
     try:
         crop = np.asarray(Image.open(io.BytesIO(base64.b64decode(shape.mask or "", validate=True)))) > 0
@@ -134,7 +146,7 @@ def _mask(shape: _Shape, size: tuple[int, int]) -> Annotation:
     return mask(shape.label, pixels)
 
 
-SHAPES: dict[str, tuple[int, bool, Callable[[_Shape, tuple[int, int]], Annotation]]] = {
+SHAPES: dict[str, tuple[int, bool, Callable[[_Shape, Shape], Annotation]]] = {
     "polygon": (3, False, _polygon),
     "rectangle": (2, True, _rectangle),
     "oriented_rectangle": (4, True, _polygon),
