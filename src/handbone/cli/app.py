@@ -143,6 +143,7 @@ def _add_import(commands: Any) -> None:
     text = "the values that become black and white, for pictures of more than 8 bits"
     parser.add_argument("--window", metavar=("LOW", "HIGH"), type=float, nargs=2, help=text)
     parser.add_argument("--preset", metavar="NAME", help="write the classes to presets/NAME.yaml instead of printing them")
+    parser.add_argument("--like", metavar="PRESET", help="with --preset: also what this preset changes")
     parser.add_argument("--values", metavar="1=A,2=B,...", type=_listed, help="png: the class of each value; 0 is the background")
     text = "csv: the columns' names, if they differ from image, class and rle"
     parser.add_argument("--columns", metavar="image=NAME,...", type=_listed, help=text)

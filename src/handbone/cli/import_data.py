@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import yaml
-
+from handbone.cli.params_yaml import yaml_text
+from handbone.cli.preset import preset_params
+from handbone.config.yaml12 import read_yaml
 from handbone.formats.images import SUFFIXES, list_files
 from handbone.formats.labels import LabelledImage, Labels, ReadOptions
 from handbone.formats.people import person_rule
@@ -29,21 +31,30 @@ def import_data(chosen: argparse.Namespace, presets: Path = Path("presets")) -> 
     Raises `UserError` with every fault of the options, then with those of the sources, then with those of all images; then nothing is
     written.
     """
-    preset = presets / f"{chosen.preset}.yaml" if chosen.preset else None
-    person, *_ = all_of("", partial(person_rule, chosen.person_from), partial(_check_options, chosen, preset))
+    person, like, _ = all_of(
+        "", partial(person_rule, chosen.person_from), partial(_changes, chosen.like, presets), partial(_check_options, chosen, presets)
+    )
     by_column, first = chosen.order != "row", int(chosen.base or 1)
     values, columns = _values(chosen.values), _pairs("--columns", chosen.columns)
     options = ReadOptions(chosen.images, values, columns, by_column, first, chosen.label, chosen.wide or ())
-    read = READERS[chosen.format]
-    train, test = all_of("", partial(read, chosen.source, options), partial(_test, chosen, options))
+    train, test = all_of("", partial(READERS[chosen.format], chosen.source, options), partial(_test, chosen, options))
     classes = chosen.classes or train.classes
     _check_classes(classes, [*train.classes, *test.classes])
     truth = chosen.test_labels is not None
-    written = write_data_set(
-        chosen.output, train.images, test.images, truth, WriteOptions(classes, person, chosen.names == "path", chosen.window)
-    )
+    target = WriteOptions(classes, person, chosen.names == "path", chosen.window)
+    written = write_data_set(chosen.output, train.images, test.images, truth, target)
     _report(chosen, written, [*train.notes, *test.notes])
-    _announce(chosen.output, classes, any(subset.incomplete for subset in written[: 1 + truth]), preset)
+    incomplete = any(subset.incomplete for subset in written[: 1 + truth])
+    data = {"root": chosen.output.as_posix(), "classes": list(classes), "allow_missing": incomplete}
+    _announce(data, presets / f"{chosen.preset}.yaml" if chosen.preset else None, like)
+
+
+def _changes(name: str | None, presets: Path) -> dict[str, Any]:
+    """What a preset changes; nothing without a name."""
+    if name is None:
+        return {}
+    preset_params(name, presets)  # raises for a preset that there is not, or that is wrong
+    return dict(read_yaml(presets / f"{name}.yaml") or {})
 
 
 def _test(chosen: argparse.Namespace, options: ReadOptions) -> Labels:
@@ -58,7 +69,7 @@ def _test(chosen: argparse.Namespace, options: ReadOptions) -> Labels:
     return Labels([LabelledImage(file.relative_to(folder).as_posix(), str(file), file) for file in files], [])
 
 
-def _check_options(chosen: argparse.Namespace, preset: Path | None) -> None:
+def _check_options(chosen: argparse.Namespace, presets: Path) -> None:
     """Raise `UserError` with every option that cannot be used."""
     problems = [
         Problem("import.option", f"--{name}", f"an option of {' and '.join(formats)}", f"import {chosen.format}", "leave it out")
@@ -68,10 +79,20 @@ def _check_options(chosen: argparse.Namespace, preset: Path | None) -> None:
     if chosen.window and chosen.window[0] >= chosen.window[1]:
         found = "{:g} and {:g}".format(*chosen.window)
         problems.append(Problem("import.option", "--window", "the value of black and a higher one of white", found, "correct it"))
-    if preset is not None and preset.exists():
-        problems.append(Problem("import.preset", str(preset), "no such preset yet", "a file", "give another name"))
+    if chosen.preset is not None:
+        problems += _preset_problems(chosen.preset, presets)
+    elif chosen.like is not None:
+        problems.append(Problem("import.option", "--like", "an option of --preset", "no --preset", "add --preset NAME"))
     raise_if_any(problems, "")
     all_of("", partial(_values, chosen.values), partial(_pairs, "--columns", chosen.columns))
+
+
+def _preset_problems(name: str, presets: Path) -> list[Problem]:
+    """What is wrong with the name of a preset to write."""
+    if Path(name).name != name or name.startswith("."):
+        return [Problem("import.preset", "--preset", "a name without folders", repr(name[:60]), "give another name")]
+    path = presets / f"{name}.yaml"
+    return [Problem("import.preset", str(path), "no such preset yet", "a file", "give another name")] if path.exists() else []
 
 
 def _pairs(option: str, texts: Sequence[str] | None) -> dict[str, str]:
@@ -119,12 +140,11 @@ def _report(chosen: argparse.Namespace, written: Sequence[Written], notes: Seque
         )
 
 
-def _announce(root: Path, classes: Sequence[str], incomplete: bool, preset: Path | None) -> None:
-    """Print the section `data` for params.yaml, or write it as a preset."""
-    data: Mapping[str, object] = {"root": root.as_posix(), "classes": list(classes), "allow_missing": incomplete}
-    text = yaml.safe_dump({"data": data}, sort_keys=False, allow_unicode=True)
+def _announce(data: Mapping[str, object], preset: Path | None, like: Mapping[str, Any]) -> None:
+    """Print the section `data` for params.yaml, or write it as a preset, with the changes of another one."""
+    text = yaml_text({**like, "data": {**(like.get("data") or {}), **data}})
     if preset is None:
         print(f"for params.yaml:\n{text}", end="")
         return
-    write_text(preset, f"# The data set {root}, with the defaults of all other parameters.\n\n{text}")
+    write_text(preset, f"# The data set {data['root']}.\n\n{text}")
     print(f"{preset}: written; handbone preset {preset.stem} makes it params.yaml")

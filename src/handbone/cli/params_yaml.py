@@ -40,6 +40,11 @@ def params_text(params: Params, header: str) -> str:
     return "\n".join([f"# {header}", *_lines(params)]) + "\n"
 
 
+def yaml_text(document: Any) -> str:
+    """The document as YAML that reads back equal."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=10**6)
+
+
 def _lines(params: Params) -> Iterator[str]:
     known = sections()
     for name, value in params.model_dump().items():
@@ -54,8 +59,7 @@ def _lines(params: Params) -> Iterator[str]:
 
 def _entry(key: str, value: Any, description: str | None, indent: int = 0) -> list[str]:
     """`key: value` in one line or several, with the description behind the first."""
-    text = yaml.dump({key: value}, Dumper=_Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=10**6)
-    first, *rest = text.splitlines()
+    first, *rest = yaml_text({key: value}).splitlines()
     return [_commented(first, description or "", indent), *rest]
 
 

@@ -30,7 +30,10 @@ def read_label_png(source: Path, options: ReadOptions) -> Labels:
     for path in list_files(pictures, SUFFIXES):
         stems.setdefault(path.relative_to(pictures).with_suffix("").as_posix(), []).append(path)
     images, problems, values = list[LabelledImage](), list[Problem](), dict[int, Path]()
-    for file in list_files(existing(source, folder=True), (".png",)):
+    files = list_files(existing(source, folder=True), (".png",))
+    if not files:
+        raise UserError(Problem("import.source", str(source), "label images (PNG)", "none", "correct the path"))
+    for file in files:
         stem = file.relative_to(source).with_suffix("").as_posix()
         try:
             pixels = _read(file)

@@ -38,6 +38,9 @@ def read_document(path: Path, expected: str) -> Any:
 
     Raises `UserError` if there is none (import.source), for a file of another format (import.format), and for what is no JSON.
     """
+    if path.is_dir() and (inside := next(path.rglob("*.json"), None)) is not None:
+        read_document(inside, "labelme")  # raises for a file of another format
+        raise UserError(_wrong(path, expected, "labelme"))
     content = read_bounded(existing(path, folder=False), BYTES)
     refuse_others(path, content, expected)
     try:
