@@ -108,7 +108,7 @@ def blocks() -> list[list[str]]:
 
 @pytest.mark.parametrize("lines", blocks(), ids=lambda lines: " ".join(lines[0].split()[1:3]))
 def test_every_block_of_the_docs_runs(lines: list[str], sources: Path) -> None:
-    """Except for the graph, which tests/test_pipeline.py runs on an imported data set."""
+    """Except for the graph, which tests/test_imported.py runs on an imported data set."""
     run("handbone preset demo --force")
     if "data/mine" in lines[0] and not any("-o data/mine" in line for line in lines):
         run("handbone import coco train.json --images images --test test --test-labels test.json -o data/mine --person-from ^[^_]+")
