@@ -41,7 +41,7 @@ def check_sources(section: PseudoParams) -> None:
 def read_sources(images: Mapping[str, TestImage], params: Params) -> list[dict[str, RunLengthMasks]]:
     """The masks of each submission by key. Raises one `UserError` with the faults of all submissions and of the cached images."""
     names = [name for name in (params.pseudo.labels, params.pseudo.check) if name is not None]
-    reads = [partial(submitted_masks, paths.PSEUDO_SOURCES / name, images, params.data.classes) for name in names]
+    reads = [partial(submitted_masks, paths.PSEUDO_SOURCES / name, images, params.data.classes, params.submission) for name in names]
     cached = partial(check_samples, paths.TEST_INDEX, {key: paths.cached_sample("test", key) for key in images})
     return all_of("the pseudo-labels cannot be used", cached, *reads)[1:]
 

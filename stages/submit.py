@@ -12,7 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from handbone.config import paths
-from handbone.config.params import Params, load_params
+from handbone.config.params import Params, SubmissionParams, load_params
 from handbone.dataset.folds import read_folds
 from handbone.dataset.shapes import SHAPE
 from handbone.evaluation.attributes import dice_by_attribute, dice_under_test_mix, with_attributes
@@ -20,9 +20,8 @@ from handbone.evaluation.decision import Decision, decide
 from handbone.evaluation.dice import read_counts
 from handbone.evaluation.metrics import summarise
 from handbone.evaluation.predictions import Predictions, read_predictions
-from handbone.masks.rle import encode_runs
 from handbone.submission.attributes import read_attributes
-from handbone.submission.csv import SubmissionRow, TestImage, image_rows, test_images, write_submission
+from handbone.submission.csv import SubmissionRow, TestImage, encode_masks, image_rows, test_images, write_submission
 from handbone.submission.lineage import lineage
 from handbone.submission.score import score_if_known
 from handbone.utils.errors import all_of, run_cli
@@ -30,13 +29,15 @@ from handbone.utils.io import write_json, write_table
 from handbone.utils.parallel import prefetch_map
 
 
-def submission_rows(images: Mapping[str, TestImage], predictions: Predictions, decision: Decision) -> Iterator[SubmissionRow]:
+def submission_rows(
+    images: Mapping[str, TestImage], predictions: Predictions, decision: Decision, form: SubmissionParams
+) -> Iterator[SubmissionRow]:
     """The rows of the submission, image by image."""
 
     def encode(key: str) -> list[SubmissionRow]:
         name, height, width = images[key]
         masks = decide(predictions.load(key, (height, width)), (height, width), decision)
-        return image_rows(name, predictions.classes, encode_runs(masks))
+        return image_rows(name, predictions.classes, encode_masks(masks, form))
 
     for rows in tqdm(prefetch_map(encode, images), "submit", len(images), unit="image"):
         yield from rows
@@ -70,9 +71,9 @@ def main() -> None:
     images = test_images(paths.TEST_INDEX)
     results = all_of("the submission cannot be written", partial(validated, params), partial(predicted, images, params))
     (decision, validation), predictions = results
-    write_submission(paths.SUBMISSION, submission_rows(images, predictions, decision))
+    write_submission(paths.SUBMISSION, submission_rows(images, predictions, decision, params.submission), params.submission)
     write_lineage(predictions.models, decision, params)
-    counts = score_if_known(paths.SUBMISSION, Path(params.data.root), images, params.data.classes, params.data.allow_missing)
+    counts = score_if_known(paths.SUBMISSION, images, params)
     write_table(paths.TEST_COUNTS, counts)
     tables = paths.TRAIN_INDEX, paths.AREAS, paths.TEST_INDEX, paths.SUBMISSION
     train, test = read_attributes(*tables, images, params.data.classes, SHAPE in params.split.stratify)

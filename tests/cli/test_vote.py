@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,3 +117,12 @@ def test_all_faults_of_the_options_are_in_one_error() -> None:
     with pytest.raises(UserError) as error:
         parse_votes(1, ["0", "x"], "y")
     assert [problem.code for problem in error.value.problems] == ["vote.files", *["vote.weights"] * 3, "vote.min"]
+
+
+def test_the_vote_keeps_the_format_of_params_yaml(change_params: Callable[..., None]) -> None:
+    """Pixels may be counted in any order: a vote compares numbers of pixels."""
+    change_params({"submission.columns": ["i", "c", "r"], "submission.order": "column", "submission.base": 0, "submission.empty": "-1"})
+    for name, text in (("a", "0 4"), ("b", "2 4"), ("c", "-1")):
+        Path(f"{name}.csv").write_text(f"i,c,r\nx.png,a,{text}\nx.png,b,-1\n")
+    write_vote([Path(f"{name}.csv") for name in "abc"], Path("vote.csv"), None, None)
+    assert Path("vote.csv").read_text() == "i,c,r\nx.png,a,2 2\nx.png,b,-1\n"

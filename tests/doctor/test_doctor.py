@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from stages.preprocess import main as preprocess
 from conftest import Fails
 from handbone.cli.doctor import examine_submission
 from handbone.config import paths
-from handbone.config.params import PhantomParams
+from handbone.config.params import PhantomParams, SubmissionParams
 from handbone.doctor.examine import WARNINGS, Expected, examine
 from handbone.doctor.repair import repair
 from handbone.doctor.runs import examine_runs
@@ -25,7 +26,7 @@ from handbone.masks.boxed import BoxedMasks
 from handbone.masks.rle import decode_runs, encode_runs
 from handbone.masks.runs import RunLengthMasks
 from handbone.phantom.dataset import write_phantom
-from handbone.submission.csv import image_rows, write_submission
+from handbone.submission.csv import encode_masks, image_rows, write_submission
 from handbone.submission.csv import test_images as read_images
 from handbone.submission.score import true_masks
 from handbone.utils.errors import UserError
@@ -321,3 +322,33 @@ def test_without_a_cache_the_images_of_the_data_set_count(
     monkeypatch.setattr(paths, "AREAS", Path("none"))
     examine_submission(case.right)
     assert capsys.readouterr().out == f"{case.right}: nothing found\n"
+
+
+FORM = SubmissionParams(columns=["ImageId", "organ", "EncodedPixels"], order="column", base=0, empty="-1")
+
+
+def in_form(case: Case, encode: Callable[[RunLengthMasks], list[str]], path: Path) -> Expected:
+    """Write the true masks in another competition's format -> what the doctor expects of it."""
+    names = [name for name, _, _ in case.expected.images.values()]
+    encoded = [encode(masks) for masks in case.truth]
+    encoded[0][0] = ""
+    rows = [row for name, texts in zip(names, encoded, strict=True) for row in image_rows(name, case.expected.classes, texts)]
+    write_submission(path, rows, FORM)
+    return replace(case.expected, form=FORM)
+
+
+def test_a_right_submission_in_another_format_passes(case: Case, tmp_path: Path) -> None:
+    expected = in_form(case, partial(encode_masks, form=FORM), tmp_path / "s.csv")
+    errors, warnings = examine(tmp_path / "s.csv", expected)
+    assert not errors and {warning.code for warning in warnings} == {"doctor.empty"}
+    text = (tmp_path / "s.csv").read_text()
+    (tmp_path / "turned.csv").write_text("".join(reversed(text.splitlines(keepends=True)[1:])))
+    repair(tmp_path / "turned.csv", tmp_path / "repaired.csv", expected)
+    assert (tmp_path / "repaired.csv").read_text() == text
+
+
+def test_the_other_order_of_pixels_is_found_in_another_format(case: Case, tmp_path: Path) -> None:
+    expected = in_form(case, encode_runs, tmp_path / "s.csv")
+    errors, _ = examine(tmp_path / "s.csv", expected)
+    assert {error.code for error in errors} == {"doctor.column_major"}
+    assert "column by column" in errors[0].expected

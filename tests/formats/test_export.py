@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from formats.pictures import write_picture
+from handbone.config.params import SubmissionParams
 from handbone.formats.coco import read_coco
 from handbone.formats.export import class_order, data_set_labels, submission_labels, write_labels
 from handbone.formats.labelme import read_labelme
@@ -59,7 +60,7 @@ def test_labelme_comes_back_with_the_same_polygons_and_finds_the_pictures(root: 
 def test_a_submission_becomes_labels(root: Path, tmp_path: Path) -> None:
     encoded = [mask("a", PIXELS)["rle"], ""]
     write_submission(tmp_path / "s.csv", image_rows("t.png", ["a", "b"], encoded))
-    (image,) = submission_labels(tmp_path / "s.csv", root / "test/DCM")
+    (image,) = submission_labels(tmp_path / "s.csv", root / "test/DCM", SubmissionParams())
     assert (image.name, [one["label"] for one in image.annotations]) == ("T/t.png", ["a"])
     assert np.array_equal(mask_pixels(image.annotations[0], ""), PIXELS)
 
@@ -71,7 +72,7 @@ def test_bad_sources_are_listed_and_nothing_is_overwritten(root: Path, tmp_path:
             write_labels(root, images, ["a", "b"], name)
     write_submission(tmp_path / "s.csv", [("none.png", "a", ""), ("t.png", "a", "0 1"), ("t.png", "b", "1 9999")])
     with pytest.raises(Exception, match="cannot be exported") as caught:
-        submission_labels(tmp_path / "s.csv", root / "test/DCM")
+        submission_labels(tmp_path / "s.csv", root / "test/DCM", SubmissionParams())
     assert [problem.code for problem in caught.value.problems] == ["export.image", "rle.syntax", "rle.syntax"]  # type: ignore[attr-defined]
     write(root, "P1/x", [polygon("b", [[1, 1], [99, 1], [1, 9]])])
     with fails("annotation.outside", "x.json"):

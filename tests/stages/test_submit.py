@@ -191,3 +191,13 @@ def test_two_runs_write_the_same_bytes(validated_run: ChangeParams) -> None:
     first = [file.read_bytes() for file in files]
     submit.main()
     assert [file.read_bytes() for file in files] == first
+
+
+def test_another_format_has_the_same_score(validated_run: ChangeParams) -> None:
+    write_truth(["C/c1", "D/d1"])
+    submit.main()
+    before, score = paths.SUBMISSION.read_text(), read_json(paths.METRICS)["test"]
+    validated_run({"submission.columns": ["i", "c", "r"], "submission.order": "column", "submission.base": 0, "submission.empty": "-1"})
+    submit.main()
+    assert paths.SUBMISSION.read_text().startswith("i,c,r\n") and paths.SUBMISSION.read_text() != before
+    assert read_json(paths.METRICS)["test"] == score

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from handbone.submission.csv import SUBMISSION_COLUMNS, SubmissionRow, image_rows, read_submission, submitted_masks, write_submission
+from handbone.config.params import SubmissionParams
+from handbone.masks.boxed import BoxedMasks
+from handbone.masks.runs import RunLengthMasks
+from handbone.submission.csv import (
+    SUBMISSION_COLUMNS,
+    SubmissionRow,
+    encode_masks,
+    image_rows,
+    read_submission,
+    submitted_masks,
+    write_submission,
+)
 from handbone.submission.csv import test_images as read_images
 from handbone.utils.errors import UserError
 
@@ -158,3 +170,43 @@ def test_the_name_of_another_image_is_an_error(tmp_path: Path, fails: Fails) -> 
 def test_the_test_images_are_read_in_order(tmp_path: Path) -> None:
     (tmp_path / "index.csv").write_text("key,image_name,height,width\nB/007,007.png,2,3\nA/a,a.png,4,5\n")
     assert read_images(tmp_path / "index.csv") == {"B/007": ("007.png", 2, 3), "A/a": ("a.png", 4, 5)}
+
+
+FORMS = {
+    "competition": {},
+    "names": {"columns": ["ImageId", "organ, side", "EncodedPixels"]},
+    "columns from 0": {"order": "column", "base": 0},
+    "columns, -1 for none": {"order": "column", "empty": "-1"},
+    "0 and text for none": {"base": 0, "empty": "none"},
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_masks_survive_every_format(tmp_path: Path, form: dict[str, Any]) -> None:
+    section = SubmissionParams(**form)
+    masks = np.random.default_rng(0).random((2, 2, 2, 3)) < 0.5  # of images a and b
+    masks[1, 0] = False
+    rows = [
+        row
+        for (name, _, _), of_image in zip(IMAGES.values(), masks, strict=True)
+        for row in image_rows(name, ["x", "y"], encode_masks(RunLengthMasks.from_boxed(BoxedMasks.from_dense(of_image)), section))
+    ]
+    write_submission(tmp_path / "s.csv", rows, section)
+    found = submitted_masks(tmp_path / "s.csv", IMAGES, ["x", "y"], section)
+    assert [np.array_equal(found[key].boxed().dense(), of_image) for key, of_image in zip(IMAGES, masks, strict=True)] == [True, True]
+    if form:
+        with pytest.raises(UserError):
+            submitted_masks(tmp_path / "s.csv", {key: (name, 1, 1) for key, (name, _, _) in IMAGES.items()}, ["x", "y"])
+
+
+def test_a_format_is_written_as_it_says(tmp_path: Path) -> None:
+    """The mask of three pixels of a 2 x 3 image: two in the first column, one in the second row of the second."""
+    pixels = np.array([[[1, 0, 0], [1, 1, 0]], [[0, 0, 0], [0, 0, 0]]], bool)
+    masks = RunLengthMasks.from_boxed(BoxedMasks.from_dense(pixels))
+    for form, lines in (
+        ({}, "image_name,class,rle\nb.png,x,1 1 4 2\nb.png,y,\n"),
+        ({"columns": ["i", "c", "r"], "order": "column", "base": 0, "empty": "-1"}, "i,c,r\nb.png,x,0 2 3 1\nb.png,y,-1\n"),
+    ):
+        section = SubmissionParams(**form)
+        write_submission(tmp_path / "s.csv", image_rows("b.png", ["x", "y"], encode_masks(masks, section)), section)
+        assert (tmp_path / "s.csv").read_text() == lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from handbone.config.params import submission_params
 from handbone.evaluation.dice import mean_dice, per_class, with_dice
 from handbone.submission.alignment import read_aligned
 from handbone.submission.difference import count_differences
@@ -16,7 +17,7 @@ def print_difference(one: Path, other: Path) -> None:
 
     Raises `UserError` with the faults of both files.
     """
-    counts = count_differences(read_aligned([one, other]))
+    counts = count_differences(read_aligned([one, other], submission_params()))
     for name, dice in per_class(counts).items():
         print(f"{name:>16}  {dice:.4f}")
     images = with_dice(counts).groupby("key", sort=False)["dice"].mean()

@@ -19,11 +19,12 @@ from handbone.utils.errors import Problem, raise_if_any, warn
 
 def examine_submission(path: Path, out: Path | None = None) -> None:
     """Print every warning, and raise a `UserError` with every error. out: where to write the repaired submission, to examine that one."""
-    data = load_params().data
+    params = load_params()
+    data = params.data
     training = None
     if paths.AREAS.is_file():
         training = read_training(paths.TRAIN_INDEX, paths.AREAS, partial(paths.cached_sample, "train"), data.classes)
-    expected = Expected(_images(data), data.classes, training)
+    expected = Expected(_images(data), data.classes, training, params.submission)
     if out is not None:
         for line in repair(path, out, expected):
             print(line)

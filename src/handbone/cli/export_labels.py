@@ -14,8 +14,9 @@ def export_labels(source: Path, out: Path, name: str, subset: str, pictures: Pat
 
     Raises `UserError` with every fault of the source; then nothing is written.
     """
-    data = load_params().data
+    params = load_params()
+    data = params.data
     pictures = pictures or Path(data.root) / IMAGES["test"]
-    images = data_set_labels(source, subset) if source.is_dir() else submission_labels(source, pictures)
+    images = data_set_labels(source, subset) if source.is_dir() else submission_labels(source, pictures, params.submission)
     write_labels(out, images, class_order(images, data.classes), name)
     print(f"{out}: the labels of {len(images)} images")

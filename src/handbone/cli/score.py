@@ -18,12 +18,13 @@ def print_score() -> None:
 
     Raises `UserError` if the data set has no truth of the test images.
     """
-    data = load_params().data
+    params = load_params()
+    data = params.data
     root = Path(data.root)
     if not has_truth(root):
         fix = "the competition alone can score this submission"
         raise UserError(Problem("score.truth", str(root / "test_truth"), "the truth of the test images", "none", fix))
-    counts = score_submission(paths.SUBMISSION, root, test_images(paths.TEST_INDEX), data.classes, data.allow_missing)
+    counts = score_submission(paths.SUBMISSION, root, test_images(paths.TEST_INDEX), data.classes, data.allow_missing, params.submission)
     for name, dice in per_class(counts).items():
         print(f"{name:>16}  {dice:.4f}")
     over = f"{len(data.classes)} classes and {counts['key'].nunique()} images"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
+from handbone.config.params import submission_params
 from handbone.submission.alignment import read_aligned
 from handbone.submission.csv import write_submission
 from handbone.submission.vote import vote_rows
@@ -23,8 +24,9 @@ def write_vote(files: Sequence[Path], out: Path, weights: Sequence[str] | None, 
     Raises `UserError` with the faults of the options, or of all files; then `out` is as before.
     """
     parsed, needed = parse_votes(len(files), weights, least)
-    submissions = read_aligned(files)
-    write_submission(out, vote_rows(submissions, parsed, needed))
+    form = submission_params()
+    submissions = read_aligned(files, form)
+    write_submission(out, vote_rows(submissions, parsed, needed), form)
     print(f"{out}: {len(submissions.files[0].names)} rows, the vote of {len(files)} submissions")
 
 

@@ -297,6 +297,26 @@ class DecideParams(Section):
         return clean_up
 
 
+class SubmissionParams(Section):
+    """How submissions are written and read. The defaults are the competition's."""
+
+    columns: list[str] = Field(
+        ["image_name", "class", "rle"], min_length=3, max_length=3, description="header: the columns of image, class and encoding"
+    )
+    order: Literal["row", "column"] = Field("row", description="row: pixels are counted row by row; column: column by column")
+    base: int = Field(1, ge=0, le=1, description="number of the first pixel, 0 or 1")
+    empty: str = Field("", description='text of an empty mask, such as "-1"')
+
+    @model_validator(mode="after")
+    def _can_be_read_back(self) -> Self:
+        wanted = "a text that is no pair of numbers"
+        _require(
+            (len(set(self.columns)) == 3 and all(self.columns), "columns", "three different names", ", ".join(self.columns)),
+            (len(self.empty.split()) < 2 and "\n" not in self.empty, "empty", wanted, self.empty),
+        )
+        return self
+
+
 class ReportParams(Section):
     """The page reports/index.html."""
 
@@ -328,6 +348,7 @@ class Params(Section):
     train: TrainParams = TrainParams()
     infer: InferParams = InferParams()
     decide: DecideParams = DecideParams()
+    submission: SubmissionParams = SubmissionParams()
     report: ReportParams = ReportParams()
     machine: MachineParams = MachineParams()
 
@@ -352,6 +373,11 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     """
     document = read_yaml(Path(path))
     return parse_params(document, str(path), _missing(document, str(path)))
+
+
+def submission_params(path: str | Path = "params.yaml") -> SubmissionParams:
+    """The section `submission` of the file, or its defaults where there is no such file. Raises `UserError` as `load_params` does."""
+    return load_params(path).submission if Path(path).exists() else SubmissionParams()
 
 
 def parse_params(document: Any, source: str, problems: list[Problem] | None = None) -> Params:

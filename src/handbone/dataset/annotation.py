@@ -15,7 +15,6 @@ from handbone.dataset.files import read_file, unreadable
 from handbone.dataset.foreign import NAMES, format_of, import_command, is_cvat
 from handbone.masks.contours import exact_polygons
 from handbone.masks.rasterize import Polygon
-from handbone.masks.rle import decode_runs
 from handbone.utils.errors import Problem, UserError, nearest
 from handbone.utils.names import composed
 
@@ -134,6 +133,8 @@ def _check(place: str, annotation: Any, index_of: Mapping[str, int], shape: Shap
 
 def _mask_polygons(place: str, annotation: Mapping[str, Any], shape: Shape | None) -> tuple[list[Polygon], list[Problem]]:
     """The polygons of an annotation that is a mask, and its faults."""
+    from handbone.masks.rle import decode_runs  # here, as numba takes long to import, and most data sets have no masks
+
     size, text = annotation.get("size"), annotation.get(RLE)
     if shape is None:
         return [], []

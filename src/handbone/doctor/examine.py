@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from handbone.config.params import SubmissionParams
 from handbone.doctor.masks import Image
 from handbone.doctor.misfits import misfits
 from handbone.doctor.rows import RowOf, known_rows
@@ -16,7 +17,7 @@ from handbone.doctor.runs import FAULTS, Runs, image_runs
 from handbone.doctor.table import Table, read_rows
 from handbone.doctor.training import Training, places_of
 from handbone.masks.runs import RunLengthMasks
-from handbone.submission.csv import TestImage
+from handbone.submission.csv import COMPETITION, TestImage
 from handbone.utils.errors import Problem
 
 WARNINGS = {f"doctor.{kind}" for kind in ("bom", "line_ends", "touching", "empty", "area", "side", "pieces")}
@@ -28,17 +29,23 @@ class Expected:
     """What a submission is for.
 
     images: name, height and width by key, in the order of the submission. classes: C labels. training: what their masks are like; None:
-    nothing is compared with it.
+    nothing is compared with it. form: how the submission is written.
     """
 
     images: Mapping[str, TestImage]
     classes: Sequence[str]
     training: Training | None
+    form: SubmissionParams = COMPETITION
+
+    def encoded_shape(self, key: str) -> tuple[int, int]:
+        """The shape of an image as encodings count its pixels: (H, W), or (W, H) if column by column."""
+        _, height, width = self.images[key]
+        return (height, width) if self.form.order == "row" else (width, height)
 
 
 def examine(path: Path, expected: Expected) -> tuple[list[Problem], list[Problem]]:
     """-> every error and every warning. Raises `UserError` if there is no such file, or an empty one."""
-    table = read_rows(path)
+    table = read_rows(path, expected.form)
     problems = table.problems + (_row_problems(table, expected) if table.rows or not table.problems else [])
     return [one for one in problems if one.code not in WARNINGS], [one for one in problems if one.code in WARNINGS]
 
@@ -63,16 +70,16 @@ def _row_problems(table: Table, expected: Expected) -> list[Problem]:
 def _runs(found: RowOf, key: str, expected: Expected) -> dict[str, Runs]:
     """The runs of the image by class, for the rows that have an encoding."""
     rows = {label: row.rle for label in expected.classes if (row := found.get((key, label))) and row.rle is not None}
-    _, height, width = expected.images[key]
-    return dict(zip(rows, image_runs(list(rows.values()), (height, width)), strict=True))
+    return dict(zip(rows, image_runs(list(rows.values()), expected.encoded_shape(key)), strict=True))
 
 
 def _image(key: str, place: int, runs: Mapping[str, Runs], expected: Expected) -> Image:
     of_class = [runs[label].intervals if label in runs else None for label in expected.classes]
     intervals = [np.zeros((0, 2), np.int64) if of_row is None else of_row for of_row in of_class]
     indptr: NDArray[np.int64] = np.cumsum([0, *map(len, intervals)])
-    masks = RunLengthMasks(expected.images[key][1:], indptr, np.concatenate(intervals))
-    return Image(key, place, masks, np.array([of_row is not None for of_row in of_class]))
+    encoded = RunLengthMasks(expected.encoded_shape(key), indptr, np.concatenate(intervals))
+    masks = encoded if expected.form.order == "row" else encoded.transposed()
+    return Image(key, place, masks, encoded, np.array([of_row is not None for of_row in of_class]))
 
 
 def _empty(table: Table, images: Sequence[Image], expected: Expected) -> list[Problem]:

@@ -27,11 +27,15 @@ PIECES = 10  # times as many as any training mask of the class
 
 @dataclass(frozen=True)
 class Image:
-    """The masks of one test image. known: (C,) whether the row is there and can be decoded; place: see `Training`."""
+    """The masks of one test image. known: (C,) whether the row is there and can be decoded; place: see `Training`.
+
+    encoded: the masks with x and y exchanged if the submission counts pixels column by column; else the same.
+    """
 
     key: str
     place: int
     masks: RunLengthMasks
+    encoded: RunLengthMasks
     known: NDArray[np.bool_]
 
 
@@ -40,21 +44,22 @@ def smaller_width(image: Image) -> int:
 
     Most masks have one run per row, so that the median step from one start to the next is the width of the image that was encoded.
     """
-    starts, indptr = image.masks.intervals[:, 0], image.masks.indptr
+    starts, indptr = image.encoded.intervals[:, 0], image.encoded.indptr
     steps = np.concatenate([np.diff(starts[start:end]) for start, end in pairwise(indptr.tolist())])
-    height, width = image.masks.shape
+    height, width = image.encoded.shape
     stride = float(np.median(steps)) if len(steps) >= MIN_STEPS else width
     # the median may be a pixel off
-    fits = image.masks.intervals[:, 1].max(initial=0) <= (stride + 1) * (stride + 1) * height / width
+    fits = image.encoded.intervals[:, 1].max(initial=0) <= (stride + 1) * (stride + 1) * height / width
     return round(stride) if stride < SMALLER * width and fits else 0
 
 
-def is_column_major(image: Image, boxed: BoxedMasks, training: Training) -> bool:
-    """Whether the runs, counted column by column, give masks much more like those of training images."""
-    height, width = image.masks.shape
-    turned = RunLengthMasks((width, height), image.masks.indptr, image.masks.intervals).boxed()
+def is_other_order(image: Image, boxed: BoxedMasks, training: Training) -> bool:
+    """Whether the runs, counted in the other order (by column, or by row), give masks much more like those of training images."""
+    width, height = image.encoded.shape
+    other = RunLengthMasks((height, width), image.encoded.indptr, image.encoded.intervals).boxed()
+    boxes = layout(other)[:, [1, 0, 3, 2]] if image.encoded is image.masks else layout(other)
     here = _distance(layout(boxed), training)
-    return here > MIN_DISTANCE and _distance(layout(turned)[:, [1, 0, 3, 2]], training) < CLOSER * here
+    return here > MIN_DISTANCE and _distance(boxes, training) < CLOSER * here
 
 
 def _distance(boxes: Floats, training: Training) -> float:

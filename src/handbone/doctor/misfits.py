@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from handbone.doctor.masks import MOST, Image, is_column_major, many_pieces, smaller_width, unusual_areas, wrong_sides
+from handbone.doctor.masks import MOST, Image, is_other_order, many_pieces, smaller_width, unusual_areas, wrong_sides
 from handbone.doctor.training import Training
 from handbone.masks.boxed import BoxedMasks
 from handbone.utils.errors import Problem
@@ -31,8 +31,8 @@ def _unlike_training(images: Sequence[Image], training: Training, place: PlaceOf
     problems, sided, mirrored = list[Problem](), 0, list[str]()
     for image in images:
         boxed = image.masks.boxed()
-        if is_column_major(image, boxed, training):
-            problems.append(_column_major(place(image.key, None)))
+        if is_other_order(image, boxed, training):
+            problems.append(_column_major(place(image.key, None), image.encoded is image.masks))
             continue
         wrong, known = wrong_sides(image, boxed, training)
         sided += bool(known.any())
@@ -50,10 +50,13 @@ def _wrong_size(place: str, width: int, shape: tuple[int, int]) -> Problem:
     return Problem("doctor.image_size", place, expected, found, "resize the masks to the size of the image before they are encoded")
 
 
-def _column_major(place: str) -> Problem:
-    found = "masks that are like those of training images only if pixels are counted column by column"
-    fix = "encode mask.flatten() of an array (height, width), without transposing it"
-    return Problem("doctor.column_major", place, "pixels counted row by row", found, fix)
+def _column_major(place: str, by_row: bool) -> Problem:
+    """by_row: the submission should count pixels row by row."""
+    wanted, other = ("row by row", "column by column") if by_row else ("column by column", "row by row")
+    array = "without transposing it" if by_row else "transposed first"
+    fix = f"encode mask.flatten() of an array (height, width), {array}"
+    found = f"masks that are like those of training images only if pixels are counted {other}"
+    return Problem("doctor.column_major", place, f"pixels counted {wanted}", found, fix)
 
 
 def _mirrored(places: Sequence[str], sided: int) -> Iterator[Problem]:

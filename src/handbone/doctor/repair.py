@@ -27,14 +27,14 @@ def repair(path: Path, out: Path, expected: Expected) -> list[str]:
     """
     if out.exists() and path.exists() and out.samefile(path):
         raise UserError(Problem("doctor.out", str(out), "another file than the submission", "the same", "name another file after --fix"))
-    table = read_rows(path)
+    table = read_rows(path, expected.form)
     raise_if_any([problem for problem in table.problems if problem.code not in TIDY], f"{path} cannot be repaired without a guess")
     done = [f"{problem.place}: {TIDY[problem.code]}" for problem in table.problems]
     rows = _ordered(table, expected)
     done += ["rows sorted by image and class"] if rows != table.rows else []
-    shapes = {composed(name): (height, width) for name, height, width in expected.images.values()}
+    shapes = {composed(name): expected.encoded_shape(key) for key, (name, _, _) in expected.images.items()}
     tidied = [_tidied(row, shapes.get(composed(row.image))) for row in rows]
-    write_submission(out, [(row.image, row.label, text) for row, (text, _) in zip(rows, tidied, strict=True)])
+    write_submission(out, [(row.image, row.label, text) for row, (text, _) in zip(rows, tidied, strict=True)], expected.form)
     return done + [f"{table.place(row)}: {', '.join(kinds)}" for row, (_, kinds) in zip(rows, tidied, strict=True) if kinds]
 
 
@@ -47,7 +47,7 @@ def _ordered(table: Table, expected: Expected) -> list[Row]:
 
 
 def _tidied(row: Row, shape: tuple[int, int] | None) -> tuple[str, list[str]]:
-    """The encoding with sorted and merged runs, and what was done to it. shape: (H, W) of the image; None: an unknown one."""
+    """The encoding with sorted and merged runs, and what was done to it. shape: of the image as encoded; None: an unknown one."""
     text = row.rle or ""
     runs = None if shape is None else image_runs([text], shape)[0]
     if shape is None or runs is None or runs.intervals is None or not runs.kinds:

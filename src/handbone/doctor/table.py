@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from handbone.submission.csv import SUBMISSION_COLUMNS
+from handbone.config.params import SubmissionParams
+from handbone.submission.csv import text_of_row
 from handbone.utils.csv_rows import BYTES, CsvRows, read_csv_rows, shown
 from handbone.utils.errors import Problem, UserError
 from handbone.utils.file_errors import read_bounded
@@ -42,8 +43,8 @@ class Table:
         return f"{self.path}: line {row.line}"
 
 
-def read_rows(path: Path) -> Table:
-    """Read what can be read. Raises `UserError` if there is no such file, or if it is empty."""
+def read_rows(path: Path, form: SubmissionParams) -> Table:
+    """Read what can be read; encodings then count from 1. Raises `UserError` if there is no such file, or if it is empty."""
     if not path.is_file():
         raise UserError(Problem("submission.missing", str(path), "a submission", "no such file", "name an existing file"))
     data = read_bounded(path, BYTES)
@@ -57,10 +58,10 @@ def read_rows(path: Path) -> Table:
         problems += [problem for problem in error.problems if problem.code not in ("csv.fields", "csv.cut_off")]
         problems += _cut_off_problems(path, data) + _length_problems(path, records)
     (line, header), *body = records
-    columns, header_problems = _columns(f"{path}: line {line}", header)
+    columns, header_problems = _columns(f"{path}: line {line}", header, form.columns)
     if columns is not None and header_problems and _is_row(header):
         body = records
-    rows = [] if columns is None else [_row(record, columns, len(header)) for record in body]
+    rows = [] if columns is None else [_row(record, columns, len(header), form) for record in body]
     return Table(path, rows, problems + header_problems)
 
 
@@ -105,28 +106,29 @@ def _length_problems(path: Path, records: Sequence[Record]) -> list[Problem]:
     ]
 
 
-def _columns(place: str, header: Sequence[str]) -> tuple[list[int] | None, list[Problem]]:
+def _columns(place: str, header: Sequence[str], wanted: list[str]) -> tuple[list[int] | None, list[Problem]]:
     """Where image name, class and encoding are, or None if that is unknown; and what is wrong with the header.
 
     doctor.header can be repaired without a guess, doctor.columns cannot.
     """
     names = [name.strip().lower() for name in header]
-    expected, found = f"the header {','.join(SUBMISSION_COLUMNS)}", ", ".join(map(shown, header[:20]))
-    if all(names.count(name) == 1 for name in SUBMISSION_COLUMNS):
-        same = list(header) == SUBMISSION_COLUMNS
+    expected, found = f"the header {','.join(wanted)}", ", ".join(map(shown, header[:20]))
+    lower = [name.strip().lower() for name in wanted]
+    if all(names.count(name) == 1 for name in lower):
+        same = list(header) == wanted
         problem = Problem("doctor.header", place, expected, found, "correct the first line, or add --fix OUT.csv")
-        return [names.index(name) for name in SUBMISSION_COLUMNS], [] if same else [problem]
+        return [names.index(name) for name in lower], [] if same else [problem]
     if _is_row(header):
         return [0, 1, 2], [Problem("doctor.header", place, expected, "none: the first line is a row", "add it, or add --fix OUT.csv")]
     problem = Problem("doctor.columns", place, expected, found, "correct the first line")
-    return [0, 1, 2] if len(header) == len(SUBMISSION_COLUMNS) else None, [problem]
+    return [0, 1, 2] if len(header) == len(wanted) else None, [problem]
 
 
 def _is_row(fields: Sequence[str]) -> bool:
-    return len(fields) == len(SUBMISSION_COLUMNS) and ENCODING.fullmatch(fields[2]) is not None
+    return len(fields) == 3 and ENCODING.fullmatch(fields[2]) is not None
 
 
-def _row(record: Record, columns: Sequence[int], wanted: int) -> Row:
+def _row(record: Record, columns: Sequence[int], wanted: int, form: SubmissionParams) -> Row:
     line, fields = record
     image, label, rle = (fields[column] if column < len(fields) else "" for column in columns)
-    return Row(line, image, label, rle if len(fields) == wanted else None)
+    return Row(line, image, label, text_of_row(rle, form) if len(fields) == wanted else None)

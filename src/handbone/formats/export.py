@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from handbone.config.params import SubmissionParams
 from handbone.dataset.annotation import check_annotations, read_annotations
 from handbone.dataset.layout import ANNOTATIONS, IMAGES, TRUTH
 from handbone.dataset.listing import list_samples
@@ -45,12 +46,12 @@ def data_set_labels(root: Path, subset: str) -> list[LabelledImage]:
     return read
 
 
-def submission_labels(path: Path, pictures: Path) -> list[LabelledImage]:
+def submission_labels(path: Path, pictures: Path, form: SubmissionParams) -> list[LabelledImage]:
     """The masks of a submission, one image after the other, for the pictures below a folder <person>/<image>.png.
 
     Raises `UserError` with every row that cannot be used.
     """
-    table = submission_table(path)
+    table = submission_table(path, form)
     by_name = {composed(file.name): (key, file) for key, file in list_samples(pictures, ".png", ()).files.items()}
     found: dict[str, list[Annotation]] = {}
     sizes, problems = dict[str, tuple[int, int]](), list[Problem]()
@@ -64,7 +65,7 @@ def submission_labels(path: Path, pictures: Path) -> list[LabelledImage]:
         if key not in sizes:
             sizes[key], found[key] = picture_size(file), []
         try:
-            found[key] += [mask(label, decode(text, sizes[key], by_column=False, first=1, place=table.place(row)))] if text else []
+            found[key] += [mask(label, decode(text, sizes[key], form.order == "column", 1, table.place(row)))] if text else []
         except UserError as error:
             problems += error.problems
     raise_if_any(problems, f"{path} cannot be exported")

@@ -13,6 +13,7 @@ from handbone.formats.labels import Annotation, LabelledImage, Labels, ReadOptio
 from handbone.formats.source import BYTES, existing, refuse_others
 from handbone.masks.boxed import Mask
 from handbone.masks.rle import decode_runs
+from handbone.submission.csv import shift_starts
 from handbone.utils.csv_rows import CsvRows, read_csv_rows, shown
 from handbone.utils.errors import Problem, UserError, nearest, raise_if_any
 from handbone.utils.file_errors import read_bounded
@@ -60,16 +61,9 @@ def decode(text: str, shape: Shape, by_column: bool, first: int, place: str) -> 
     Raises `UserError` (rle.syntax) for an encoding that is invalid.
     """
     height, width = shape[::-1] if by_column else shape
-    text = text if first == 1 else _counted_from_one(text)
+    text = text if first == 1 else shift_starts(text, 1)
     pixels = np.asarray(decode_runs([text], height, width, [place]).boxed().dense()[0])
     return pixels.T if by_column else pixels
-
-
-def _counted_from_one(text: str) -> str:
-    numbers = text.split()
-    if not all(number.isascii() and number.isdecimal() and len(number) < 19 for number in numbers):
-        return text  # the decoder says what is wrong
-    return " ".join(str(int(number) + 1) if index % 2 == 0 else number for index, number in enumerate(numbers))
 
 
 def _columns(table: CsvRows, options: ReadOptions) -> tuple[dict[str, str], list[Problem]]:

@@ -59,6 +59,11 @@ class BoxedMasks:
             mask[y0:y1, x0:x1] = crop
         return masks
 
+    def transposed(self) -> BoxedMasks:
+        """-> the C masks of the (W, H) image, x and y exchanged."""
+        crops = [np.ascontiguousarray(crop.T) for crop in self.crops]
+        return BoxedMasks((self.shape[1], self.shape[0]), np.ascontiguousarray(self.boxes[:, [1, 0, 3, 2]]), crops)
+
     def areas(self) -> NDArray[np.int64]:
         """-> (C,) pixels."""
         return np.array([np.count_nonzero(crop) for crop in self.crops], np.int64)

@@ -41,6 +41,10 @@ class RunLengthMasks:
         """Boxed masks -> runs."""
         return cls.from_packed(PackedMasks.pack(masks))
 
+    def transposed(self) -> RunLengthMasks:
+        """-> the C masks of the (W, H) image, x and y exchanged: their runs count the pixels column by column."""
+        return RunLengthMasks.from_boxed(self.boxed().transposed())
+
     def areas(self) -> NDArray[np.int64]:
         """-> (C,) pixels."""
         sums = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.intervals[:, 1] - self.intervals[:, 0])])

@@ -11,9 +11,10 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
+from handbone.config.params import SubmissionParams
 from handbone.masks.rle import decode_runs
 from handbone.masks.runs import RunLengthMasks
-from handbone.submission.csv import LARGEST_SIDE, submission_table
+from handbone.submission.csv import COMPETITION, LARGEST_SIDE, submission_table
 from handbone.utils.csv_rows import shown
 from handbone.utils.errors import Problem, UserError, all_of, raise_if_any
 from handbone.utils.names import composed
@@ -72,13 +73,13 @@ class AlignedSubmissions:
         raise_if_any(problems, TITLE)
 
 
-def read_aligned(paths: Sequence[Path]) -> AlignedSubmissions:
-    """Read submissions of the same images and classes.
+def read_aligned(paths: Sequence[Path], form: SubmissionParams = COMPETITION) -> AlignedSubmissions:
+    """Read submissions of the same images and classes. Runs stay in the order of pixels of the files.
 
     Raises one `UserError` with the faults of all files: those of `read_submission`, each row that a file has twice, and each image, class
     and row that it lacks and another file has.
     """
-    files = all_of(TITLE, *(partial(_read, path) for path in paths))
+    files = all_of(TITLE, *(partial(_read, path, form) for path in paths))
     every = dict.fromkeys(row for file in files for row in file.rows)
     if not every:
         expected, fix = "one row per image and class", "name submissions that have rows"
@@ -92,8 +93,8 @@ def _same(row: RowName) -> RowName:
     return composed(row[0]), composed(row[1])
 
 
-def _read(path: Path) -> _Encodings:
-    table = submission_table(path)
+def _read(path: Path, form: SubmissionParams) -> _Encodings:
+    table = submission_table(path, form)
     names = list(zip(table.column("image_name"), table.column("class"), strict=True))
     rows, problems = dict[RowName, int](), []
     for index, row in enumerate(names):

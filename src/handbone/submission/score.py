@@ -8,30 +8,39 @@ from pathlib import Path
 
 import pandas as pd
 
+from handbone.config.params import Params, SubmissionParams
 from handbone.dataset.annotation import read_polygons
 from handbone.dataset.layout import has_truth, truth_file
 from handbone.evaluation.dice import COUNTS, count, counts_table
 from handbone.masks.rasterize import rasterize
 from handbone.masks.runs import RunLengthMasks
-from handbone.submission.csv import TestImage, submitted_masks
+from handbone.submission.csv import COMPETITION, TestImage, submitted_masks
 from handbone.utils.errors import all_of, raise_if_any
 
 
-def score_if_known(path: Path, root: Path, images: Mapping[str, TestImage], classes: Sequence[str], allow_missing: bool) -> pd.DataFrame:
-    """The counts of `score_submission` if <root> has the truth of the test images; no row if it has not."""
-    if not has_truth(root):
+def score_if_known(path: Path, images: Mapping[str, TestImage], params: Params) -> pd.DataFrame:
+    """The counts of `score_submission` if the data set has the truth of the test images; no row if it has not."""
+    data = params.data
+    if not has_truth(root := Path(data.root)):
         return pd.DataFrame(columns=["key", "class", *COUNTS])
-    return score_submission(path, root, images, classes, allow_missing)
+    return score_submission(path, root, images, data.classes, data.allow_missing, params.submission)
 
 
-def score_submission(path: Path, root: Path, images: Mapping[str, TestImage], classes: Sequence[str], allow_missing: bool) -> pd.DataFrame:
+def score_submission(
+    path: Path,
+    root: Path,
+    images: Mapping[str, TestImage],
+    classes: Sequence[str],
+    allow_missing: bool,
+    form: SubmissionParams = COMPETITION,
+) -> pd.DataFrame:
     """Decode the CSV and count it against <root>/test_truth -> rows of key, class, tp, fp, fn (pixels).
 
     Raises `UserError` with every fault of the submission (as `submitted_masks` does) and of the truth's files.
     """
     title = f"{path} cannot be scored with the truth in {root}"
     submitted, truth = all_of(
-        title, partial(submitted_masks, path, images, classes), partial(true_masks, root, images, classes, allow_missing)
+        title, partial(submitted_masks, path, images, classes, form), partial(true_masks, root, images, classes, allow_missing)
     )
     tables = [counts_table(key, classes, count(submitted[key], truth[key])) for key in images]
     return pd.concat(tables, ignore_index=True)
