@@ -195,7 +195,8 @@ def _train(folder: Path, params: Params, start: InitWeights, target: str) -> Pro
     accelerator = make_accelerator(params.train.precision)
     class_weights = [params.train.class_weights.get(name, 1.0) for name in params.data.classes]
     trainer = Trainer(model, loader, batches, params.train, class_weights, seed, accelerator)
-    inputs = InputSpec(params.train.size, params.model.in_channels, params.train.batch_size, accelerator.device, params.train.precision)
+    batch_size, device = params.train.images_per_batch, accelerator.device
+    inputs = InputSpec(params.train.size, params.model.in_channels, batch_size, device, params.train.precision)
     score = partial(model_dice, files=samples.val_files(), inputs=inputs, window=params.train.crop, decision=Decision(THRESHOLD))
     with TemporaryDirectory() as resume:
         return trainer.fit(score, Checkpoint(Path(resume)), "study")

@@ -35,8 +35,7 @@ THRESHOLD = 0.5  # of the score that picks the best epoch; a new decide.threshol
 
 def fold_training(fold: int, params: Params) -> FoldTraining:
     """The training of one fold, with the files of the graph."""
-    source = paths.init_weights(params.model.weights)
-    weights = resolve_init_weights(params, fold, source, paths.fold_model(fold).name, paths.FOLDS)
+    weights = resolve_init_weights(params, fold, paths.init_weights(params.model.weights), paths.fold_model(fold).name, paths.FOLDS)
     tables = paths.TRAIN_INDEX, paths.AREAS, paths.FOLDS, paths.PSEUDO_INDEX
     files = TrainFiles(*tables, sample=lambda key: paths.cached_sample("train", key), pseudo_sample=paths.pseudo_sample)
     return FoldTraining(fold, params, files, weights)
@@ -44,9 +43,9 @@ def fold_training(fold: int, params: Params) -> FoldTraining:
 
 def make_score(params: Params, accelerator: Accelerator) -> Score:
     """The full-resolution Dice of one view of each image."""
-    inputs = InputSpec(params.train.size, params.model.in_channels, params.train.batch_size, accelerator.device, params.train.precision)
-    ranks = {"rank": accelerator.process_index, "world_size": accelerator.num_processes}
-    return partial(model_dice, inputs=inputs, window=params.train.crop, decision=Decision(THRESHOLD), **ranks)
+    train, ranks = params.train, {"rank": accelerator.process_index, "world_size": accelerator.num_processes}
+    inputs = InputSpec(train.size, params.model.in_channels, train.images_per_batch, accelerator.device, train.precision)
+    return partial(model_dice, inputs=inputs, window=train.crop, decision=Decision(THRESHOLD), **ranks)
 
 
 def main() -> None:
@@ -57,9 +56,10 @@ def main() -> None:
     if params.machine.gpus_per_fold > 1 and not is_launched():
         sys.exit(launch_distributed("stages.train", [str(fold)], params.machine.gpus_per_fold))
     set_determinism(params.train.deterministic)
-    accelerator, training = make_accelerator(params.train.precision), fold_training(fold, params)
+    accelerator = make_accelerator(params.train.precision)
+    training = fold_training(fold, params).with_batch_size(accelerator)
     folder = resume_folder(params.machine.resume_dir, training.fingerprint(ROOT))
-    checkpoint, score, curve = Checkpoint(folder), make_score(params, accelerator), paths.fold_curve(fold)
+    checkpoint, score, curve = Checkpoint(folder), make_score(training.params, accelerator), paths.fold_curve(fold)
     if accelerator.is_main_process:
         warn_of_missing_pairs(read_class_table(paths.AREAS, ["pixels", "x", "y"]), params, augmenter.mirrors)
     with checkpoint_lock(folder) if accelerator.is_main_process else nullcontext():

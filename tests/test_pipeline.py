@@ -97,6 +97,16 @@ def test_the_doctor_knows_the_submission(project: Project) -> None:
     assert "ERROR" not in project.sh("handbone doctor submissions/submission.csv")
 
 
+def test_a_plan_becomes_a_preset(project: Project) -> None:
+    sizes = [line.split()[0] for line in project.sh("handbone plan --gpu 4090").splitlines() if line.startswith(" ")]
+    assert "64" in sizes  # the size of this graph
+    project.sh("handbone plan --gpu-gb 24 --write mine 64")
+    project.sh("handbone preset mine --force")
+    assert load_params(project.folder / "params.yaml").train.size == 64
+    (project.folder / "presets/mine.yaml").unlink()
+    project.reset()
+
+
 def test_the_page_stands_alone(project: Project) -> None:
     page = (project.folder / "reports/index.html").read_text()
     assert "Pisiform" in page

@@ -21,7 +21,7 @@ FLOORS = [
     ["evaluation"],
     ["deciding"],
     ["submission"],
-    ["doctor", "formats", "report"],
+    ["doctor", "formats", "planning", "report"],
     ["comparison", "provenance"],
     ["cli"],
 ]

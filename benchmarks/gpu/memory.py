@@ -18,7 +18,7 @@ BATCHES = {"gpu24": range(2, 33, 2), "gpu80": range(2, 17)}
 
 def memory(record: Record, setup: Setup) -> None:
     """Peak memory and images per second by batch size, up to the first that does not fit."""
-    preset_batch = parameters(setup).train.batch_size
+    preset_batch = parameters(setup).train.images_per_batch
     sizes = sorted({preset_batch, *BATCHES[setup.preset]})
     torch.backends.cudnn.benchmark = False  # its trials take memory that a training does not need afterwards
     if torch.cuda.is_available():

@@ -30,8 +30,8 @@ T = TypeVar("T")
 
 def draw_batch(params: Params) -> Batch:
     """`train.batch_size` augmented samples."""
-    samples = training_set(params, cached_files(params.train.batch_size))
-    return collate([samples[(1, index % len(samples), index)] for index in range(params.train.batch_size)])
+    samples = training_set(params, cached_files(params.train.images_per_batch))
+    return collate([samples[(1, index % len(samples), index)] for index in range(params.train.images_per_batch)])
 
 
 class ResidentStep:

@@ -52,7 +52,7 @@ def steps(record: Record, setup: Setup) -> None:
     params = parameters(setup)
     batch, repeats = draw_batch(params), 2 if setup.tiny else 20
     set_determinism(params.train.deterministic)
-    record.put("batch_size", params.train.batch_size)
+    record.put("batch_size", params.train.images_per_batch)
     start = perf_counter()
     trainer, batches = _trainer(params, 3.0 if setup.tiny else REPEAT)
     record.put("start_s", perf_counter() - start)
@@ -63,7 +63,7 @@ def steps(record: Record, setup: Setup) -> None:
         record.put("same_batch", measure.same_batch(repeats))
     with record.guard("resident"):
         resident = ResidentStep(params, batch)
-        record.put("resident", rate(params.train.batch_size, seconds(resident, repeats, 2)))
+        record.put("resident", rate(params.train.images_per_batch, seconds(resident, repeats, 2)))
         record.put("parts_ms", resident.parts_ms(repeats))
         del resident
     with record.guard("kernels"):
@@ -91,7 +91,7 @@ class _Measurements:
 
     def __init__(self, trainer: Trainer, batches: Iterator[StagedBatch], batch: Batch, params: Params, tiny: bool) -> None:
         self._trainer, self._batches, self._same = trainer, batches, staged(repeat(batch), device())
-        self._size, self._tiny = params.train.batch_size, tiny
+        self._size, self._tiny = params.train.images_per_batch, tiny
 
     def _step(self, batch: StagedBatch) -> object:
         return self._trainer.train_step(batch, 1, 0)  # batch 0 of epoch 1 each time: only the rate and the seed depend on it
@@ -203,7 +203,7 @@ def _validation(params: Params, tiny: bool) -> dict[str, float]:
     network.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
     files = cached_files(4 if tiny else 10)
     model = _KnownLogits(network, files[0], params.train.size)
-    spec = InputSpec(params.train.size, params.model.in_channels, params.train.batch_size, device(), params.train.precision)
+    spec = InputSpec(params.train.size, params.model.in_channels, params.train.images_per_batch, device(), params.train.precision)
     some = {f"{copy}_{file.stem}": file for copy in range(1 if tiny else 3) for file in files}
     start = perf_counter()
     model_dice(model, some, spec, params.train.crop, Decision(0.5))

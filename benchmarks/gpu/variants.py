@@ -63,7 +63,7 @@ def _measured(variant: _Variant, setup: Setup) -> dict[str, Any]:
     wait()
     first = perf_counter() - start
     each = seconds(step, 1 if setup.tiny else 15, 0 if setup.tiny else 2)
-    found = rate(params.train.batch_size, each) | {"first_step_s": first, "peak_gib": peak_gib()}
+    found = rate(params.train.images_per_batch, each) | {"first_step_s": first, "peak_gib": peak_gib()}
     del step
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -25,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_preset(commands)
+    _add_plan(commands)
     _add_folds(commands)
     _add_score(commands)
     _add_vote(commands)
@@ -56,6 +57,18 @@ def _add_preset(commands: Any) -> None:
     which.add_argument("name", nargs="?", metavar="NAME", help="the preset to write")
     which.add_argument("--list", action="store_true", help="list the presets and what each is for")
     parser.add_argument("--force", action="store_true", help="overwrite params.yaml even if its changes are lost")
+
+
+def _add_plan(commands: Any) -> None:
+    text = (
+        "Show what a training takes on a GPU, by image size. For each size: the batch that fits, memory, time, and the best Dice that the "
+        "size allows. Without --gpu and --gpu-gb it runs real steps on this machine's GPU."
+    )
+    parser = _add(commands, "plan", _plan, text, "handbone plan --gpu 4090 --write mine 1024 && handbone preset mine")
+    card = parser.add_mutually_exclusive_group()
+    card.add_argument("--gpu", metavar="NAME", help="plan for this card, e.g. t4, 4090, a100 or h100, from counted steps")
+    card.add_argument("--gpu-gb", metavar="GB", type=float, help="plan for a card of which only the memory is known")
+    parser.add_argument("--write", nargs=2, metavar=("PRESET", "SIZE"), help="write presets/PRESET.yaml for a size of the table")
 
 
 def _add_folds(commands: Any) -> None:
@@ -174,6 +187,12 @@ def _preset(chosen: argparse.Namespace) -> None:
         list_presets()
     else:
         write_preset(chosen.name, chosen.force)
+
+
+def _plan(chosen: argparse.Namespace) -> None:
+    from handbone.cli.plan import print_plan
+
+    print_plan(chosen.gpu, chosen.gpu_gb, chosen.write)
 
 
 def _folds(chosen: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from math import isfinite
 from typing import Any
@@ -12,6 +12,7 @@ import yaml
 from handbone.config.params import Params, sections
 from handbone.config.yaml12 import SCALARS
 
+UNCHANGED = "as in params.yaml"  # the reason of a value that was there before
 COMMENT_COLUMN = 28  # of the comments; longer lines have theirs two spaces behind the value
 
 
@@ -43,6 +44,27 @@ def params_text(params: Params, header: str) -> str:
 def yaml_text(document: Any) -> str:
     """The document as YAML that reads back equal."""
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=10**6)
+
+
+def overlay_text(params: Params, purpose: str, reasons: Mapping[str, str]) -> str:
+    """The text of a preset's file: `purpose` as its first comment, and what differs from the defaults, each with its reason.
+
+    reasons: by dotted key; of other keys: `as in params.yaml`.
+    """
+    known, lines = sections(), [f"# {purpose}"]
+    defaults = Params().model_dump()
+    for name, value in params.model_dump().items():
+        if value == defaults[name]:
+            continue
+        lines.append("")
+        if name not in known:
+            lines += _entry(name, value, reasons.get(name, UNCHANGED))
+            continue
+        lines.append(f"{name}:")
+        for key, entry in value.items():
+            if entry != defaults[name][key]:
+                lines += [f"  {line}" for line in _entry(key, entry, reasons.get(f"{name}.{key}", UNCHANGED), indent=2)]
+    return "\n".join(lines) + "\n"
 
 
 def _lines(params: Params) -> Iterator[str]:

@@ -175,7 +175,9 @@ class TrainParams(Section):
         "coverage", description="coverage: share of each pixel inside the mask; hard: 1 from half of it on"
     )
     epochs: int = Field(60, ge=1, description="passes over the training images")
-    batch_size: int = Field(8, ge=1, description="images per batch")
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        8, description="images per batch; auto: as many as the GPU's memory holds, at most 32"
+    )
     grad_accum: int = Field(1, ge=1, description="gradient accumulation steps, in batches")
     optimizer: Literal["adamw", "lion", "sgd"] = Field("adamw", description="adamw, lion, sgd")
     lr: float = Field(0.0003, gt=0, description="peak learning rate")
@@ -214,6 +216,13 @@ class TrainParams(Section):
     augment: Literal["light", "medium", "strong"] | list[dict[str, dict[str, Any]]] = Field(
         AUGMENT, description="light, medium, strong, or albumentations transforms in order, with their arguments"
     )
+
+    @property
+    def images_per_batch(self) -> int:
+        """`batch_size`, where it is a number: the stage replaces `auto` before anything else reads it. A ValueError for `auto`."""
+        if self.batch_size == "auto":
+            raise ValueError("train.batch_size is still auto")
+        return self.batch_size
 
     @field_validator("loss")
     @classmethod

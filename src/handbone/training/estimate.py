@@ -9,6 +9,8 @@ from time import perf_counter
 import torch
 from torch import nn
 
+from handbone.config.params import TrainParams
+
 CONTEXT = 2**29  # bytes of a GPU that CUDA and its libraries take beside PyTorch's tensors, measured on an H100
 
 
@@ -44,12 +46,23 @@ def format_estimate(seconds: float, peak: int, model: nn.Module, steps: int, epo
     """
     epoch = seconds * steps
     end = datetime.now().astimezone() + timedelta(seconds=epoch * epochs)
-    moments = 2 * sum(parameter.numel() * parameter.element_size() for parameter in model.parameters() if parameter.requires_grad)
-    memory = f", {(peak + moments + CONTEXT) / 2**30:.1f} GiB of GPU memory" if peak else ""
-    return f"about {_duration(epoch)} per epoch{memory}; {epochs} epochs take about {_duration(epoch * epochs)}, until {end:%a %H:%M}"
+    memory = f", {(peak + moment_bytes(model) + CONTEXT) / 2**30:.1f} GiB of GPU memory" if peak else ""
+    return f"about {duration(epoch)} per epoch{memory}; {epochs} epochs take about {duration(epoch * epochs)}, until {end:%a %H:%M}"
 
 
-def _duration(seconds: float) -> str:
+def moment_bytes(model: nn.Module) -> int:
+    """Of the optimizer's two moments of each weight that is trained."""
+    return 2 * sum(parameter.numel() * parameter.element_size() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def state_bytes(model: nn.Module, params: TrainParams) -> int:
+    """What a training needs on the device whatever its images are: the weights and their averages, gradients and moments."""
+    copies, moments = 2 + (params.swa_epochs is not None), moment_bytes(model)
+    return copies * sum(int(tensor.nbytes) for tensor in model.state_dict().values()) + moments + moments // 2
+
+
+def duration(seconds: float) -> str:
+    """`seconds` in words, e.g. `1 h 40 min`."""
     if seconds < 100:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes = round(seconds / 60)

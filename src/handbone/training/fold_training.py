@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pandas as pd
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import nn
 
 from handbone.config.params import Params
 from handbone.models.device import describe_machine
 from handbone.models.registry import canonical, spec_from_params
 from handbone.models.saved import TrainedModelInfo
-from handbone.training.checkpoint import Checkpoint, run_fingerprint
+from handbone.training.batch_size import find_batch_size
+from handbone.training.checkpoint import Checkpoint, resume_folder, run_fingerprint
 from handbone.training.data.fold import FoldSamples, TrainFiles, fold_samples
-from handbone.training.data.loader import make_loader
+from handbone.training.data.loader import make_loader, padded_shape
 from handbone.training.init_weights import InitWeights, make_model
 from handbone.training.seeding import fold_seed
 from handbone.training.stage_code import stage_code
@@ -24,6 +27,7 @@ from handbone.training.state import Progress
 from handbone.training.trainer import OnEpochEnd, Trainer
 from handbone.utils.errors import require_file
 from handbone.utils.hashing import file_hash
+from handbone.utils.io import read_table
 
 Score = Callable[[nn.Module, Mapping[str, Path]], float]  # a model and the npz of each sample by key -> its Dice, equal in all processes
 
@@ -36,6 +40,25 @@ class FoldTraining:
     params: Params
     files: TrainFiles
     weights: InitWeights
+
+    def with_batch_size(self, accelerator: Accelerator) -> FoldTraining:
+        """The same training with a number for `train.batch_size: auto`: the same in each fold, and for any number of processes.
+
+        What `find_batch_size` finds is kept beside the checkpoints. The main process decides. Raises `UserError` as that function does.
+        """
+        if self.params.train.batch_size != "auto":
+            return self
+        found = [0]
+        if accelerator.is_main_process:
+            folder = resume_folder(self.params.machine.resume_dir, "batch_sizes")
+            images, pseudo = read_table(self.files.index), read_table(self.files.pseudo_index)
+            shape = padded_shape(pd.concat([images, pseudo]) if len(pseudo) else images, self.params)
+            found = [find_batch_size(self.params, len(images), shape, accelerator.device, folder)]
+        if accelerator.num_processes > 1:
+            broadcast_object_list(found)
+        accelerator.print(f"fold {self.fold}: train.batch_size is {found[0]} on {accelerator.device}")
+        train = self.params.train.model_copy(update={"batch_size": found[0]})
+        return replace(self, params=self.params.model_copy(update={"train": train}))
 
     def fingerprint(self, root: Path) -> str:
         """Hash of everything that decides the weights: parameters, data, folds, initial weights, torch, code.
@@ -82,7 +105,7 @@ class FoldTraining:
             fold=self.fold,
             epoch=progress.best_epoch,
             dice=progress.best_dice,
-            machine=describe_machine(accelerator.device, accelerator.num_processes),
+            machine=describe_machine(accelerator.device, accelerator.num_processes) | {"batch_size": self.params.train.images_per_batch},
         )
 
 

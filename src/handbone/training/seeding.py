@@ -24,7 +24,7 @@ def seed_batch(seed: int, epoch: int, index: int, rank: int) -> None:
 def kernels_without_search() -> AbstractContextManager[None]:
     """Within this context cuDNN chooses its kernels at once.
 
-    The search that training uses starts anew for each shape, so it would take longer than scoring a few images of several shapes. On an
+    The search that training uses starts again for each shape, so it would take longer than scoring a few images of several shapes. On an
     H100 what it finds is no faster for a network without gradients.
     """
     flags = torch.backends.cudnn

@@ -42,7 +42,7 @@ from handbone.utils.errors import Problem, UserError
 Evaluate = Callable[[nn.Module], float]  # the averaged model -> its Dice; every process calls it, and gets the same value
 OnEpochEnd = Callable[[Sequence[CurveRow]], None]  # the learning curve so far
 SAVE_EVERY = 300.0  # seconds between checkpoints within an epoch
-STOP_EVERY = 8  # steps, between two questions of several processes whether one was told to stop
+STOP_EVERY = 8  # steps, between two questions of several processes whether one has received a signal
 MAX_SKIPPED = 20  # steps in a row that the scaler of fp16 skips; it halves its factor each time, which starts at 65536
 
 
@@ -158,7 +158,7 @@ class Trainer:
         return loss.detach()
 
     def _must_stop(self, flag: PreemptionFlag, index: int) -> bool:
-        """Whether a process was told to stop. Several ask each other after some steps only, as each then waits for its GPU."""
+        """Whether a process has received a signal to stop. Several ask each other after some steps only, as each then waits for its GPU."""
         asks = (index // self._params.grad_accum) % STOP_EVERY == 0 or index + 1 == len(self._batches)
         if self._accelerator.num_processes > 1 and not asks:
             return False

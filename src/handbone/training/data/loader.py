@@ -38,7 +38,7 @@ def make_loader(
     """
     samples = _training_set(train, params, seed)
     _load_if_it_fits(samples, rank, world_size)
-    batches = ResumableBatchSampler(train["rate"].tolist(), params.train.batch_size, seed, rank, world_size)
+    batches = ResumableBatchSampler(train["rate"].tolist(), params.train.images_per_batch, seed, rank, world_size)
     workers = params.machine.num_workers
     # forked where the system can fork: every spawned worker would receive a copy of the images in memory
     context = "fork" if workers and "fork" in get_all_start_methods() else None
@@ -96,7 +96,7 @@ def _training_set(train: pd.DataFrame, params: Params, seed: int) -> TrainingSet
     section, channels = params.train, params.model.in_channels
     crop_focus = class_factors(section.oversample, params.data.classes)
     hard, mirrored = section.target == "hard", mirrored_classes(params.data.classes, params.data.mirror)
-    spec = TrainSampleSpec(channels, section.size, _padded_shape(train, params), seed, section.crop, crop_focus, hard, mirrored)
+    spec = TrainSampleSpec(channels, section.size, padded_shape(train, params), seed, section.crop, crop_focus, hard, mirrored)
     augmenter = Augmenter(section.augment, channels)
     augmenter.check_sizes(_scaled_shapes(train, params))
     return TrainingSet(train["file"].tolist(), spec, augmenter, train["weight"].tolist())
@@ -126,8 +126,8 @@ def _scaled_shapes(train: pd.DataFrame, params: Params) -> list[tuple[int, int]]
     return [scaled_shape(shape, params.train.size) for shape in zip(train["height"], train["width"], strict=True)]
 
 
-def _padded_shape(train: pd.DataFrame, params: Params) -> tuple[int, int]:
-    """(h, w) that holds every sample at the network's size, or every window."""
+def padded_shape(train: pd.DataFrame, params: Params) -> tuple[int, int]:
+    """(h, w) that holds every sample at the network's size, or every window. train: rows of height and width in pixels."""
     scaled = _scaled_shapes(train, params)
     height, width = max(height for height, _ in scaled), max(width for _, width in scaled)
     crop = max(height, width) if params.train.crop is None else params.train.crop
