@@ -49,7 +49,7 @@ def table(text: str) -> dict[str, list[str]]:
     return {line.split()[0]: line.split()[1:] for line in lines[first + 1 :] if line.startswith(" ")}
 
 
-def test_the_table_has_each_size_with_time_memory_and_the_best_dice(project: ChangeParams, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_has_each_size_with_time_memory_and_ceiling(project: ChangeParams, capsys: pytest.CaptureFixture[str]) -> None:
     print_plan(gpu="t4")
     output = capsys.readouterr().out
     rows = table(output)

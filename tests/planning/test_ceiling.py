@@ -1,4 +1,4 @@
-"""The best Dice of a size."""
+"""The ceiling of a size."""
 
 from __future__ import annotations
 

@@ -61,8 +61,8 @@ def _add_preset(commands: Any) -> None:
 
 def _add_plan(commands: Any) -> None:
     text = (
-        "Show what a training takes on a GPU, by image size. For each size: the batch that fits, memory, time, and the best Dice that the "
-        "size allows. Without --gpu and --gpu-gb it runs real steps on this machine's GPU."
+        "Show what a training takes on a GPU, by image size. For each size: the batch that fits, memory, time, and the Dice of predictions "
+        "that are perfect at that size. Without --gpu and --gpu-gb it runs real steps on this machine's GPU."
     )
     parser = _add(commands, "plan", _plan, text, "handbone plan --gpu 4090 --write mine 1024 && handbone preset mine")
     card = parser.add_mutually_exclusive_group()

@@ -1,4 +1,4 @@
-"""`handbone plan`: what a training takes on a card, by size, and the best Dice that each size allows; `--write` makes a preset of one."""
+"""`handbone plan`: what a training takes on a card, by size, and the ceiling of each size; `--write` makes a preset of one."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _images(params: Params) -> _Images:
 def _ceilings(params: Params, images: _Images, chosen: list[Candidate]) -> dict[int, Ceiling]:
     """By size; none before there are cached images, which a line says."""
     if not images.files:
-        print("Dice at most: dvc repro preprocess makes the masks that it is computed from")
+        print("the ceilings need the masks that dvc repro preprocess makes")
         return {}
     sample = images.files[:: -(-len(images.files) // SAMPLE)]
     return ceilings(sample, params.data.classes, sorted({each.size for each in chosen}), params.train.target == "hard")

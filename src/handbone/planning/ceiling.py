@@ -1,4 +1,4 @@
-"""The best Dice that a size allows: of predictions that equal the training's targets."""
+"""The ceiling that a size sets to the Dice: that of predictions that equal the training's targets."""
 
 from __future__ import annotations
 

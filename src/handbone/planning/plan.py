@@ -1,4 +1,4 @@
-"""The table of a plan: for each size the batch that fits the card, what it takes, and the best Dice that the size allows."""
+"""The table of a plan: for each size the batch that fits the card, what it takes, and the ceiling of the Dice."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def plan(chosen: Sequence[Candidate], images: int, card: Card, steps_of_side: St
         yield Row(candidate, *(known[candidate.side] or (None, None)))
 
 
-HEADER = f"{'size':>9}  {'batch':>9}  {'GiB':>5}  {'epoch':>9}  {'all folds':>10}  {'Dice at most':>12}  worst class"
+HEADER = f"{'size':>9}  {'batch':>9}  {'GiB':>5}  {'epoch':>9}  {'all folds':>10}  {'ceiling':>7}  worst class"
 
 
 def line(row: Row, params: Params, images: int, ceiling: Ceiling | None) -> str:
@@ -68,4 +68,4 @@ def line(row: Row, params: Params, images: int, ceiling: Ceiling | None) -> str:
     batch, memory = (str(row.batch), f"{row.trial.memory / 2**30:.1f}") if row.trial else ("none fits", "")
     times = ("?", "?") if epoch is None else (duration(epoch), duration(epoch * params.train.epochs * len(params.folds)))
     best, worst = (f"{ceiling.mean:.4f}", f"{ceiling.lowest:.4f} {ceiling.name}") if ceiling else ("?", "?")
-    return f"{row.candidate!s:>9}  {batch:>9}  {memory:>5}  {times[0]:>9}  {times[1]:>10}  {best:>12}  {worst}"
+    return f"{row.candidate!s:>9}  {batch:>9}  {memory:>5}  {times[0]:>9}  {times[1]:>10}  {best:>7}  {worst}"
