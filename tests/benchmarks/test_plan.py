@@ -1,7 +1,6 @@
 """What a plan estimates for an H100 is what was measured on one."""
 
 import pytest
-
 from benchmarks.plan import rows
 
 
