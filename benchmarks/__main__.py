@@ -18,6 +18,7 @@ from benchmarks.loader import loader_512, loader_1024, loader_1024_strong
 from benchmarks.logits import logits_to_rle_512, score_512, score_512_monai
 from benchmarks.lovasz import lovasz_512
 from benchmarks.memory_format import channels_last
+from benchmarks.mirrored import mirrored
 from benchmarks.preprocess import preprocess
 from benchmarks.scene import Scene, scene
 from benchmarks.storage import probabilities
@@ -47,6 +48,7 @@ BENCHMARKS: list[Callable[[Scene], list[ResultRow]]] = [
     probabilities,
     checkpoint,
     channels_last,
+    mirrored,
     ema,
     lovasz_512,
     linear,

@@ -105,6 +105,15 @@ def test_for_a_symmetric_model_mirror_images_change_nothing(flips: dict[str, boo
         assert steps_apart(ensemble([convolution], settings(**flips))(noise()), plain) <= 1
 
 
+@pytest.mark.parametrize("scales", [[1.0], [0.5, 1.0]])
+def test_what_a_model_returns_is_not_overwritten(scales: list[float]) -> None:
+    """It may be a tensor that the model keeps."""
+    kept = noise()
+    before = kept.clone()
+    ensemble([lambda images: kept], settings(hflip=True, scales=scales))(noise())
+    assert torch.equal(kept, before)
+
+
 def test_one_model_with_one_view_keeps_its_logits() -> None:
     images, model = noise(), nn.Conv2d(1, 3, 3)
     with torch.no_grad():

@@ -19,6 +19,7 @@ def test_whole_images_and_windows_of_the_largest_size_are_offered() -> None:
 def test_what_params_yaml_has_is_among_them() -> None:
     current = PARAMS.model_copy(update={"train": PARAMS.train.model_copy(update={"size": 896, "crop": 320})})
     assert Candidate(896, 320) in candidates(current, 2048)
+    assert candidates(current, 300) == [Candidate(256), Candidate(300)]  # images are never enlarged
 
 
 @pytest.mark.parametrize(("text", "size", "crop"), [("1024", 1024, None), ("2048/1024", 2048, 1024), ("100/32", 100, 32)])

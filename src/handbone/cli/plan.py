@@ -17,6 +17,7 @@ from handbone.planning.candidates import Candidate, candidates, parse_candidate
 from handbone.planning.cards import CARDS, Card, card_named, card_of_memory
 from handbone.planning.ceiling import Ceiling, ceilings
 from handbone.planning.plan import HEADER, Row, StepsOfSide, estimated_steps, line, measured_steps, plan
+from handbone.training.batch_size import images_of_fold
 from handbone.utils.errors import Problem, UserError
 from handbone.utils.io import read_table, write_text
 
@@ -34,10 +35,6 @@ class _Images:
     largest: int
     files: list[Path]
 
-    def of_one_training(self, params: Params) -> int:
-        """How many a fold trains on."""
-        return max(1, round(self.count * (1 - 1 / params.split.n_folds)))
-
 
 def print_plan(gpu: str | None = None, gpu_gb: float | None = None, write: tuple[str, str] | None = None) -> None:
     """Print the table for the card `gpu`, for one with `gpu_gb` GB, or for this machine's GPU.
@@ -52,7 +49,7 @@ def print_plan(gpu: str | None = None, gpu_gb: float | None = None, write: tuple
         chosen = [parse_candidate(write[1], images.largest)]
     card, steps, how = _card(params, gpu, gpu_gb)
     print(f"{card.name}, {card.memory / 2**30:.1f} GiB, {how}")
-    count = images.of_one_training(params)
+    count = images_of_fold(images.count, params.split.n_folds)
     best = _ceilings(params, images, chosen)
     print(HEADER)
     for row in plan(chosen, count, card, steps):

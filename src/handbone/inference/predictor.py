@@ -44,9 +44,10 @@ class InputSpec:
     precision: str = "auto"
 
 
-def to_uint8(probs: Tensor) -> Tensor:
-    """Probabilities (N, C, h, w) in 0..1 -> uint8, where 255 is 1."""
-    return probs.float().mul(255).round_().to(torch.uint8)
+def to_uint8(probs: Tensor, in_place: bool = False) -> Tensor:
+    """Probabilities (N, C, h, w) in 0..1 -> uint8, where 255 is 1. in_place: they are not needed any more, and may be overwritten."""
+    scaled = probs.float()
+    return (scaled.mul_(255) if in_place else scaled.mul(255)).round_().to(torch.uint8)
 
 
 def from_model(model: Model) -> Predictor:
@@ -54,7 +55,7 @@ def from_model(model: Model) -> Predictor:
 
     def predictor(images: Tensor) -> Tensor:
         logits = model(images).float()
-        return to_uint8(logits.sigmoid()) if logits.is_cuda else logits
+        return to_uint8(logits.sigmoid(), in_place=True) if logits.is_cuda else logits
 
     return predictor
 

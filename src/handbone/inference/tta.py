@@ -35,7 +35,7 @@ def ensemble(models: Sequence[Model], settings: InferParams, mirrored: Sequence[
     def predictor(images: Tensor) -> Tensor:
         swapped = None if order is None else _indices(order, images.device)
         probs = _mean(models, images, flips, settings.scales, swapped)
-        return to_uint8(probs if settings.crf is None else _refined(probs, images, settings.crf))
+        return to_uint8(probs if settings.crf is None else _refined(probs, images, settings.crf), in_place=True)
 
     return predictor
 
@@ -56,12 +56,13 @@ def _flips(hflip: bool, vflip: bool) -> list[Flip]:
 def _mean(models: Sequence[Model], images: Tensor, flips: list[Flip], scales: list[float], swapped: Tensor | None) -> Tensor:
     """Images (N, C_in, h, w) -> probabilities (N, C, h, w), float32."""
     height, width = images.shape[-2:]
-    total = torch.zeros((), device=images.device)
+    total: Tensor | None = None
     for factor in scales:
         scaled = _resized(images, max(1, round(height * factor)), max(1, round(width * factor)), antialias=True)
         # resizing is linear, so the sum is resized once instead of each term
-        total = total + _resized(_sum(models, scaled, flips, swapped), height, width, antialias=False)
-    return total / (len(scales) * len(flips) * len(models))
+        total = _added(total, _resized(_sum(models, scaled, flips, swapped), height, width, antialias=False))
+    assert total is not None  # there is a scale
+    return total.div_(len(scales) * len(flips) * len(models))
 
 
 def _sum(models: Sequence[Model], images: Tensor, flips: list[Flip], swapped: Tensor | None) -> Tensor:
@@ -70,14 +71,20 @@ def _sum(models: Sequence[Model], images: Tensor, flips: list[Flip], swapped: Te
     swapped: (C,) the class whose place each class takes in a mirrored image, on the device. Classes swap with one flip; two flips are a
     rotation, which mirrors nothing.
     """
-    total = torch.zeros((), device=images.device)
+    total: Tensor | None = None
     for axes in flips:
         inputs = images.flip(axes) if axes else images
         for model in models:
             probs = model(inputs).float().sigmoid()
             probs = probs.flip(axes) if axes else probs
-            total = total + (probs[:, swapped] if swapped is not None and len(axes) == 1 else probs)
+            total = _added(total, probs[:, swapped] if swapped is not None and len(axes) == 1 else probs)
+    assert total is not None  # there is a model, and the image itself is a view
     return total
+
+
+def _added(total: Tensor | None, term: Tensor) -> Tensor:
+    """total + term, in the memory of `total`, or of the first term: on a CPU new memory takes ten times as long as the sum."""
+    return term if total is None else total.add_(term)
 
 
 def _resized(maps: Tensor, height: int, width: int, antialias: bool) -> Tensor:

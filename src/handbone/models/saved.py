@@ -33,8 +33,8 @@ class TrainedModelInfo:
 
     spec: of its network; weights, weights_sha256: `model.weights` of its training, and the hash of that file, if it is one; folds_sha256:
     of the table of folds; size: longer side of the images in pixels; fold: the one that it did not see; epoch, dice: of the best epoch,
-    which was kept; machine: what else decides the last bits (`models.device.describe_machine`); sha256: of model.safetensors, set when it
-    is saved.
+    which was kept; machine: what else decides the weights (`models.device.describe_machine`, and the batch size, which may be left to it);
+    sha256: of model.safetensors, set when it is saved.
     """
 
     spec: ModelSpec

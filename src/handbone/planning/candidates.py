@@ -43,7 +43,8 @@ def candidates(params: Params, largest: int) -> list[Candidate]:
     """Whole images up to `largest`, the longer side of the cached images in pixels, windows of it, and what params.yaml has; by size."""
     whole = {Candidate(size) for size in (*SIZES, largest) if size <= largest}
     windows = {Candidate(largest, side) for side in WINDOWS if side < largest}
-    current = {Candidate(params.train.size, params.train.crop)}
+    size, crop = min(params.train.size, largest), params.train.crop  # images are never enlarged
+    current = {Candidate(size, None if crop is None or crop >= size else crop)}
     return sorted(whole | windows | current, key=lambda each: (each.size, each.crop or each.size))
 
 

@@ -25,6 +25,11 @@ USED = 0.9  # share of the card's memory; the rest is for kernels that need more
 DECIDES_MEMORY = {"crop", "deterministic", "encoder_lr_mult", "freeze_batch_norm", "loss", "optimizer", "precision", "size", "swa_epochs"}
 
 
+def images_of_fold(images: int, n_folds: int) -> int:
+    """How many of all images one of `n_folds` trainings has, about: the same in each, so that all choose the same batch."""
+    return max(1, round(images * (1 - 1 / n_folds)))
+
+
 def choices(images: int) -> list[int]:
     """The batches to choose from, rising. images: per epoch."""
     return [batch for batch in BATCHES if batch <= max(2, images // MIN_BATCHES)]

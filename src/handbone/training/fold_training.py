@@ -16,7 +16,7 @@ from handbone.config.params import Params
 from handbone.models.device import describe_machine
 from handbone.models.registry import canonical, spec_from_params
 from handbone.models.saved import TrainedModelInfo
-from handbone.training.batch_size import find_batch_size
+from handbone.training.batch_size import find_batch_size, images_of_fold
 from handbone.training.checkpoint import Checkpoint, resume_folder, run_fingerprint
 from handbone.training.data.fold import FoldSamples, TrainFiles, fold_samples
 from handbone.training.data.loader import make_loader, padded_shape
@@ -53,7 +53,8 @@ class FoldTraining:
             folder = resume_folder(self.params.machine.resume_dir, "batch_sizes")
             images, pseudo = read_table(self.files.index), read_table(self.files.pseudo_index)
             shape = padded_shape(pd.concat([images, pseudo]) if len(pseudo) else images, self.params)
-            found = [find_batch_size(self.params, len(images), shape, accelerator.device, folder)]
+            count = images_of_fold(len(images), self.params.split.n_folds)
+            found = [find_batch_size(self.params, count, shape, accelerator.device, folder)]
         if accelerator.num_processes > 1:
             broadcast_object_list(found)
         accelerator.print(f"fold {self.fold}: train.batch_size is {found[0]} on {accelerator.device}")
