@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     _add_explain(commands)
     _add_import(commands)
     _add_export_labels(commands)
+    _add_members(commands)
     return parser
 
 
@@ -180,6 +181,20 @@ def _listed(text: str) -> list[str]:
     return text.split(",")
 
 
+def _add_members(commands: Any) -> None:
+    text = (
+        "Pin experiments whose predictions decide.members joins. "
+        "A pin is a file members/NAME.dvc. Git keeps it, and DVC the predictions that it names; nothing is copied or computed."
+    )
+    actions = _add(commands, "members", _members, text, "handbone members add HEAD --as unet").add_subparsers(dest="action", required=True)
+    add = actions.add_parser("add", help="pin the predictions of a revision under a name")
+    add.add_argument("rev", metavar="REV", help="a commit, tag, branch or experiment")
+    add.add_argument("--as", dest="name", metavar="NAME", required=True, help="the member's name in decide.members")
+    actions.add_parser("list", help="list the members and what each is")
+    remove = actions.add_parser("remove", help="remove a pin and the predictions that it checked out")
+    remove.add_argument("name", metavar="NAME")
+
+
 def _preset(chosen: argparse.Namespace) -> None:
     from handbone.cli.preset import list_presets, write_preset
 
@@ -247,3 +262,14 @@ def _export_labels(chosen: argparse.Namespace) -> None:
     from handbone.cli.export_labels import export_labels
 
     export_labels(chosen.source, chosen.output, chosen.format, chosen.subset, chosen.images)
+
+
+def _members(chosen: argparse.Namespace) -> None:
+    from handbone.cli.members import add_member, list_members, remove_member
+
+    if chosen.action == "add":
+        add_member(chosen.rev, chosen.name)
+    elif chosen.action == "remove":
+        remove_member(chosen.name)
+    else:
+        list_members()

@@ -23,6 +23,8 @@ BONES = (  # the classes of the first competition
     *(f"finger-{number}" for number in range(1, 20)),
     *("Trapezium", "Trapezoid", "Capitate", "Hamate", "Scaphoid", "Lunate", "Triquetrum", "Pisiform", "Radius", "Ulna"),
 )
+CURRENT = "current"  # the member that stands for the run of this working tree
+MEMBER_NAME = "^[A-Za-z][A-Za-z0-9_-]{0,63}$"  # letters, digits, _ and -: a file's name, and a key that -S can name
 AUGMENT: list[dict[str, dict[str, Any]]] = [
     {"HorizontalFlip": {"p": 0.5}},
     {"Affine": {"rotate": [-20, 20], "scale": [0.9, 1.1], "translate_percent": [-0.05, 0.05], "p": 0.9}},
@@ -30,6 +32,7 @@ AUGMENT: list[dict[str, dict[str, Any]]] = [
 ]
 
 Weight = Annotated[float, Field(ge=0, le=1000)]
+MemberName = Annotated[str, Field(pattern=MEMBER_NAME)]
 Rule = tuple[bool, str, str, object]  # holds, key, expected, found
 
 
@@ -297,6 +300,12 @@ class DecideParams(Section):
     clean_up: list[Literal["largest", "min_area", "fill_holes"]] = Field(
         [], description="what to try per class: largest component only, no small components, filled holes; [] is off"
     )
+    members: dict[MemberName, Annotated[int, Field(ge=0, le=1000)]] = Field(
+        {}, description="weights of the experiments to join, by name: {current: 1, unet: 2}; current: this one; others: members/*.dvc"
+    )
+    weights: Literal["given", "greedy", "per_class"] = Field(
+        "given", description="given: as in members; greedy, per_class: other weights where held-out people show that they are better"
+    )
 
     @field_validator("clean_up")
     @classmethod
@@ -304,6 +313,21 @@ class DecideParams(Section):
         repeated = _repeated(clean_up)
         _require((not repeated, "", "each rule once", f"{', '.join(repeated)} more than once"))
         return clean_up
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        some = not self.members or any(self.members.values())
+        searched = self.weights == "given" or len(self.members) > 1
+        _require(
+            (some, "members", "a weight above 0", "only 0"),
+            (searched, "weights", "given, unless decide.members names two or more", self.weights),
+        )
+        return self
+
+    @property
+    def ensemble(self) -> dict[str, int]:
+        """The members and their weights; without `members` the current run alone."""
+        return dict(self.members) or {CURRENT: 1}
 
 
 class SubmissionParams(Section):

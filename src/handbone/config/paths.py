@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from handbone.config.params import CURRENT
 from handbone.utils.errors import Problem, UserError
 
 PHANTOM = Path("data/phantom")
@@ -30,6 +31,8 @@ MODELS = Path("models")
 CURVES = Path("reports/train")
 
 PREDICTIONS = Path("data/predictions")
+MEMBERS = Path("data/members")  # the predictions of pinned experiments
+PINS = Path("members")
 
 DECISION = Path("reports/decision.json")
 VALIDATION_COUNTS = Path("reports/validation_counts.csv")
@@ -67,14 +70,24 @@ def pseudo_sample(key: str) -> Path:
     return _inside(PSEUDO, f"{key}.npz")
 
 
-def prediction(subset: str, key: str) -> Path:
+def prediction(subset: str, key: str, member: str = CURRENT) -> Path:
     """The npz of a sample's probabilities. subset: `oof` (training images, by the model not trained on their person) or `test`."""
-    return _inside(PREDICTIONS / subset, f"{key}.npz")
+    return _inside(predictions(subset, member), f"{key}.npz")
 
 
-def prediction_record(subset: str) -> Path:
+def prediction_record(subset: str, member: str = CURRENT) -> Path:
     """The JSON that names the models behind the probabilities of `oof` or `test`."""
-    return PREDICTIONS / subset / "models.json"
+    return predictions(subset, member) / "models.json"
+
+
+def predictions(subset: str, member: str = CURRENT) -> Path:
+    """The folder of a subset's probabilities: those of the graph, or of a member that `pin(member)` pins."""
+    return (PREDICTIONS if member == CURRENT else MEMBERS / member) / subset
+
+
+def pin(member: str) -> Path:
+    """The file of DVC that pins the predictions of an experiment under a name."""
+    return PINS / f"{member}.dvc"
 
 
 def init_weights(weights: str | None) -> Path:

@@ -19,11 +19,17 @@ AGAIN = "run dvc repro, which runs the networks again; if it finds nothing to do
 
 @dataclass(frozen=True)
 class Predictions:
-    """The checked predictions of a subset. models: by fold, as the record describes them; files: the npz of each sample by key."""
+    """The checked predictions of a subset.
+
+    models: by fold, as the record describes them; files: the npz of each sample by key; classes: those that `load` gives, in order.
+    order: where the files have the maps of these classes, if they have them in another order; fix: what to do if a file does not fit.
+    """
 
     models: dict[str, Any]
     files: Mapping[str, Path]
     classes: Sequence[str]
+    order: Sequence[int] | None = None
+    fix: str = AGAIN
 
     def load(self, key: str, shape: tuple[int, int]) -> CroppedMaps:
         """The probabilities of a sample whose full resolution is `shape` (H, W).
@@ -34,8 +40,8 @@ class Predictions:
         expected = len(self.classes), *scaled_shape(shape, next(iter(self.models.values()))["size"])
         if (found := (len(maps.boxes), *maps.shape)) != expected:
             text = "{} maps of {} x {} pixels".format
-            raise UserError(Problem("predictions.shape", str(self.files[key]), text(*expected), text(*found), AGAIN))
-        return maps
+            raise UserError(Problem("predictions.shape", str(self.files[key]), text(*expected), text(*found), self.fix))
+        return maps if self.order is None else maps.reordered(self.order)
 
 
 def read_predictions(
@@ -48,7 +54,7 @@ def read_predictions(
     Raises `UserError` if there is no record, if its folds, the classes of a model, a table or the table of folds of a model differ, and for
     each npz that is missing, is another one than the record's, or is not in it.
     """
-    document = _document(record)
+    document = read_record(record)
     models = document["models"]
     problems = _model_problems(record, models, folds, classes, folds_table)
     problems += [
@@ -61,13 +67,17 @@ def read_predictions(
     return Predictions(models, files, list(classes))
 
 
-def _document(record: Path) -> Any:
+def read_record(record: Path, fix: str = AGAIN) -> Any:
+    """The record of a subset's predictions: its `models` by fold, `tables`, and the hash of each file by key in `files`.
+
+    Raises `UserError` (with `fix`) if the file is not such a record.
+    """
     document = read_json(record)
     parts = [document.get(name) if isinstance(document, dict) else None for name in ("models", "tables", "files")]
     sound = all(isinstance(part, dict) for part in parts)
     if not sound or not all(isinstance(model, dict) and _is_described(model) for model in document["models"].values()):
         found = "a file of another version, or changed by hand"
-        raise UserError(Problem("predictions.record", str(record), "the record that the stage infer writes", found, AGAIN))
+        raise UserError(Problem("predictions.record", str(record), "the record that the stage infer writes", found, fix))
     return document
 
 
