@@ -94,7 +94,7 @@ def _submit(predictor: Predictor, files: Mapping[str, Path], scene: Scene) -> No
         maps.save(folder / f"{key}.npz")
 
     def rows(key: str) -> list[SubmissionRow]:
-        masks = decide(CroppedMaps.load(folder / f"{key}.npz"), (SIDE, SIDE), DECISION)
+        masks = decide([CroppedMaps.load(folder / f"{key}.npz")], (SIDE, SIDE), DECISION)
         return image_rows(f"{key}.png", scene.classes, encode_runs(masks))
 
     for _ in prefetch_map(save, predict(predictor, files, InputSpec(SIZE, 1, BATCH, torch.device("cpu")))):

@@ -97,7 +97,7 @@ def main() -> None:
 def _best_dice(hands: Scene, size: int, target: Target) -> float:
     """The mean Dice of predictions that equal the targets."""
     masks = [hands.masks(index) for index in range(len(hands.files))]
-    return float(np.mean([dice(decided_counts(target(each, (size, size), IDENTITY), each, DECISION)).mean() for each in masks]))
+    return float(np.mean([dice(decided_counts([target(each, (size, size), IDENTITY)], each, DECISION)).mean() for each in masks]))
 
 
 def _to_corner(full: tuple[int, int], small: tuple[int, int], warp: InverseWarp) -> InverseWarp:

@@ -230,7 +230,7 @@ def _score(folder: Path, weights: Mapping[str, Any], params: Params) -> float:
     files = fold_samples(FOLD, params, _files(folder)).val_files()
     inputs = InputSpec(params.train.size, params.model.in_channels, params.infer.batch_size, torch.device("cpu"), params.train.precision)
     predicted = predict(ensemble([model], params.infer, mirrored_classes(params.data.classes, params.data.mirror)), files, inputs)
-    counts = [decided_counts(maps, read_masks(files[key]), Decision(THRESHOLD)) for key, maps in predicted]
+    counts = [decided_counts([maps], read_masks(files[key]), Decision(THRESHOLD)) for key, maps in predicted]
     return float(dice(np.stack(counts)).mean())
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from handbone.cache.sample import read_sample
+from handbone.cache.sample import read_masks, read_sample
 from handbone.config import paths
 from handbone.config.params import Params, load_params, mirrored_classes
 from handbone.evaluation.decision import Decision, decide
 from handbone.evaluation.dice import dice_by_class, with_dice
-from handbone.masks.cropped_maps import CroppedMaps
+from handbone.evaluation.members import maps_of
 from handbone.report.attributes import attribute_rows
 from handbone.report.augmentation_preview import preview_strip
 from handbone.report.figures import class_bars_svg, curves_svg, jpeg_data_uri, overlay, png_data_uri
 from handbone.report.page import Case, Preview, render_page
 from handbone.training.data.augment import Augmenter
-from handbone.utils.errors import require_file, run_cli
+from handbone.utils.errors import run_cli
 from handbone.utils.io import read_json, read_table, write_text
 
 PREVIEWS, VERSIONS = 3, 3  # training images on the page, and augmented versions of each
@@ -24,11 +24,10 @@ PREVIEWS, VERSIONS = 3, 3  # training images on the page, and augmented versions
 
 def make_case(key: str, counts: pd.DataFrame, classes: list[str], decision: Decision) -> Case:
     """The held-out image `key` with its truth and prediction; `counts`: its rows of class and dice."""
-    sample, maps = read_sample(paths.cached_sample("train", key)), CroppedMaps.load(require_file(paths.prediction("oof", key)))
-    predicted = decide(maps, sample.shape, decision).boxed()
-    if sample.masks is None:
-        raise ValueError(f"{key} has no masks")
-    picture = png_data_uri(overlay(sample.image, sample.masks.unpack(), predicted, classes))
+    sample = paths.cached_sample("train", key)
+    image, truth = read_sample(sample).image, read_masks(sample)
+    maps = [maps_of(paths.prediction_record("oof", name), paths.prediction("oof", key, name), classes) for name in decision.names]
+    picture = png_data_uri(overlay(image, truth.unpack(), decide(maps, truth.shape, decision).boxed(), classes))
     lowest = counts.nsmallest(3, "dice")
     caption = ", ".join(f"{name} {value:.3f}" for name, value in zip(lowest["class"], lowest["dice"], strict=True))
     return Case(key, float(counts["dice"].mean()), picture, f"lowest: {caption}")

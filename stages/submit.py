@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -18,8 +17,8 @@ from handbone.dataset.shapes import SHAPE
 from handbone.evaluation.attributes import dice_by_attribute, dice_under_test_mix, with_attributes
 from handbone.evaluation.decision import Decision, decide
 from handbone.evaluation.dice import read_counts
+from handbone.evaluation.members import Ensemble, Stored, read_members
 from handbone.evaluation.metrics import summarise
-from handbone.evaluation.predictions import Predictions, read_predictions
 from handbone.submission.attributes import read_attributes
 from handbone.submission.csv import SubmissionRow, TestImage, encode_masks, image_rows, test_images, write_submission
 from handbone.submission.lineage import lineage
@@ -30,7 +29,7 @@ from handbone.utils.parallel import prefetch_map
 
 
 def submission_rows(
-    images: Mapping[str, TestImage], predictions: Predictions, decision: Decision, form: SubmissionParams
+    images: Mapping[str, TestImage], predictions: Ensemble, decision: Decision, form: SubmissionParams
 ) -> Iterator[SubmissionRow]:
     """The rows of the submission, image by image."""
 
@@ -43,36 +42,35 @@ def submission_rows(
         yield from rows
 
 
-def validated(params: Params) -> tuple[Decision, pd.DataFrame]:
-    """The decision, and the counts of the held-out images of `params.folds` under it, checked to be complete."""
-    decision = Decision.load(paths.DECISION, params.data.classes, *paths.DECIDED_WITH)
+def validated(params: Params) -> pd.DataFrame:
+    """The counts of the held-out images of `params.folds` under the decision, checked to be complete."""
     folds = read_folds(paths.FOLDS, paths.TRAIN_INDEX, params.folds)
     keys = folds.loc[folds["fold"].isin(params.folds), "key"].tolist()
-    return decision, read_counts(paths.VALIDATION_COUNTS, keys, params.data.classes)
+    return read_counts(paths.VALIDATION_COUNTS, keys, params.data.classes)
 
 
-def predicted(images: Mapping[str, TestImage], params: Params) -> Predictions:
-    """The probabilities of the test images, checked to be those of the folds, classes and images at hand."""
-    files = {key: paths.prediction("test", key) for key in images}
-    record, tables = paths.prediction_record("test"), [paths.TEST_INDEX]
-    return read_predictions(record, files, params.folds, params.data.classes, tables, paths.FOLDS)
+def predicted(images: Mapping[str, TestImage], params: Params, names: list[str]) -> Ensemble:
+    """The probabilities of the test images by these members, checked to be those of the folds, classes and images at hand."""
+    stored = {name: Stored(paths.pin(name), *paths.stored("test", images, name)) for name in names}
+    return read_members(stored, "test", params.folds, params.data.classes, [paths.TEST_INDEX], paths.FOLDS)
 
 
-def write_lineage(models: Mapping[str, Any], decision: Decision, params: Params) -> None:
+def write_lineage(predictions: Ensemble, decision: Decision, params: Params) -> None:
     """Write what the submission was computed from."""
     indexes = {"train": paths.TRAIN_INDEX, "test": paths.TEST_INDEX}
     parameters = params.model_dump(exclude={"machine", "report", "phantom"})
-    write_json(paths.LINEAGE, lineage(paths.SUBMISSION, Path(), indexes, paths.FOLDS, models, asdict(decision), parameters))
+    models, pinned = predictions.models, predictions.pinned()
+    write_json(paths.LINEAGE, lineage(paths.SUBMISSION, Path(), indexes, paths.FOLDS, models, pinned, asdict(decision), parameters))
 
 
 def main() -> None:
     """Run the stage."""
-    params = load_params()
-    images = test_images(paths.TEST_INDEX)
-    results = all_of("the submission cannot be written", partial(validated, params), partial(predicted, images, params))
-    (decision, validation), predictions = results
+    params, images = load_params(), test_images(paths.TEST_INDEX)
+    decision = Decision.load(paths.DECISION, params.data.classes, *paths.DECIDED_WITH)
+    reads = partial(validated, params), partial(predicted, images, params, decision.names)
+    validation, predictions = all_of("the submission cannot be written", *reads)
     write_submission(paths.SUBMISSION, submission_rows(images, predictions, decision, params.submission), params.submission)
-    write_lineage(predictions.models, decision, params)
+    write_lineage(predictions, decision, params)
     counts = score_if_known(paths.SUBMISSION, images, params)
     write_table(paths.TEST_COUNTS, counts)
     tables = paths.TRAIN_INDEX, paths.AREAS, paths.TEST_INDEX, paths.SUBMISSION

@@ -12,7 +12,7 @@ from handbone.dataset.folds import read_folds
 from handbone.deciding.procedure import HeldOutImages, describe, make_decisions
 from handbone.evaluation.decision import Decision, decided_counts
 from handbone.evaluation.dice import NESTED, counts_table, is_nested, mean_dice, nested_counts, per_class
-from handbone.evaluation.predictions import Predictions, read_predictions
+from handbone.evaluation.members import Ensemble, Stored, read_members
 from handbone.masks.cropped_maps import CroppedMaps
 from handbone.masks.packed import PackedMasks
 from handbone.utils.errors import run_cli
@@ -20,22 +20,21 @@ from handbone.utils.io import read_table, write_table
 from handbone.utils.parallel import prefetch_map
 
 
-def held_out(params: Params) -> tuple[dict[str, int], Predictions]:
+def held_out(params: Params) -> tuple[dict[str, int], Ensemble]:
     """The fold of each held-out image by key, fold by fold in the order of params.yaml; and the predictions, checked as the images are."""
     table = read_folds(paths.FOLDS, paths.TRAIN_INDEX, params.folds)
     folds = {str(key): fold for fold in params.folds for key in table.loc[table["fold"] == fold, "key"]}
     check_samples(paths.TRAIN_INDEX, {key: paths.cached_sample("train", key) for key in folds})
-    files, tables = {key: paths.prediction("oof", key) for key in folds}, [paths.TRAIN_INDEX, paths.FOLDS]
-    record = paths.prediction_record("oof")
-    return folds, read_predictions(record, files, params.folds, params.data.classes, tables, paths.FOLDS)
+    stored = {name: Stored(paths.pin(name), *paths.stored("oof", folds, name)) for name in params.decide.ensemble}
+    return folds, read_members(stored, "oof", params.folds, params.data.classes, [paths.TRAIN_INDEX, paths.FOLDS], paths.FOLDS)
 
 
-def held_out_images(folds: dict[str, int], predictions: Predictions) -> HeldOutImages:
+def held_out_images(folds: dict[str, int], predictions: Ensemble) -> HeldOutImages:
     """The held-out images with their people, probabilities and truth."""
     table = read_table(paths.FOLDS, ["key", "person"])
     people = dict(zip(table["key"], table["person"], strict=True))
 
-    def read(key: str) -> tuple[CroppedMaps, PackedMasks]:
+    def read(key: str) -> tuple[list[CroppedMaps], PackedMasks]:
         truth = read_masks(paths.cached_sample("train", key), len(predictions.classes))
         return predictions.load(key, truth.shape), truth
 

@@ -18,12 +18,12 @@ STAGES: dict[str, dict[str, Any]] = {
 NAMES = list(STAGES)
 PER_ITEM = {"${item.images}": "data/cache", "${item.samples}": "data/folds.csv"}  # of the two infer stages, as their items have them
 NETWORKS = "src/handbone/models/"  # imported by name, as the parameters say: who builds a network depends on the folder
-SEARCHES = {"masks/histogram.py", "masks/joined.py"}  # of masks, what validate alone uses
+SEARCHES = {"masks/histogram.py"}  # of masks, what validate alone uses
 COVERED_BUT_NOT_IMPORTED = {  # below src/handbone: files whose change reruns a stage only because it depends on their room
     "phantom": {"utils/hashing.py", "utils/npz.py"},
     "preprocess": {f"dataset/{name}.py" for name in ("attributes", "folds", "shapes", "splits", "strata")},
     "split": {"utils/hashing.py", "utils/npz.py", "utils/parallel.py"},
-    "pseudo": {f"masks/{name}.py" for name in ("components", "coverage", "cropped_maps", "rasterize", "upsample")}
+    "pseudo": {f"masks/{name}.py" for name in ("components", "coverage", "cropped_maps", "joined", "rasterize", "upsample")}
     | {"cache/sides.py", *SEARCHES},
     "train": {"masks/rasterize.py", "masks/rle.py", *SEARCHES},
     "validate": {"cache/sides.py", "masks/coverage.py", "masks/rasterize.py", "masks/rle.py"},
@@ -77,6 +77,8 @@ def files_made_or_read(stage: str) -> set[str]:
         "init_weights": "weights/${model.weights}",
         "pseudo_sample": "data/pseudo",
         "cached_sample": "",  # a file of the subset that it is called with
+        "pin": "members",
+        "stored": prediction,
         "prediction": prediction,
         "prediction_record": prediction,
     }
@@ -84,7 +86,7 @@ def files_made_or_read(stage: str) -> set[str]:
     found = {templates.get(name) for name in paths_used(script)}
     found |= {str(path) for value in named.values() for path in (value if isinstance(value, tuple) else [value])}
     found |= {f"data/cache/{subset}" for subset in arguments(script, "cached_sample")}
-    found |= {f"data/predictions/{subset}" for name in ("prediction", "prediction_record") for subset in arguments(script, name)}
+    found |= {f"data/predictions/{subset}" for name in ("prediction", "prediction_record", "stored") for subset in arguments(script, name)}
     return {path for path in found if path}
 
 

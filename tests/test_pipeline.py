@@ -194,6 +194,32 @@ def test_another_network_retrains_and_a_repetition_comes_from_the_run_cache(proj
     project.reset()
 
 
+def test_two_experiments_are_joined_and_a_clone_has_the_same_submission(project: Project, tmp_path: Path) -> None:
+    """The evening of docs/ensembles.md. No network runs for the ensemble; the plan of a clone is empty even before it pulls."""
+    shutil.copytree(project.folder, tmp_path / "copy", symlinks=True)
+    copy = Project(tmp_path / "copy")
+    copy.sh("dvc exp run -S model.arch=DeepLabV3Plus -n deeplab")
+    copy.sh("git checkout . && dvc checkout")
+    copy.sh("handbone members add deeplab --as deeplab")
+    assert ran(copy.sh("dvc exp run -S '+decide.members={current: 1, deeplab: 1}'")) == DECIDE
+    assert " the noise\n" in copy.sh("handbone compare HEAD")
+    lineage = json.loads((copy.folder / "submissions/submission.json").read_text())
+    assert lineage["members"]["deeplab"]["arch"] == "DeepLabV3Plus" and lineage["parameters"]["model"]["arch"] == "Unet"
+    assert copy.digest("submissions/submission.csv") != project.digest("submissions/submission.csv")
+    copy.sh("git add . && git commit -m 'Ensemble of two networks'")
+    copy.sh(f"dvc remote add -q -d store {tmp_path / 'store'} && dvc push -q")
+    copy.commit("remote")
+    clone = copy.clone(tmp_path / "clone")
+    clone.sh("rm -r models")
+    assert not ran(clone.sh("dvc repro --dry --allow-missing"))
+    clone.sh("git checkout -q models && dvc pull -q")
+    assert not ran(clone.sh("dvc repro"))
+    assert clone.digest("submissions/submission.csv") == copy.digest("submissions/submission.csv")
+    assert clone.sh("handbone members list").startswith("deeplab: deeplab (")
+    clone.sh("handbone members remove deeplab")
+    assert "handbone members add REV --as deeplab" in clone.sh("dvc repro", code=255)
+
+
 def test_everything_that_moves_the_score_can_be_set_at_once(project: Project) -> None:
     """Windows, pseudo-labels on which two submissions agree, weights of an earlier training, another optimiser, two processes."""
     shutil.copy(project.folder / "submissions/submission.csv", project.folder / "pseudo/first.csv")

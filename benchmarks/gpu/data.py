@@ -53,8 +53,8 @@ def _compile_kernels() -> None:
     """Those of the validation and the submission, once for all sections: it takes a few seconds."""
     masks = read_masks(cached_files(1)[0])
     maps, decision = CroppedMaps.from_dense(coverage(masks, (64, 64)).dense()), Decision(0.5)
-    decided_counts(maps, masks, decision)
-    encode_runs(decide(maps, masks.shape, decision))
+    decided_counts([maps], masks, decision)
+    encode_runs(decide([maps], masks.shape, decision))
 
 
 def cached_files(count: int = IMAGES) -> list[Path]:

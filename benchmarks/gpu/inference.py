@@ -135,7 +135,7 @@ def _and_submit(model: nn.Module, params: Params, files: list[Path], maps: Seque
 
     def finish(key: str, found: CroppedMaps) -> None:
         _store(key, found)
-        image_rows(f"{key}.png", params.data.classes, encode_runs(decide(found, shape, decision)))
+        image_rows(f"{key}.png", params.data.classes, encode_runs(decide([found], shape, decision)))
 
     return _end_to_end(model, params, files, maps, rounds, finish)
 
@@ -199,7 +199,7 @@ def _host_ms(files: list[Path], maps: Sequence[CroppedMaps], params: Params) -> 
         "read": lambda index: read_image(files[index]),
         "save": lambda index: maps[index].save(FOLDER / "new" / f"{next(names)}.npz"),
         "hash": lambda _: file_hash(stored),
-        "decide_and_encode": lambda index: encode_runs(decide(maps[index], shape, decision)),
+        "decide_and_encode": lambda index: encode_runs(decide([maps[index]], shape, decision)),
     }
 
     def each(work: Callable[[int], object]) -> None:

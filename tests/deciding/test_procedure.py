@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +23,14 @@ CLASSES = ["disc", "square"]
 SIZE = 24
 
 
-def hand(rng: np.random.Generator, edge: float, specks: bool) -> tuple[CroppedMaps, PackedMasks]:
-    """A disc and a square with blurred borders. edge: the probability at the disc's true outline; specks: a piece of it far away."""
+Image = tuple[list[CroppedMaps], PackedMasks]
+
+
+def hand(rng: np.random.Generator, edge: float, specks: bool, noises: Sequence[float]) -> Image:
+    """A disc and a square with blurred borders. edge: the probability at the disc's true outline; specks: a piece of it far away.
+
+    noises: of each member.
+    """
     y, x = np.mgrid[:SIZE, :SIZE]
     centre, radius = rng.uniform(9, 13, (2, 2)), rng.uniform(4, 6, 2)
     distances = np.stack(
@@ -32,15 +39,19 @@ def hand(rng: np.random.Generator, edge: float, specks: bool) -> tuple[CroppedMa
             np.maximum(abs(y - centre[1, 0]), abs(x - centre[1, 1])) - radius[1],
         ]
     )
-    probabilities = np.clip(np.array([edge, 0.5])[:, None, None] - 0.15 * distances + rng.normal(0, 0.02, distances.shape), 0, 1)
-    if specks:
-        probabilities[0, 21:23, rng.integers(0, SIZE - 3) :][:, :2] = 1
-    return CroppedMaps.from_dense(np.round(255 * probabilities).astype(np.uint8)), PackedMasks.pack(BoxedMasks.from_dense(distances < 0))
+    maps = []
+    for noise in noises:
+        probabilities = np.clip(np.array([edge, 0.5])[:, None, None] - 0.15 * distances + rng.normal(0, noise, distances.shape), 0, 1)
+        if specks:
+            probabilities[0, 21:23, rng.integers(0, SIZE - 3) :][:, :2] = 1
+        maps.append(CroppedMaps.from_dense(np.round(255 * probabilities).astype(np.uint8)))
+    return maps, PackedMasks.pack(BoxedMasks.from_dense(distances < 0))
 
 
-def images(edge: float = 0.5, specks: bool = False, people: int = 24) -> HeldOutImages:
+def images(edge: float = 0.5, specks: bool = False, people: int = 24, noises: Sequence[float] = (0.02,)) -> HeldOutImages:
+    """noises: of each member."""
     rng = np.random.default_rng(0)
-    of_key = {f"ID{number:02}/{side}": hand(rng, edge, specks) for number in range(people) for side in "RL"}
+    of_key = {f"ID{number:02}/{side}": hand(rng, edge, specks, noises) for number in range(people) for side in "RL"}
     return HeldOutImages({key: key.split("/")[0] for key in of_key}, CLASSES, of_key.__getitem__)
 
 
@@ -97,15 +108,41 @@ def test_one_search_follows_the_other() -> None:
     assert scored(some, decision) - scored(some, Decision(0.5)) == pytest.approx(gains, abs=1e-9)
 
 
+def test_weights_that_are_better_are_found_and_the_next_search_builds_on_them() -> None:
+    """One member is mostly noise; at the right weights the thresholds have to be those of the better one."""
+    some = images(edge=0.35, noises=(0.02, 0.6))
+    asked = params(members={"current": 1, "unet": 1}, weights="greedy", threshold="per_class")
+    decision, *by_group = make_decisions(asked, some)
+    assert decision.members == {"current": 1, "unet": 0} or decision.members["current"] > 2 * decision.members["unet"]
+    assert [one.accepted for one in decision.searches.values()] == [True, True]
+    assert all(one.members["current"] > one.members["unet"] for one in by_group)
+    gains = sum(one.gain.in_sample for one in decision.searches.values())
+    assert scored(some, decision) - scored(some, Decision(0.5, members=asked.members)) == pytest.approx(gains, abs=1e-9)
+
+
+def test_weights_are_given_per_class_only_where_classes_differ() -> None:
+    some = images(noises=(0.02, 0.6))
+    decision, *_ = make_decisions(params(members={"current": 1, "unet": 1}, weights="per_class"), some)
+    assert decision.searches["weights"].accepted and list(decision.searches["weights"].found) == CLASSES
+    assert (decision.weights(2)[0] > decision.weights(2)[1]).all()
+
+
+def test_weights_that_are_no_better_stay_as_given() -> None:
+    decision, *by_group = make_decisions(params(members={"a": 2, "b": 2}, weights="greedy"), images(noises=(0.1, 0.1)))
+    assert decision.members == {"a": 2, "b": 2} and not decision.searches["weights"].accepted
+    assert all(one.members == {"a": 2, "b": 2} for one in by_group)
+
+
 def test_a_decision_without_a_group_is_made_without_its_images() -> None:
     """Empty maps for a group of people change what the others decide nowhere but in the decisions that saw them."""
     some = images(edge=0.35, specks=True)
     group = dict(zip(some.people, some.groups().tolist(), strict=True))
 
-    def read(key: str) -> tuple[CroppedMaps, PackedMasks]:
-        maps, truth = some.read(key)
-        empty = BoxedMasks.from_dense(np.eye(SIZE, dtype=bool)[None].repeat(2, 0))
-        return (CroppedMaps.from_dense(np.zeros((2, SIZE, SIZE), np.uint8)), PackedMasks.pack(empty)) if group[key] == 3 else (maps, truth)
+    def read(key: str) -> tuple[Sequence[CroppedMaps], PackedMasks]:
+        if group[key] != 3:
+            return some.read(key)
+        empty = CroppedMaps.from_dense(np.zeros((2, SIZE, SIZE), np.uint8))
+        return [empty], PackedMasks.pack(BoxedMasks.from_dense(np.eye(SIZE, dtype=bool)[None].repeat(2, 0)))
 
     asked = params(threshold="per_class", clean_up=["largest", "min_area"])
     before, after = make_decisions(asked, some), make_decisions(asked, HeldOutImages(some.people, CLASSES, read))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handbone.deciding.statistics import THRESHOLDS, area_shares, clean_up_dice, clean_ups, threshold_dice
+from handbone.deciding.statistics import THRESHOLDS, area_shares, clean_up_dice, clean_ups, threshold_dice, weighting_dice
 from handbone.evaluation.decision import CleanUp, Decision, decided_counts
 from handbone.evaluation.dice import dice
 from handbone.masks.boxed import BoxedMasks
@@ -17,35 +18,50 @@ from handbone.masks.cropped_maps import CroppedMaps
 from handbone.masks.packed import PackedMasks
 
 CLASSES = ["a", "b"]
+Image = tuple[list[CroppedMaps], PackedMasks]
 
 
 @st.composite
-def images(draw: st.DrawFn) -> tuple[CroppedMaps, PackedMasks]:
-    """Two classes, of which both the map and the truth may be empty."""
+def images(draw: st.DrawFn) -> Image:
+    """Two classes, of which both the map and the truth may be empty; one member, or two at the same size or not."""
     height, width = draw(st.integers(1, 9)), draw(st.integers(1, 9))
     full = height * draw(st.integers(1, 4)), width * draw(st.integers(1, 4))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    maps = rng.integers(0, 256, (2, height, width), np.uint8) * (rng.random((2, height, width)) < draw(st.sampled_from([0.0, 0.3, 1.0])))
+    members = []
+    for size in draw(st.sampled_from([[(height, width)], [(height, width)] * 2, [(height, width), (1 + height // 2, width)]])):
+        maps = rng.integers(0, 256, (2, *size), np.uint8) * (rng.random((2, *size)) < draw(st.sampled_from([0.0, 0.3, 1.0])))
+        members.append(CroppedMaps.from_dense(maps.astype(np.uint8)))
     truth = rng.random((2, *full)) < draw(st.sampled_from([0.0, 0.05, 0.7]))
-    return CroppedMaps.from_dense(maps.astype(np.uint8)), PackedMasks.pack(BoxedMasks.from_dense(truth))
+    return members, PackedMasks.pack(BoxedMasks.from_dense(truth))
 
 
-def slowly(maps: CroppedMaps, truth: PackedMasks, decisions: list[Decision]) -> np.ndarray:
+def weights(maps: list[CroppedMaps]) -> dict[str, Any]:
+    """Those of one member, or those of two, which differ by class for the second one."""
+    return {} if len(maps) == 1 else {"x": 2, "y": {"a": 1, "b": 3}}
+
+
+def slowly(maps: list[CroppedMaps], truth: PackedMasks, decisions: list[Decision]) -> np.ndarray:
     return np.stack([dice(decided_counts(maps, truth, decision)) for decision in decisions], 1)
 
 
 @settings(deadline=None, max_examples=30)
 @given(image=images())
-def test_thresholds(image: tuple[CroppedMaps, PackedMasks]) -> None:
-    decisions = [Decision(threshold) for threshold in THRESHOLDS]
-    np.testing.assert_array_equal(threshold_dice(*image), slowly(*image, decisions))
+def test_thresholds(image: Image) -> None:
+    decisions = [Decision(threshold, members=weights(image[0])) for threshold in THRESHOLDS]
+    np.testing.assert_array_equal(threshold_dice(*image, decisions[0]), slowly(*image, decisions))
+    np.testing.assert_array_equal(weighting_dice(*image, decisions[:3]), slowly(*image, decisions[:3]))
 
 
 @settings(deadline=None, max_examples=20)
 @given(image=images())
-def test_clean_ups_at_several_thresholds(image: tuple[CroppedMaps, PackedMasks]) -> None:
+def test_clean_ups_at_several_thresholds(image: Image) -> None:
     rules = clean_ups(["largest", "min_area", "fill_holes"])
-    grounds = [Decision(0.5), Decision({"a": 0.3, "b": 0.7}), Decision(0.5)]
+    members = weights(image[0])
+    grounds = [
+        Decision(0.5, members=members),
+        Decision({"a": 0.3, "b": 0.7}, members=members),
+        Decision(0.5, members=dict.fromkeys(members, 1)),
+    ]
     decisions = [[replace(ground, clean_up=dict.fromkeys(CLASSES, rule)) for rule in rules] for ground in grounds]
     expected = np.stack([slowly(*image, of_one) for of_one in decisions])
     np.testing.assert_array_equal(clean_up_dice(*image, decisions), expected)

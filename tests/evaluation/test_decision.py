@@ -43,7 +43,7 @@ def test_counts_of_another_decision_are_an_error(tmp_path: Path, fails: Fails, c
 
 @pytest.mark.parametrize("value", ['"0.5"', "true", "[0.5]", "null", "0", "1", "-0.5", "1.5"])
 def test_a_threshold_that_is_none_is_an_error(tmp_path: Path, fails: Fails, value: str) -> None:
-    (tmp_path / "decision.json").write_text(f'{{"threshold": {value}, "clean_up": {{}}, "searches": {{}}}}')
+    (tmp_path / "decision.json").write_text(f'{{"threshold": {value}, "clean_up": {{}}, "searches": {{}}, "members": {{}}}}')
     with fails("decision.value", "decision.json: threshold"):
         Decision.load(tmp_path / "decision.json", CLASSES)
 
@@ -59,7 +59,11 @@ def test_a_document_that_is_no_decision_is_an_error(tmp_path: Path, fails: Fails
     ("change", "key"), [({"treshold": 0.4}, "treshold"), ({"threshold": None}, "threshold"), ({"clean_up": None}, "clean_up")]
 )
 def test_unknown_and_missing_keys_are_errors(tmp_path: Path, fails: Fails, change: dict[str, float | None], key: str) -> None:
-    document = {name: value for name, value in ({"threshold": 0.5, "clean_up": {}, "searches": {}} | change).items() if value is not None}
+    document = {
+        name: value
+        for name, value in ({"threshold": 0.5, "clean_up": {}, "searches": {}, "members": {}} | change).items()
+        if value is not None
+    }
     (tmp_path / "decision.json").write_text(json.dumps(document))
     with fails("decision.key", f"decision.json: {key}"):
         Decision.load(tmp_path / "decision.json", CLASSES)
@@ -71,7 +75,7 @@ def test_without_the_file_it_says_so(tmp_path: Path, fails: Fails) -> None:
 
 
 def test_a_lower_threshold_gives_larger_masks_at_full_resolution() -> None:
-    areas = [decide(MAPS, SHAPE, Decision(threshold)).areas()[0] for threshold in (0.25, 0.5, 0.75)]
+    areas = [decide([MAPS], SHAPE, Decision(threshold)).areas()[0] for threshold in (0.25, 0.5, 0.75)]
     assert areas[0] > areas[1] > areas[2] > 0
     assert areas[1] == pytest.approx(32 * 64 / 2, rel=0.05)
 
@@ -80,9 +84,9 @@ def test_a_lower_threshold_gives_larger_masks_at_full_resolution() -> None:
 def test_counts_are_those_of_the_decided_masks(threshold: float) -> None:
     truth = np.zeros((1, *SHAPE), bool)
     truth[:, 4:20, 30:50] = True
-    masks = decide(MAPS, SHAPE, Decision(threshold)).boxed().dense()
+    masks = decide([MAPS], SHAPE, Decision(threshold)).boxed().dense()
     expected = [(masks & truth).sum(), (masks & ~truth).sum(), (~masks & truth).sum()]
-    assert decided_counts(MAPS, PackedMasks.pack(BoxedMasks.from_dense(truth)), Decision(threshold)).tolist() == [expected]
+    assert decided_counts([MAPS], PackedMasks.pack(BoxedMasks.from_dense(truth)), Decision(threshold)).tolist() == [expected]
 
 
 TWO = CroppedMaps.from_dense(np.stack([np.linspace(0, 255, 16).astype(np.uint8)[None].repeat(8, 0)] * 2))
@@ -102,19 +106,19 @@ def test_a_searched_decision_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_each_class_has_its_threshold_and_clean_up() -> None:
-    radius, ulna = (decide(TWO, SHAPE, Decision(threshold)).areas()[0] for threshold in (0.25, 0.75))
-    assert decide(TWO, SHAPE, Decision(SEARCHED.threshold)).areas().tolist() == [radius, ulna]
+    radius, ulna = (decide([TWO], SHAPE, Decision(threshold)).areas()[0] for threshold in (0.25, 0.75))
+    assert decide([TWO], SHAPE, Decision(SEARCHED.threshold)).areas().tolist() == [radius, ulna]
     assert 0.6 < radius / (32 * 64) < 0.8
-    assert decide(TWO, SHAPE, SEARCHED).areas().tolist() == [radius, ulna]
+    assert decide([TWO], SHAPE, SEARCHED).areas().tolist() == [radius, ulna]
     stricter = Decision(SEARCHED.threshold, {"Radius": CleanUp(min_area=0.8), "Ulna": CleanUp()})
-    assert decide(TWO, SHAPE, stricter).areas().tolist() == [0, ulna]
+    assert decide([TWO], SHAPE, stricter).areas().tolist() == [0, ulna]
 
 
 def test_a_component_as_large_as_the_smallest_area_stays() -> None:
     maps = CroppedMaps.from_dense(np.full((1, 3, 7), 255, np.uint8))
-    assert decide(maps, (3, 7), Decision(0.5, {"a": CleanUp(min_area=20 / 21)})).areas().tolist() == [21]
+    assert decide([maps], (3, 7), Decision(0.5, {"a": CleanUp(min_area=20 / 21)})).areas().tolist() == [21]
     maps = CroppedMaps.from_dense(np.pad(np.full((1, 1, 3), 255, np.uint8), [(0, 0), (1, 1), (2, 2)]))
-    areas = [decide(maps, (3, 7), Decision(0.5, {"a": CleanUp(min_area=share)})).areas()[0] for share in (3 / 21, 3.01 / 21)]
+    areas = [decide([maps], (3, 7), Decision(0.5, {"a": CleanUp(min_area=share)})).areas()[0] for share in (3 / 21, 3.01 / 21)]
     assert areas == [3, 0]
 
 
@@ -129,7 +133,7 @@ def test_a_component_as_large_as_the_smallest_area_stays() -> None:
     ],
 )
 def test_a_value_of_another_type_inside_is_an_error(tmp_path: Path, fails: Fails, key: str, value: object) -> None:
-    (tmp_path / "decision.json").write_text(json.dumps({"threshold": 0.5, "clean_up": {}, "searches": {}} | {key: value}))
+    (tmp_path / "decision.json").write_text(json.dumps({"threshold": 0.5, "clean_up": {}, "searches": {}, "members": {}} | {key: value}))
     with fails("decision.value", f"decision.json: {key}"):
         Decision.load(tmp_path / "decision.json", NAMES)
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from handbone.evaluation.members import Stored, read_members
-from handbone.evaluation.predictions import Predictions
+from handbone.evaluation.members import Ensemble, Stored, maps_of, read_members
 from handbone.masks.cropped_maps import CroppedMaps
 from handbone.utils.errors import UserError
 from handbone.utils.hashing import file_hash
@@ -71,24 +70,33 @@ class Experiment:
         return Stored(self.pin, record, self.files)
 
 
-def read(folder: Path, *stored: Stored) -> dict[str, Predictions]:
+def read(folder: Path, *stored: Stored) -> Ensemble:
     (folder / "folds.csv").write_text("the folds")
     tables = [folder / "index.csv", folder / "folds.csv"]
-    named = {where.pin.stem if where.pin else "current": where for where in stored}
+    named = {where.pin.stem: where for where in stored}
     return read_members(named, "oof", [1, 0], CLASSES, tables, tables[1])
 
 
 def test_each_member_has_its_own_size(tmp_path: Path) -> None:
     here = Experiment(tmp_path, size=48).write()
-    members = read(tmp_path, Stored(None, here.record, here.files), Experiment(tmp_path).write(), Experiment(tmp_path, size=30).write())
-    assert list(members) == ["current", "at_24", "at_30"]
-    assert [predictions.load("A/a", SHAPE).shape for predictions in members.values()] == [(32, 48), (16, 24), (20, 30)]
+    current = Stored(tmp_path / "current.dvc", here.record, here.files)
+    ensemble = read(tmp_path, current, Experiment(tmp_path).write(), Experiment(tmp_path, size=30).write())
+    assert list(ensemble.members) == ["current", "at_24", "at_30"]
+    assert [maps.shape for maps in ensemble.load("A/a", SHAPE)] == [(32, 48), (16, 24), (20, 30)]
+    assert list(ensemble.models) == ["0", "1"] and list(ensemble.pinned()) == ["at_24", "at_30"]
+    assert ensemble.pinned()["at_24"]["arch"] == "Unet" and list(ensemble.pinned()["at_24"]["models"]) == ["0", "1"]
+
+
+def test_the_current_run_may_be_left_out(tmp_path: Path) -> None:
+    ensemble = read(tmp_path, Experiment(tmp_path).write())
+    assert list(ensemble.members) == ["at_24"] and ensemble.models == {}
 
 
 def test_another_order_of_the_classes_is_changed_by_name(tmp_path: Path) -> None:
-    members = read(tmp_path, Experiment(tmp_path, classes=CLASSES[::-1]).write())
-    assert members["at_24"].load("B/b", SHAPE).dense()[:, 0, 0].tolist() == [100, 101]
-    assert members["at_24"].classes == CLASSES
+    stored = Experiment(tmp_path, classes=CLASSES[::-1]).write()
+    (maps,) = read(tmp_path, stored).load("B/b", SHAPE)
+    assert maps.dense()[:, 0, 0].tolist() == [100, 101]
+    assert (maps_of(stored.record, stored.files["B/b"], CLASSES).values == maps.values).all()
 
 
 @pytest.mark.parametrize(
@@ -144,7 +152,7 @@ def test_what_is_not_as_pinned_is_refused(tmp_path: Path, fails: Fails, changed:
 
 
 def test_images_of_another_shape_are_refused(tmp_path: Path, fails: Fails) -> None:
-    members = read(tmp_path, Experiment(tmp_path).write())
+    ensemble = read(tmp_path, Experiment(tmp_path).write())
     with fails("predictions.shape", "A/a.npz") as error:
-        members["at_24"].load("A/a", SHAPE[::-1])
+        ensemble.load("A/a", SHAPE[::-1])
     assert "decide.members" in error.value.problems[0].fix

@@ -61,7 +61,7 @@ def test_a_changed_threshold_changes_the_csv_the_lineage_and_nothing_in_the_pred
     validate.main()
     submit.main()
     assert paths.SUBMISSION.read_bytes() != before
-    assert read_json(paths.LINEAGE)["decision"] == {"threshold": 0.25, "clean_up": {}, "searches": {}}
+    assert read_json(paths.LINEAGE)["decision"] == {"threshold": 0.25, "clean_up": {}, "members": {}, "searches": {}}
     assert {path: file_hash(path) for path in paths.PREDICTIONS.rglob("*.*")} == predictions
 
 

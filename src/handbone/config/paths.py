@@ -5,6 +5,7 @@ Each path is written here and in dvc.yaml; a test checks that they agree.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from handbone.config.params import CURRENT
@@ -78,6 +79,11 @@ def prediction(subset: str, key: str, member: str = CURRENT) -> Path:
 def prediction_record(subset: str, member: str = CURRENT) -> Path:
     """The JSON that names the models behind the probabilities of `oof` or `test`."""
     return predictions(subset, member) / "models.json"
+
+
+def stored(subset: str, keys: Iterable[str], member: str) -> tuple[Path, dict[str, Path]]:
+    """The record of a member's predictions, and the npz of each sample by key."""
+    return prediction_record(subset, member), {key: prediction(subset, key, member) for key in keys}
 
 
 def predictions(subset: str, member: str = CURRENT) -> Path:

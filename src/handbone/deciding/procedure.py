@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from handbone.config.params import DecideParams
 from handbone.deciding.search import Found, Ints, groups_of, search
-from handbone.deciding.statistics import THRESHOLDS, area_shares, clean_up_dice, clean_ups, threshold_dice
+from handbone.deciding.selection import Weighting, select
+from handbone.deciding.statistics import THRESHOLDS, area_shares, clean_up_dice, clean_ups, threshold_dice, weighting_dice
 from handbone.evaluation.bootstrap import Intervals
 from handbone.evaluation.decision import CleanUp, Decision, Gain, SearchRecord
 from handbone.masks.cropped_maps import CroppedMaps
@@ -30,34 +31,38 @@ DEFAULT = 0.5  # the threshold that a search has to beat
 
 @dataclass(frozen=True)
 class HeldOutImages:
-    """people: the person of each image by key; classes: names; read: the probabilities and the truth of an image."""
+    """people: the person of each image by key; classes: names; read: the probabilities by each member, and the truth of an image."""
 
     people: Mapping[str, str]
     classes: Sequence[str]
-    read: Callable[[str], tuple[CroppedMaps, PackedMasks]]
+    read: Callable[[str], tuple[Sequence[CroppedMaps], PackedMasks]]
 
-    def measure(self, statistic: Callable[[CroppedMaps, PackedMasks], Floats], title: str) -> Floats:
+    def measure(self, statistic: Callable[[Sequence[CroppedMaps], PackedMasks], Floats], title: str) -> Floats:
         """-> (N, ...) the statistic of each image."""
         results = prefetch_map(lambda key: statistic(*self.read(key)), self.people)
         return np.stack(list(tqdm(results, title, len(self.people), unit="image")))
 
+    def persons(self) -> list[str]:
+        """-> N, the person of each image."""
+        return list(self.people.values())
+
     def groups(self) -> Ints:
         """-> (N,) group of people of each image."""
-        return groups_of(list(self.people.values()))
+        return groups_of(self.persons())
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """The decisions that a search chooses from, class by class, and the Dice under them.
+class Outcome:
+    """What a search found, and among what.
 
-    decisions: G + 1 sequences of K: from all people, and without each group of people. The first of each is the default.
-    scores: G + 1 arrays (N, C, K). words: K, what each candidate is; tried: all of them, in words.
+    candidates: G + 1 sequences of K decisions that it chose from, class by class: from all people, and without each group of people. The
+    first of each is the default. words: K, what each one is; tried: all of them, in words.
     """
 
-    decisions: Sequence[Sequence[Decision]]
-    scores: Sequence[Floats]
+    candidates: Sequence[Sequence[Decision]]
     words: Sequence[str]
     tried: str
+    found: Found
 
 
 def make_decisions(params: DecideParams, images: HeldOutImages) -> list[Decision]:
@@ -65,32 +70,56 @@ def make_decisions(params: DecideParams, images: HeldOutImages) -> list[Decision
 
     Raises `UserError` if there is something to search and only one person.
     """
-    searched = params.threshold == "per_class"
-    decisions = [Decision(DEFAULT if params.threshold == "per_class" else params.threshold)] * (int(images.groups().max()) + 2)
-    if searched or params.clean_up:
+    start = Decision(DEFAULT if params.threshold == "per_class" else params.threshold, members=dict(params.members))
+    decisions = [start] * (int(images.groups().max()) + 2)
+    if params.weights != "given" or params.threshold == "per_class" or params.clean_up:
         _check_people(images)
-    if searched:
-        decisions = decide_by("threshold", threshold_candidates(decisions, images), images)
+    if params.weights != "given":
+        decisions = decided("weights", search_weights(decisions, params, images), images)
+    if params.threshold == "per_class":
+        decisions = decided("threshold", search_thresholds(decisions, images), images)
     if params.clean_up:
-        decisions = decide_by("clean_up", clean_up_candidates(decisions, params.clean_up, images), images)
+        decisions = decided("clean_up", search_clean_up(decisions, params.clean_up, images), images)
     return decisions
 
 
 def _check_people(images: HeldOutImages) -> None:
-    if len(set(images.people.values())) < 2:
-        fix = "set decide.threshold to a number and decide.clean_up to [], or validate more folds"
+    if len(set(images.persons())) < 2:
+        fix = "set decide.threshold to a number, decide.weights to given and decide.clean_up to [], or validate more folds"
         raise UserError(Problem("decide.people", "params.yaml: decide", "held-out images of two people or more", "one person", fix))
 
 
-def threshold_candidates(decisions: Sequence[Decision], images: HeldOutImages) -> Candidates:
-    """Each of `THRESHOLDS`, in place of the threshold of G + 1 decisions that are equal otherwise."""
-    scores = images.measure(threshold_dice, "thresholds")
+def search_weights(decisions: Sequence[Decision], params: DecideParams, images: HeldOutImages) -> Outcome:
+    """Weights of the members, in place of the given ones of G + 1 equal decisions."""
+
+    def under(weighting: Weighting) -> Decision:
+        return replace(decisions[0], members=dict(zip(params.members, weighting, strict=True)))
+
+    def measure(weightings: Sequence[Weighting]) -> Floats:
+        title, weighted = f"{len(weightings)} weightings", [under(one) for one in weightings]
+        scores = images.measure(lambda maps, truth: weighting_dice(maps, truth, weighted), title)  # (N, C, V)
+        return np.moveaxis(scores, -1, 0)
+
+    given = tuple(params.members.values())
+    found, weightings = select(measure, given, images.persons(), per_class=params.weights == "per_class")
+    candidates = [decisions[0], *(under(one) for one in weightings[1:])]
+    words = [", ".join(f"{name} {weight}" for name, weight in one.members.items()) for one in candidates]
+    tried = f"greedy selection among {len(given)} members, {len(words)} weightings"
+    return Outcome([candidates] * len(decisions), words, tried, found)
+
+
+def search_thresholds(decisions: Sequence[Decision], images: HeldOutImages) -> Outcome:
+    """Each of `THRESHOLDS`, in place of the threshold of G + 1 decisions."""
+    of_weights = {repr(decision.members): decision for decision in decisions}  # one histogram for all with the same weights
+    scores = images.measure(lambda maps, truth: np.stack([threshold_dice(maps, truth, one) for one in of_weights.values()]), "thresholds")
+    numbers = [list(of_weights).index(repr(decision.members)) for decision in decisions]
+    found = search([scores[:, number] for number in numbers], images.persons())
     candidates = [[replace(decision, threshold=threshold) for threshold in THRESHOLDS] for decision in decisions]
     tried = f"{len(THRESHOLDS)} thresholds from {min(THRESHOLDS):.3f} to {max(THRESHOLDS):.3f}"
-    return Candidates(candidates, [scores] * len(decisions), [f"{one:.4f}" for one in THRESHOLDS], tried)
+    return Outcome(candidates, [f"{one:.4f}" for one in THRESHOLDS], tried, found)
 
 
-def clean_up_candidates(decisions: Sequence[Decision], names: Sequence[str], images: HeldOutImages) -> Candidates:
+def search_clean_up(decisions: Sequence[Decision], names: Sequence[str], images: HeldOutImages) -> Outcome:
     """Each of `clean_ups`, added to G + 1 decisions. Areas are those of the true masks, where a group does not count without it."""
     rules, groups = clean_ups(names), images.groups()
     shares = images.measure(lambda _, truth: area_shares(truth), "areas")
@@ -100,17 +129,18 @@ def clean_up_candidates(decisions: Sequence[Decision], names: Sequence[str], ima
         for decision, areas in zip(decisions, medians, strict=True)
     ]
     scores = images.measure(lambda maps, truth: clean_up_dice(maps, truth, candidates), "clean-up")  # (N, G + 1, C, K)
-    tried = f"{len(rules)} combinations of {', '.join(names)}"
-    return Candidates(candidates, list(np.moveaxis(scores, 1, 0)), list(map(_words, rules)), tried)
+    found = search(list(np.moveaxis(scores, 1, 0)), images.persons())
+    return Outcome(candidates, list(map(_words, rules)), f"{len(rules)} combinations of {', '.join(names)}", found)
 
 
-def decide_by(name: str, candidates: Candidates, images: HeldOutImages) -> list[Decision]:
-    """One search, called `name` -> G + 1 decisions: for each class what was found if the search is accepted, else the default."""
-    found = search(candidates.scores, list(images.people.values()))
-    chosen = [found.chosen, *found.chosen_by_group]
-    whole, *others = (mixed(of_one, classes, images.classes) for of_one, classes in zip(candidates.decisions, chosen, strict=True))
-    searches = whole.searches | {name: _record(candidates, found, images.classes)}
-    return [replace(whole, searches=searches), *others]
+def decided(name: str, outcome: Outcome, images: HeldOutImages) -> list[Decision]:
+    """What a search decides -> G + 1 decisions: for each class what was found if the search is accepted, else the default.
+
+    name: of the parameter, under which the first decision records the search.
+    """
+    chosen = [outcome.found.chosen, *outcome.found.chosen_by_group]
+    whole, *others = (mixed(of_one, numbers, images.classes) for of_one, numbers in zip(outcome.candidates, chosen, strict=True))
+    return [replace(whole, searches=whole.searches | {name: _record(outcome, images.classes)}), *others]
 
 
 def describe(decision: Decision, classes: Sequence[str]) -> list[str]:
@@ -133,7 +163,15 @@ def mixed(candidates: Sequence[Decision], chosen: Ints, classes: Sequence[str]) 
         candidates[0],
         threshold=thresholds[classes[0]] if alike else thresholds,
         clean_up=clean_up if any(rule != CleanUp() for rule in clean_up.values()) else {},
+        members={name: _per_class(name, of_class) for name in candidates[0].members},
     )
+
+
+def _per_class(member: str, of_class: Mapping[str, Decision]) -> int | dict[str, int]:
+    """The weight of a member; per class, if the decisions of the classes differ in it."""
+    given = {name: one.members[member] for name, one in of_class.items()}
+    weights = {name: weight[name] if isinstance(weight, dict) else weight for name, weight in given.items()}
+    return weights if len(set(weights.values())) > 1 else next(iter(weights.values()))
 
 
 def _medians(shares: Floats) -> Floats:
@@ -151,15 +189,16 @@ def _words(rule: CleanUp) -> str:
     return ", ".join(filter(None, ["largest" * rule.largest, area, "fill_holes" * rule.fill_holes])) or "none"
 
 
-def _record(candidates: Candidates, found: Found, classes: Sequence[str]) -> SearchRecord:
+def _record(outcome: Outcome, classes: Sequence[str]) -> SearchRecord:
     def gain(in_sample: float, intervals: Intervals, at: int) -> Gain:
         return Gain(in_sample, float(intervals.mean[at]), [float(intervals.low[at]), float(intervals.high[at])])
 
+    found = outcome.found
     differing = [(at, name) for at, name in enumerate(classes) if found.best[at]]
     return SearchRecord(
-        candidates.tried,
+        outcome.tried,
         gain(float(found.in_sample.mean()), found.overall, 0),
         found.accepted,
-        {name: candidates.words[found.best[at]] for at, name in differing},
+        {name: outcome.words[found.best[at]] for at, name in differing},
         {name: gain(float(found.in_sample[at]), found.per_class, at) for at, name in differing},
     )

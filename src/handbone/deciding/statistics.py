@@ -11,16 +11,16 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from handbone.evaluation.decision import CleanUp, Decision
-from handbone.evaluation.dice import dice
+from handbone.evaluation.decision import CleanUp, Decision, masks_above
+from handbone.evaluation.dice import count, dice
 from handbone.masks.components import Components
 from handbone.masks.cropped_maps import CroppedMaps
 from handbone.masks.histogram import HALF_STEPS, counts_at, histograms
 from handbone.masks.packed import PackedMasks
 from handbone.masks.runs import RunLengthMasks
-from handbone.masks.upsample import full_masks
 
 Floats = NDArray[np.float64]
+Maps = Sequence[CroppedMaps]  # C maps of each member
 
 MIDDLE, STEP, FARTHEST = 255, 6, 150  # of thresholds, in units of 1 / 510: 0.5, 0.012, 0.29
 HALF_STEP_CANDIDATES = sorted(range(MIDDLE - FARTHEST, MIDDLE + FARTHEST + 1, STEP), key=lambda number: (abs(number - MIDDLE), number))
@@ -28,10 +28,15 @@ THRESHOLDS = [number / HALF_STEPS for number in HALF_STEP_CANDIDATES]  # 0.5 fir
 MIN_AREAS = (0.0, 0.05, 0.1, 0.25, 0.5)  # of the class's median area
 
 
-def threshold_dice(maps: CroppedMaps, truth: PackedMasks) -> Floats:
-    """C maps and their truth -> (C, K) Dice at each of `THRESHOLDS`."""
-    weights = np.ones((1, len(maps.boxes)), np.int64)
-    counts = counts_at(histograms([maps], weights, RunLengthMasks.from_packed(truth)))
+def weighting_dice(maps: Maps, truth: PackedMasks, decisions: Sequence[Decision]) -> Floats:
+    """C maps of each member and their truth, and K decisions without a clean-up -> (C, K) Dice."""
+    true_runs = RunLengthMasks.from_packed(truth)
+    return np.stack([dice(count(masks_above(maps, truth.shape, decision), true_runs)) for decision in decisions], 1)
+
+
+def threshold_dice(maps: Maps, truth: PackedMasks, decision: Decision) -> Floats:
+    """C maps of each member and their truth -> (C, K) Dice at each of `THRESHOLDS`, with the weights of the decision."""
+    counts = counts_at(histograms(maps, decision.weights(len(maps[0].boxes)), RunLengthMasks.from_packed(truth)))
     return dice(counts[:, HALF_STEP_CANDIDATES])
 
 
@@ -46,18 +51,18 @@ def clean_ups(rules: Sequence[str]) -> list[CleanUp]:
     return sorted(combinations, key=lambda rule: rule.largest + (rule.min_area > 0) + rule.fill_holes)
 
 
-def clean_up_dice(maps: CroppedMaps, truth: PackedMasks, decisions: Sequence[Sequence[Decision]]) -> Floats:
-    """C maps and their truth, and S sequences of K decisions -> (S, C, K) Dice.
+def clean_up_dice(maps: Maps, truth: PackedMasks, decisions: Sequence[Sequence[Decision]]) -> Floats:
+    """C maps of each member and their truth, and S sequences of K decisions -> (S, C, K) Dice.
 
-    Decisions of the same thresholds share the search for components.
+    Decisions of the same members and thresholds share the search for components.
     """
     true_runs = RunLengthMasks.from_packed(truth)
     components: dict[str, Components] = {}
 
     def scored(decision: Decision) -> Floats:
-        key = repr(decision.threshold)
+        key = repr((decision.threshold, decision.members))
         if key not in components:
-            components[key] = Components.of(full_masks(maps, truth.shape, decision.thresholds()), true_runs)
+            components[key] = Components.of(masks_above(maps, truth.shape, decision), true_runs)
         return dice(components[key].counts(decision.rules(truth.shape)))
 
     return np.stack([np.stack([scored(decision) for decision in of_one], 1) for of_one in decisions])

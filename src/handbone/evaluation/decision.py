@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from handbone.config.params import CURRENT
 from handbone.evaluation.dice import count
 from handbone.masks.components import Rules, clean
 from handbone.masks.cropped_maps import CroppedMaps
+from handbone.masks.joined import joined_masks
 from handbone.masks.packed import PackedMasks
 from handbone.masks.runs import RunLengthMasks
 from handbone.masks.upsample import full_masks
@@ -32,6 +34,7 @@ STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 Probability = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
+Weight = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -79,12 +82,14 @@ class Decision:
 
     threshold: the probability (0..1) above which a pixel counts as the class, after upsampling to full resolution; one, or one per class.
     clean_up: of every class, in their order; empty: none.
+    members: the weight of each member in the mean of their probabilities, for all classes or per class; empty: the current run alone.
     searches: by parameter, the searches behind this decision; empty: it was given.
     """
 
     threshold: Probability | dict[str, Probability]
     clean_up: dict[str, CleanUp] = Field(default_factory=dict)
     searches: dict[str, SearchRecord] = Field(default_factory=dict)
+    members: dict[str, Weight | dict[str, Weight]] = Field(default_factory=dict)
 
     def save(self, path: Path, *tables: Path) -> None:
         """Write the decision as JSON, with a checksum of it and of tables: the counts under it, and what they were counted from."""
@@ -118,6 +123,16 @@ class Decision:
     def thresholds(self) -> float | NDArray[np.float64]:
         """-> the threshold of all classes, or (C,) one per class."""
         return np.array(list(self.threshold.values())) if isinstance(self.threshold, dict) else self.threshold
+
+    @property
+    def names(self) -> list[str]:
+        """The members whose probabilities are joined."""
+        return list(self.members) or [CURRENT]
+
+    def weights(self, classes: int) -> NDArray[np.int64]:
+        """-> (M, C) weights of the members, in their order; those of one member if there are none."""
+        rows = [list(weight.values()) if isinstance(weight, dict) else [weight] * classes for weight in self.members.values()]
+        return np.array(rows or [[1] * classes], np.int64)
 
     def rules(self, shape: tuple[int, int]) -> Rules:
         """The clean-up of C classes in an image of (H, W) pixels."""
@@ -157,18 +172,31 @@ def _place(document: Any, location: Sequence[str | int]) -> str:
 
 
 def _class_problems(path: Path, decision: Decision, classes: Sequence[str]) -> Iterator[Problem]:
-    for name, given in (("threshold", decision.threshold), ("clean_up", decision.clean_up)):
+    of_members = {f"members: {name}": weight for name, weight in decision.members.items()}
+    for name, given in {"threshold": decision.threshold, "clean_up": decision.clean_up, **of_members}.items():
         if isinstance(given, dict) and given and list(given) != list(classes):
             expected, found = f"{', '.join(classes)} (params.yaml: data.classes)", ", ".join(given)
             yield Problem("decision.classes", f"{path}: {name}", expected, found, AGAIN)
+    for name in classes:
+        weights = [weight.get(name) if isinstance(weight, dict) else weight for weight in decision.members.values()]
+        if weights and not any(weights):
+            yield Problem("decision.value", f"{path}: members: {name}", "a member with a weight above 0", "none", AGAIN)
 
 
-def decide(maps: CroppedMaps, shape: tuple[int, int], decision: Decision) -> RunLengthMasks:
-    """C maps of probabilities at (h, w) -> C masks at full resolution `shape` (H, W)."""
-    masks = full_masks(maps, shape, decision.thresholds())
+def decide(maps: Sequence[CroppedMaps], shape: tuple[int, int], decision: Decision) -> RunLengthMasks:
+    """C maps of probabilities of each member, at any sizes (h, w) -> C masks at full resolution `shape` (H, W)."""
+    masks = masks_above(maps, shape, decision)
     return clean(masks, decision.rules(shape)) if decision.clean_up else masks
 
 
-def decided_counts(maps: CroppedMaps, truth: PackedMasks, decision: Decision) -> NDArray[np.int64]:
-    """C maps of probabilities and their truth at full resolution -> (C, 3) pixels: true positive, false positive, false negative."""
+def masks_above(maps: Sequence[CroppedMaps], shape: tuple[int, int], decision: Decision) -> RunLengthMasks:
+    """The masks before they are cleaned up: the pixels whose probability is above the class's threshold."""
+    if len(maps) == 1:
+        return full_masks(maps[0], shape, decision.thresholds())
+    classes = len(maps[0].boxes)
+    return joined_masks(maps, decision.weights(classes), shape, np.broadcast_to(decision.thresholds(), classes))
+
+
+def decided_counts(maps: Sequence[CroppedMaps], truth: PackedMasks, decision: Decision) -> NDArray[np.int64]:
+    """C maps of each member and their truth at full resolution -> (C, 3) pixels: true positive, false positive, false negative."""
     return count(decide(maps, truth.shape, decision), RunLengthMasks.from_packed(truth))

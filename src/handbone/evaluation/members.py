@@ -7,14 +7,16 @@ was is in the file too (`Pin`), with the hashes of the two records, which hold t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from handbone.config.params import CURRENT
 from handbone.config.yaml12 import read_yaml
 from handbone.evaluation.predictions import Predictions, read_predictions, read_record
-from handbone.utils.errors import Problem, UserError, all_of, nearest, raise_if_any
+from handbone.masks.cropped_maps import CroppedMaps
+from handbone.utils.errors import Problem, UserError, all_of, nearest, raise_if_any, require_file
 from handbone.utils.hashing import file_hash
 
 
@@ -37,14 +39,33 @@ class Pin:
 
 @dataclass(frozen=True)
 class Stored:
-    """Where the predictions of a subset are.
+    """Where a member's predictions of a subset are. pin: members/<name>.dvc, not of the current run; record: models.json; files: by key."""
 
-    pin: members/<name>.dvc; None for those of the working tree. record: models.json; files: the npz of each sample by key.
-    """
-
-    pin: Path | None
+    pin: Path
     record: Path
     files: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The predictions of a subset by each member, by name. pins: what the members other than the current run were."""
+
+    members: Mapping[str, Predictions]
+    pins: Mapping[str, Pin]
+    classes: Sequence[str]
+
+    def load(self, key: str, shape: tuple[int, int]) -> list[CroppedMaps]:
+        """The probabilities of a sample by each member, at the member's own size. Raises `UserError` as `Predictions.load` does."""
+        return [predictions.load(key, shape) for predictions in self.members.values()]
+
+    @property
+    def models(self) -> dict[str, Any]:
+        """The models of the current run by fold; none if it is no member."""
+        return self.members[CURRENT].models if CURRENT in self.members else {}
+
+    def pinned(self) -> dict[str, Any]:
+        """For the lineage: what each other member was, with its models."""
+        return {name: asdict(pin) | {"models": self.members[name].models} for name, pin in self.pins.items()}
 
 
 def read_pin(path: Path) -> Pin:
@@ -73,31 +94,46 @@ def read_members(
     classes: Sequence[str],
     tables: Sequence[Path],
     folds_table: Path,
-) -> dict[str, Predictions]:
-    """The checked predictions of a subset (`oof` or `test`) of each member by name, with the classes in the order of `classes`.
+) -> Ensemble:
+    """Check the predictions of a subset (`oof` or `test`) by each member, by name; `current` is the run of the working tree.
 
     folds, classes: those of params.yaml. tables: those that name the samples; folds_table: the one by which the models were trained.
-    Sizes, windows, networks and the preprocessing of members may differ.
-    Raises one `UserError` for all members: for the working tree's as `read_predictions` does, for others as `read_pin` does, with each
-    file that is missing or not as pinned, and for other folds, another table of folds, other classes and other samples.
+    Networks, sizes, windows, preprocessing and the order of classes may differ between members.
+    Raises one `UserError` for all members: for the current run as `read_predictions` does, for others as `read_pin` does, with each file
+    that is missing or not as pinned, and for other folds, another table of folds, other classes and other samples.
     """
     reads = [
-        partial(read_predictions, where.record, where.files, folds, classes, tables, folds_table)
-        if where.pin is None
-        else partial(_read_pinned, where.pin, where, subset, folds, classes, file_hash(folds_table))
-        for where in stored.values()
+        partial(_read_pinned, where, subset, folds, classes, folds_table)
+        if name != CURRENT
+        else partial(read_predictions, where.record, where.files, folds, classes, tables, folds_table)
+        for name, where in stored.items()
     ]
-    return dict(zip(stored, all_of("the predictions cannot be used", *reads), strict=True))
+    members = dict(zip(stored, all_of(f"the {subset} predictions cannot be used", *reads), strict=True))
+    return Ensemble(members, {name: read_pin(stored[name].pin) for name in members if name != CURRENT}, list(classes))
 
 
-def _read_pinned(pin: Path, where: Stored, subset: str, folds: Sequence[int], classes: Sequence[str], folds_sha256: str) -> Predictions:
+def maps_of(record: Path, file: Path, classes: Sequence[str]) -> CroppedMaps:
+    """The maps of a sample, which `read_members` has checked in an earlier stage, with the classes in this order.
+
+    Raises `UserError` if the file does not exist or is not intact.
+    """
+    return CroppedMaps.load(require_file(file)).reordered(_order(read_record(record)["models"], classes))
+
+
+def _read_pinned(where: Stored, subset: str, folds: Sequence[int], classes: Sequence[str], folds_table: Path) -> Predictions:
+    pin, fix = where.pin, f"pin an experiment on the same data, or remove {where.pin.stem} from decide.members"
     recorded = _recorded_files(pin, where, read_pin(pin).records.get(subset))
-    models, other = read_record(where.record)["models"], f"pin an experiment on the same data, or remove {pin.stem} from decide.members"
-    problems = _model_problems(pin, models, folds, classes, folds_sha256, other)
-    problems += _sample_problems(pin, recorded, where.files, other) + _file_problems(pin, recorded, where.files)
+    models = read_record(where.record)["models"]
+    problems = _model_problems(pin, models, folds, classes, file_hash(folds_table), fix)
+    problems += _sample_problems(pin, recorded, where.files, fix) + _file_problems(pin, recorded, where.files)
     raise_if_any(problems, "")
+    return Predictions(models, where.files, list(classes), _order(models, classes), fix)
+
+
+def _order(models: Mapping[str, Any], classes: Sequence[str]) -> list[int]:
+    """Where the maps of these classes are in the files that the models wrote."""
     names = next(iter(models.values()))["spec"]["classes"]
-    return Predictions(models, where.files, list(classes), [names.index(name) for name in classes], other)
+    return [names.index(name) for name in classes]
 
 
 def _recorded_files(pin: Path, where: Stored, record_sha256: str | None) -> dict[str, str]:

@@ -40,7 +40,7 @@ def model_dice(
 
     def counts(predicted: tuple[str, CroppedMaps]) -> NDArray[np.int64]:
         key, maps = predicted
-        return decided_counts(maps, read_masks(files[key]), decision)
+        return decided_counts([maps], read_masks(files[key]), decision)
 
     part = dict(list(files.items())[rank::world_size])
     counted = list(prefetch_map(counts, predict(predictor, part, inputs, check=check))) if part else []

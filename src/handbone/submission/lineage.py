@@ -30,6 +30,7 @@ def lineage(
     data: Mapping[str, Path],
     folds: Path,
     models: Mapping[str, Any],
+    members: Mapping[str, Any],
     decision: Mapping[str, Any],
     parameters: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -37,6 +38,7 @@ def lineage(
 
     data: the index of each subset, which holds the hash of every cached sample, so that its hash covers images and polygons.
     folds: the table of folds. models: the models by fold, as the predictions' record describes them.
+    members: pinned experiments that are joined with them, if there are any.
     """
     return {
         "submission_sha256": file_hash(submission),
@@ -44,6 +46,7 @@ def lineage(
         "data_sha256": {subset: file_hash(index) for subset, index in data.items()},
         "folds_sha256": file_hash(folds),
         "models": dict(models),
+        **({"members": dict(members)} if members else {}),
         "decision": dict(decision),
         "parameters": dict(parameters),
     }
