@@ -33,6 +33,7 @@ from handbone.dataset.annotation import read_polygons
 from handbone.dataset.people import read_people
 from handbone.dataset.preprocess import read_image
 from handbone.evaluation.decision import Decision
+from handbone.evaluation.members import read_pin
 from handbone.masks.boxed import BoxedMasks
 from handbone.masks.cropped_maps import CroppedMaps
 from handbone.masks.packed import PackedMasks
@@ -403,8 +404,19 @@ def test_descriptions_of_models(tmp_path: Path, content: bytes) -> None:
 
 
 @fuzz
-@given(content=files_of({"threshold": 0.5, "clean_up": {}, "searches": {}}))
+@given(content=files_of({"threshold": 0.5, "clean_up": {}, "searches": {}, "members": {"current": 1, "b": {"a": 2}}}))
 def test_decisions(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "decision.json").write_bytes(content)
     with bounded():
         Decision.load(tmp_path / "decision.json", ["a"])
+
+
+PIN = {"revision": "b", "commit": "c", "arch": "Unet", "encoder": None, "size": 512, "window": None, "records": {"oof": "hash"}}
+
+
+@fuzz
+@given(content=files_of({"outs": [], "meta": PIN}))
+def test_pins_of_experiments(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "b.dvc").write_bytes(content)
+    with bounded():
+        read_pin(tmp_path / "b.dvc")

@@ -129,8 +129,9 @@ def test_a_name_is_of_one_experiment(project: Project, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("name", ["current", "../x", "a.b", "2", "", "a b"])
 def test_names_that_no_member_can_have_are_refused(name: str, fails: Fails) -> None:
-    with fails("members.name", name):
-        add_member("HEAD", name)
+    for call in (lambda: add_member("HEAD", name), lambda: remove_member(name)):
+        with fails("members.name", name):
+            call()
 
 
 def test_what_the_cache_lacks_is_not_pinned_and_the_command_that_fetches_it_is_named(project: Project) -> None:

@@ -95,6 +95,11 @@ def test_on_is_a_text(tmp_path: Path, fails: Fails) -> None:
         ({"submission.order": "rows"}, "submission.order"),
         ({"submission.base": 2}, "submission.base"),
         ({"submission.empty": "1 1"}, "submission.empty"),
+        ({"decide.members": {"current": 1.5}}, "decide.members.current"),
+        ({"decide.members": {"unet": -1}}, "decide.members.unet"),
+        ({"decide.members": {"current": 0, "unet": 0}}, "decide.members"),
+        ({"decide.weights": "greedy"}, "decide.weights"),
+        ({"decide.weights": "best", "decide.members": {"current": 1, "unet": 1}}, "decide.weights"),
         ({"model.in_channels": 2}, "model.in_channels"),
         ({"data.classes": ["a", "b", "a"]}, "data.classes"),
         ({"data.classes": ["a", "\ud800"]}, "data.classes"),
@@ -145,6 +150,16 @@ def test_every_key_must_be_in_the_file(tmp_path: Path, fails: Fails) -> None:
     with fails("params.missing", "machine", "train.lr", "seed") as error:
         load_params(tmp_path / "params.yaml")
     assert len(error.value.problems) == 3
+
+
+@pytest.mark.parametrize("name", ["../unet", "a.b", "", "2", "a b"])
+def test_names_of_members_are_names_of_files_and_of_keys(tmp_path: Path, fails: Fails, name: str) -> None:
+    with fails("params.value", "decide.members"):
+        load_params(write(tmp_path, {"decide.members": {name: 1}}))
+
+
+def test_without_members_the_current_run_is_the_ensemble() -> None:
+    assert DEFAULTS.decide.ensemble == {"current": 1}
 
 
 def test_keys_inside_a_value_have_defaults(tmp_path: Path) -> None:

@@ -54,7 +54,11 @@ def list_members() -> None:
 
 
 def remove_member(name: str) -> None:
-    """Remove the pin and the predictions that it checked out; DVC's cache keeps them until dvc gc. Raises `UserError` if there is none."""
+    """Remove the pin and the predictions that it checked out; DVC's cache keeps them until dvc gc.
+
+    Raises `UserError` if there is no such member.
+    """
+    _check_name(name)
     path = paths.pin(name)
     if not path.is_file():
         fix = nearest(name, sorted(other.stem for other in paths.PINS.glob("*.dvc")) or ["none"])
@@ -67,7 +71,7 @@ def remove_member(name: str) -> None:
 def _check_name(name: str) -> None:
     if not re.fullmatch(MEMBER_NAME, name) or name == CURRENT:
         expected = f"a letter, then letters, digits, _ and -, and not {CURRENT}, which is the run of the working tree"
-        raise UserError(Problem("members.name", name, expected, repr(name), "choose a name: --as NAME"))
+        raise UserError(Problem("members.name", name, expected, repr(name), "choose another name"))
 
 
 def _describe(rev: str, commit: str, stored: Mapping[str, StoredFolder]) -> Pin:

@@ -11,6 +11,7 @@ side by side: each round computes what any of them asks for in one pass, and no 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -32,11 +33,13 @@ STANDARD_ERRORS = 2  # by which a class's own weighting is better than the given
 def select(measure: Measure, given: Weighting, people: Sequence[str], per_class: bool) -> tuple[Found, list[Weighting]]:
     """Search for weights that are better than `given`, for each class alone or one weighting for all of them.
 
-    people: the person of each image.
+    people: the person of each image. Prints how long a weighting takes, and how many can follow.
     -> what was found, and the weightings that its candidates are; candidate 0 is `given`.
     """
     names, first = np.asarray(people), reduced(given)
-    table = {first: measure([first])[0]}
+    started, table = time.monotonic(), {first: measure([first])[0]}
+    more = f"{len(first) + 1} now, then up to {ROUNDS - 1} rounds of {len(first)} or more"
+    print(f"selection among {len(first)} members: {time.monotonic() - started:.1f} s per weighting; {more}", flush=True)
     _compute_walks(table, measure, names, per_class)
     weightings = list(table)
     scores = np.stack(list(table.values()), -1)  # (N, C, K)

@@ -34,7 +34,7 @@ STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 Probability = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
-Weight = Annotated[int, Field(ge=0)]
+Weight = Annotated[int, Field(ge=0, le=1000)]
 
 
 @dataclass(frozen=True, config=STRICT)

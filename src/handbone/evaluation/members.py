@@ -12,6 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pydantic.dataclasses
+from pydantic import ConfigDict, ValidationError
+
 from handbone.config.params import CURRENT
 from handbone.config.yaml12 import read_yaml
 from handbone.evaluation.predictions import Predictions, read_predictions, read_record
@@ -20,7 +23,7 @@ from handbone.utils.errors import Problem, UserError, all_of, nearest, raise_if_
 from handbone.utils.hashing import file_hash
 
 
-@dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 class Pin:
     """What a pinned experiment was.
 
@@ -79,12 +82,12 @@ def read_pin(path: Path) -> Pin:
         fix = nearest(name, others) if others else f"pin an experiment: handbone members add REV --as {name}"
         raise UserError(Problem("members.unknown", f"params.yaml: decide.members: {name}", f"the file {path}", "none", fix))
     document: Any = read_yaml(path)
-    meta = document.get("meta") if isinstance(document, dict) else None
-    known = {field.name for field in fields(Pin)}
-    if not isinstance(meta, dict) or meta.keys() != known or not isinstance(meta["records"], dict):
+    try:
+        return Pin(**document["meta"])
+    except (ValidationError, TypeError, KeyError):  # TypeError: no document of this form
+        known = ", ".join(field.name for field in fields(Pin))
         fix = f"pin it again: handbone members remove {name}, then handbone members add REV --as {name}"
-        raise UserError(Problem("members.pin", str(path), f"meta with {', '.join(sorted(known))}", "another document", fix))
-    return Pin(**meta)
+        raise UserError(Problem("members.pin", str(path), f"meta with {known}", "another document", fix)) from None
 
 
 def read_members(
