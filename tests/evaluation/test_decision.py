@@ -128,6 +128,7 @@ def test_a_component_as_large_as_the_smallest_area_stays() -> None:
         ("threshold", {"Radius": 0.5, "Ulna": "0.5"}),
         ("clean_up", {"Radius": {"largest": 1, "min_area": 0.0, "fill_holes": False}, "Ulna": {}}),
         ("clean_up", {"Radius": {"smallest": True}, "Ulna": {}}),
+        ("clean_up", {"Radius": {"min_area": 1.0}, "Ulna": {}}),
         ("clean_up", []),
         ("searches", {"threshold": {"tried": "much"}}),
     ],
