@@ -158,6 +158,14 @@ def test_what_training_does_not_use_does_not_retrain() -> None:
     assert not [file for file in files for other in others if file.startswith(f"src/handbone/{other}")]
 
 
+def test_folds_know_nothing_of_test_images() -> None:
+    """Neither their people nor, through a rule that balances folds, their labels."""
+    assert {entry for entry in entries("split", "deps") if entry.startswith("data/")} == {
+        "data/cache/train/areas.csv",
+        "data/cache/train/index.csv",
+    }
+
+
 def test_deciding_depends_on_no_network() -> None:
     """validate, submit and report read stored probabilities: a change of a network's code alone does not run them."""
     for stage in ("validate", "submit", "report"):

@@ -147,6 +147,7 @@ class Tags(HTMLParser):
 def test_the_page_escapes_every_name() -> None:
     """People, images, classes, files and parameters called `<script>`; a quotation mark would end an attribute."""
     from handbone.evaluation.decision import Decision
+    from handbone.report.attributes import AttributeRow
     from handbone.report.page import Case, Preview, render_page
 
     name = f'{EVIL}" onload="alert(1)'
@@ -155,7 +156,10 @@ def test_the_page_escapes_every_name() -> None:
         title=name,
         subtitle=name,
         metrics={
-            "dice": {"mean": 0.5, "class": scores, "fold": {"0": 0.5}},
+            "dice": {
+                **{"mean": 0.5, "class": scores, "fold": {"0": 0.5}},
+                "test_mix": {name: {"mean": 0.5, "low": 0.4, "high": 0.6}},
+            },
             **{"n_images": 1, "n_folds": 1, "test": {"dice": {"mean": 0.5, "class": scores}, "n_images": 1}},
         },
         decision=Decision(0.5),
@@ -163,6 +167,7 @@ def test_the_page_escapes_every_name() -> None:
         curves="<svg></svg>",
         bars="<svg></svg>",
         warnings=[name],
+        attributes=[AttributeRow(name, name, {"test": 1}, {"test": 0.5}, name)],
         best=[Case(name, 0.5, picture, name)],
         worst=[Case(name, 0.5, picture, name)],
         previews=[Preview(name, picture)],
