@@ -43,7 +43,7 @@ def assign_folds(images: Counts, n_folds: int, seed: int, labels: Mapping[str, C
     dealt = {label: [0] * n_folds for label in counts}
     folds = {}
     shown = {person: [label for label, count in counts.items() if count.get(person)] for person in images}
-    rarest = {person: min(((totals[label], label) for label in names), default=(0, "")) for person, names in shown.items()}
+    rarest = {person: min((totals[label], label) for label in names) for person, names in shown.items()}
     for person in sorted(images, key=lambda name: (-images[name], rarest[name], _tie_breaker(seed, name))):
         adds = [(dealt[label], counts[label][person], scale // totals[label]) for label in shown[person]]
         growth = [sum((2 * row[fold] + added) * added * weight for row, added, weight in adds) for fold in range(n_folds)]
