@@ -1,6 +1,7 @@
 """Folds never split a person, and are the same with every version of every library."""
 
 import hashlib
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -104,6 +105,38 @@ def test_a_rare_label_is_spread_over_the_folds() -> None:
         folds = assign_folds(images, 4, seed, labels)
         assert sorted(folds[person] for person in BENT) == [0, 1, 2, 3]
         assert range_over_folds(images, folds, 4) == 0
+
+
+def chi_square(counts: list[dict[str, int]], folds: dict[str, int], n_folds: int) -> Fraction:
+    """Pearson's statistic of the people who have a fold so far, against the equal shares that all would give."""
+    statistic = Fraction(0)
+    for images in counts:
+        share = Fraction(sum(images.values()), n_folds)
+        for fold in range(n_folds):
+            observed = sum(number for person, number in images.items() if folds.get(person) == fold)
+            statistic += (observed - share) ** 2 / share
+    return statistic
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.booleans(), st.integers(0, 2)), min_size=3, max_size=12), st.integers(2, 3))
+def test_each_person_goes_where_the_chi_square_statistic_stays_lowest(people: list[tuple[int, bool, int]], n_folds: int) -> None:
+    names = [f"P{number:02d}" for number in range(len(people))]
+    images = {name: number for name, (number, _, _) in zip(names, people, strict=True)}
+    labels = {
+        f"bent={value}": {name: row[0] for name, row in zip(names, people, strict=True) if row[1] is value} for value in (True, False)
+    }
+    labels |= {"class": {name: min(row[0], row[2]) for name, row in zip(names, people, strict=True)}}
+    labels = {label: images for label, images in labels.items() if sum(images.values())}
+    counts = [images, *labels.values()]
+
+    def order(person: str) -> tuple[object, ...]:
+        total, label = min((sum(of.values()), label) for label, of in [("", images), *labels.items()] if of.get(person))
+        return -images[person], total, label, hashlib.sha256(f"1/{person}".encode()).hexdigest()
+
+    slow: dict[str, int] = {}
+    for person in sorted(names, key=order):
+        slow[person] = min(range(n_folds), key=lambda fold: chi_square(counts, slow | {person: fold}, n_folds))
+    assert assign_folds(images, n_folds, 1, labels) == slow
 
 
 def test_a_label_that_all_or_no_images_have_changes_nothing() -> None:

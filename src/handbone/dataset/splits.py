@@ -46,7 +46,8 @@ def assign_folds(images: Counts, n_folds: int, seed: int, labels: Mapping[str, C
     rarest = {person: min((totals[label], label) for label in names) for person, names in shown.items()}
     for person in sorted(images, key=lambda name: (-images[name], rarest[name], _tie_breaker(seed, name))):
         adds = [(dealt[label], counts[label][person], scale // totals[label]) for label in shown[person]]
-        growth = [sum((2 * row[fold] + added) * added * weight for row, added, weight in adds) for fold in range(n_folds)]
+        # (row + added)² - row² = 2 row added + added², of which the second is the same for every fold
+        growth = [sum(row[fold] * added * weight for row, added, weight in adds) for fold in range(n_folds)]
         folds[person] = growth.index(min(growth))
         for row, added, _ in adds:
             row[folds[person]] += added
