@@ -149,6 +149,7 @@ def test_without_a_rule_for_people_there_is_a_warning(sources: Path, capsys: pyt
     [
         ("--base 0 --values 1=a", "import.option"),
         ("--window 9 9", "import.option"),
+        ("--as-masks --label a", "import.option"),
         ("--like demo", "import.option"),
         ("--preset demo", "import.preset"),
         ("--preset ../x", "import.preset"),

@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as reference
 
 from handbone.formats.coco import coco_document, read_coco
+from handbone.formats.coco_polygon import paint_polygon
 from handbone.formats.coco_rle import counts_of_mask, counts_of_text, mask_of_counts, text_of_counts
 from handbone.formats.labels import LabelledImage, ReadOptions, mask, mask_pixels, polygon
 from handbone.masks.rasterize import rasterize
@@ -87,6 +88,36 @@ def test_a_polygon_is_painted_with_its_outline_which_pycocotools_paints_in_part(
         grown = np.pad(outline, 1)
         near = np.any([grown[1 + y : 65 + y, 1 + x : 65 + x] for y in (-1, 0, 1) for x in (-1, 0, 1)], axis=0)
         assert not ((ours ^ theirs) & ~near).any()
+
+
+@given(st.lists(st.tuples(st.floats(-3, 17), st.floats(-3, 14)), min_size=3, max_size=7))
+@settings(deadline=None, max_examples=300)
+def test_a_polygon_as_a_mask_is_that_of_pycocotools(points: list[tuple[float, float]]) -> None:
+    flat = [number for point in points for number in point]
+    theirs = reference.decode(reference.frPyObjects([flat], 12, 15))[..., 0] > 0
+    assert np.array_equal(paint_polygon(points, 12, 15), theirs)
+
+
+def test_polygons_with_whole_and_half_coordinates_are_painted_as_by_pycocotools() -> None:
+    """Ties, repeated points, and edges along the grid."""
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        points = (rng.integers(-2, 34, (rng.integers(3, 7), 2)) / 2).tolist()
+        theirs = reference.decode(reference.frPyObjects([[number for point in points for number in point]], 12, 15))[..., 0] > 0
+        assert np.array_equal(paint_polygon(points, 12, 15), theirs)
+
+
+def test_several_polygons_of_an_annotation_become_one_mask(tmp_path: Path) -> None:
+    flat = [TRIANGLE, [0, 0, 5, 0, 0, 5]]
+    (image,) = read_coco(write(tmp_path, {"segmentation": flat}), ReadOptions(as_masks=True)).images
+    theirs = reference.decode(reference.merge(reference.frPyObjects(flat, *SIZE))) > 0
+    assert np.array_equal(mask_pixels(image.annotations[0], ""), theirs)
+
+
+@pytest.mark.parametrize("points", [[1, 1, 1.1, 1, 1, 1.1], [1, 1, 1e300, 1, 1, 9]])
+def test_a_polygon_that_paints_nothing_is_a_problem(tmp_path: Path, points: list[float], fails: Fails) -> None:
+    with fails("import.polygon", "annotation 0"):
+        read_coco(write(tmp_path, {"segmentation": [points]}), ReadOptions(as_masks=True))
 
 
 def test_our_annotations_survive_the_way_through_coco(tmp_path: Path) -> None:

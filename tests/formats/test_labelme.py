@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from formats.pictures import write_picture
 from handbone.dataset.annotation import check_annotations
@@ -61,14 +61,10 @@ def read(path: Path, **options: Any) -> LabelledImage:
 def test_shapes_are_painted_as_labelme_paints_them_or_differ_in_as_many_pixels(
     tmp_path: Path, kind: str, points: Any, pixels: int, sha256: str, differing: int
 ) -> None:
-    found = painted(read(write(tmp_path / "x.json", shape(kind, points))))
-    theirs = found
-    if differing:
-        picture = Image.new("L", SIZE[::-1])
-        ImageDraw.Draw(picture).polygon([(x, y) for x, y in points], fill=1, outline=1)
-        theirs = np.asarray(picture) > 0
+    source = write(tmp_path / "x.json", shape(kind, points))
+    theirs = painted(read(source, as_masks=True))
     assert (theirs.sum(), hashlib.sha256(theirs.tobytes()).hexdigest()[:16]) == (pixels, sha256)
-    assert (found ^ theirs).sum() == differing
+    assert (painted(read(source)) ^ theirs).sum() == differing
 
 
 def test_a_mask_is_read_to_the_pixel(tmp_path: Path) -> None:

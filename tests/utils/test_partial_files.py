@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 
 from handbone.utils.errors import UserError
-from handbone.utils.io import remove_folder, replacing, write_bytes, write_json, write_table, write_text
+from handbone.utils.io import new_folder, remove_folder, replacing, write_bytes, write_json, write_table, write_text
 from handbone.utils.npz import write_npz
 from handbone.utils.partial_files import HOST, partial_path, remove_dead_partials
 
@@ -209,3 +209,24 @@ def test_what_cannot_be_removed_is_an_error(tmp_path: Path, fails: Fails, monkey
     monkeypatch.setattr(os, "unlink", refuse)
     with fails("io.left_behind", str(tmp_path / "folder/a")):
         remove_folder(tmp_path / "folder")
+
+
+def test_a_new_folder_appears_when_it_is_complete(tmp_path: Path, fails: Fails) -> None:
+    left = tmp_path / f".data.{dead_process()}.{HOST}.partial/a"
+    left.mkdir(parents=True)  # of a process that was killed
+
+    def fail() -> None:
+        with new_folder(tmp_path / "data") as folder:
+            write_bytes(folder / "a/file", b"")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert not list(tmp_path.iterdir())
+    with new_folder(tmp_path / "new/data") as folder:
+        write_bytes(folder / "a/file", b"1")
+        assert not (tmp_path / "new/data").exists()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["data"]
+    assert (tmp_path / "new/data/a/file").read_bytes() == b"1"
+    with fails("io.folder", "file/data"), new_folder(tmp_path / "new/data/a/file/data"):
+        pass

@@ -158,6 +158,8 @@ def _add_import(commands: Any) -> None:
     parser.add_argument("--window", metavar=("LOW", "HIGH"), type=float, nargs=2, help=text)
     parser.add_argument("--preset", metavar="NAME", help="write the classes to presets/NAME.yaml instead of printing them")
     parser.add_argument("--like", metavar="PRESET", help="with --preset: also what this preset changes")
+    text = "coco, labelme: keep the pixels that pycocotools or LabelMe paint, as masks instead of polygons"
+    parser.add_argument("--as-masks", action="store_true", default=None, help=text)
     parser.add_argument("--values", metavar="1=A,2=B,...", type=_listed, help="png: the class of each value; 0 is the background")
     text = "csv: the columns' names, if they differ from image, class and rle"
     parser.add_argument("--columns", metavar="image=NAME,...", type=_listed, help=text)

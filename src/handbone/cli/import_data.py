@@ -21,7 +21,15 @@ from handbone.formats.write import WriteOptions, Written, write_data_set
 from handbone.utils.errors import Problem, UserError, all_of, nearest, raise_if_any, warn
 from handbone.utils.io import write_text
 
-USED_BY = {"values": ("png",), "columns": ("csv",), "order": ("csv",), "base": ("csv",), "label": ("csv",), "wide": ("csv",)}
+USED_BY = {
+    "values": ("png",),
+    "columns": ("csv",),
+    "order": ("csv",),
+    "base": ("csv",),
+    "label": ("csv",),
+    "wide": ("csv",),
+    "as_masks": ("coco", "labelme"),
+}
 """Options of single formats."""
 
 
@@ -36,7 +44,7 @@ def import_data(chosen: argparse.Namespace, presets: Path = Path("presets")) -> 
     )
     by_column, first = chosen.order != "row", int(chosen.base or 1)
     values, columns = _values(chosen.values), _pairs("--columns", chosen.columns)
-    options = ReadOptions(chosen.images, values, columns, by_column, first, chosen.label, chosen.wide or ())
+    options = ReadOptions(chosen.images, values, columns, by_column, first, chosen.label, chosen.wide or (), bool(chosen.as_masks))
     train, test = all_of("", partial(READERS[chosen.format], chosen.source, options), partial(_test, chosen, options))
     classes = chosen.classes or train.classes
     _check_classes(classes, [*train.classes, *test.classes])
@@ -72,7 +80,13 @@ def _test(chosen: argparse.Namespace, options: ReadOptions) -> Labels:
 def _check_options(chosen: argparse.Namespace, presets: Path) -> None:
     """Raise `UserError` with every option that cannot be used."""
     problems = [
-        Problem("import.option", f"--{name}", f"an option of {' and '.join(formats)}", f"import {chosen.format}", "leave it out")
+        Problem(
+            "import.option",
+            f"--{name.replace('_', '-')}",
+            f"an option of {' and '.join(formats)}",
+            f"import {chosen.format}",
+            "leave it out",
+        )
         for name, formats in USED_BY.items()
         if getattr(chosen, name) is not None and chosen.format not in formats
     ]

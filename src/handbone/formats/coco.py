@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from handbone.formats.coco_polygon import paint_polygon
 from handbone.formats.coco_rle import counts_of_mask, counts_of_text, mask_of_counts, text_of_counts
-from handbone.formats.labels import Annotation, LabelledImage, Labels, ReadOptions, mask, mask_pixels, polygon, safe_name
+from handbone.formats.labels import Annotation, LabelledImage, Labels, ReadOptions, mask, mask_pixels, polygon, safe_name, size_problems
 from handbone.formats.source import Fields, parsed, read_document
 from handbone.utils.errors import Problem, raise_if_any
 
 Id = int | str
+FAR = 1_000_000  # pixels
 FIX = "correct the annotation, or remove it"
 
 
@@ -58,15 +60,15 @@ def read_coco(source: Path, options: ReadOptions) -> Labels:
     names = {category.id: category.name for category in coco.categories}
     images = {image.id: image for image in coco.images}
     annotations: dict[Id, list[Annotation]] = {image: [] for image in images}
-    problems = _repeated_ids(source, coco)
+    problems = _image_problems(source, coco)
+    raise_if_any(problems, f"{source} cannot be imported")
     for number, item in enumerate(coco.annotations):
         place = f"{source}: annotation {item.id if item.id is not None else number}"
         problems += (faults := _reference_problems(place, item, images, names))
         if not faults:
-            found, faults = _annotations(place, item, images[item.image_id], names[item.category_id])
+            found, faults = _annotations(place, item, images[item.image_id], names[item.category_id], options.as_masks)
             annotations[item.image_id] += found
             problems += faults
-    problems += [problem for image in coco.images for problem in safe_name(image.file_name, f"{source}: image {image.id}")]
     raise_if_any(problems, f"{source} cannot be imported")
     folder = options.pictures or source.parent
     read = [
@@ -80,8 +82,12 @@ def read_coco(source: Path, options: ReadOptions) -> Labels:
     return Labels(read, list(dict.fromkeys(category.name for category in ordered if category.id in used)), _notes(coco, used))
 
 
-def _repeated_ids(source: Path, coco: _Coco) -> list[Problem]:
+def _image_problems(source: Path, coco: _Coco) -> list[Problem]:
+    """The faults of images and ids, which later ones follow from."""
     problems = []
+    for image in coco.images:
+        place = f"{source}: image {image.id}"
+        problems += safe_name(image.file_name, place) + size_problems((image.height, image.width), place)
     for kind, items in (("image", coco.images), ("category", coco.categories)):
         repeated = [number for number, count in Counter(item.id for item in items).items() if count > 1]
         problems += [Problem("import.id", f"{source}: {kind} {one}", "each id once", "it is there twice", FIX) for one in repeated]
@@ -97,8 +103,8 @@ def _reference_problems(place: str, item: _Annotation, images: Mapping[Id, _Imag
     ]
 
 
-def _annotations(place: str, item: _Annotation, image: _Image, label: str) -> tuple[list[Annotation], list[Problem]]:
-    """The annotations of one segmentation, several for several polygons, and its faults."""
+def _annotations(place: str, item: _Annotation, image: _Image, label: str, as_masks: bool) -> tuple[list[Annotation], list[Problem]]:
+    """The annotations of one segmentation, several for several polygons that do not become a mask, and its faults."""
     found = item.segmentation
     if not found:
         return [], [Problem("import.segmentation", place, "a segmentation", "none, as of a box or key points", FIX)]
@@ -112,7 +118,21 @@ def _annotations(place: str, item: _Annotation, image: _Image, label: str) -> tu
             return [], [Problem("import.rle", place, "counts that fill the image", str(error), FIX)]
     odd = [len(numbers) for numbers in found if len(numbers) % 2 or len(numbers) < 6]
     problems = [Problem("import.polygon", place, "x, y of at least three points", f"{count} numbers", FIX) for count in odd]
-    return ([] if odd else [polygon(label, list(zip(one[::2], one[1::2], strict=True))) for one in found]), problems
+    if odd:
+        return [], problems
+    polygons = [list(zip(one[::2], one[1::2], strict=True)) for one in found]
+    return _painted(place, label, polygons, image) if as_masks else ([polygon(label, one) for one in polygons], [])
+
+
+def _painted(
+    place: str, label: str, polygons: Sequence[Sequence[tuple[float, float]]], image: _Image
+) -> tuple[list[Annotation], list[Problem]]:
+    """The union of the polygons as pycocotools paints them, and a problem for points that are far outside or paint nothing."""
+    if max(abs(number) for one in polygons for point in one for number in point) > FAR:
+        return [], [Problem("import.polygon", place, "points in pixels of the image", "points far outside", FIX)]
+    pixels = np.any([paint_polygon(one, image.height, image.width) for one in polygons], axis=0)
+    empty = Problem("import.polygon", place, "a polygon that has a pixel", "none in the mask that pycocotools paints", FIX)
+    return ([mask(label, pixels)], []) if pixels.any() else ([], [empty])
 
 
 def _notes(coco: _Coco, used: Iterable[Id]) -> list[str]:

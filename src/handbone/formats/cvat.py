@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from handbone.formats.labels import Annotation, LabelledImage, Labels, ReadOptions, mask, polygon, safe_name
+from handbone.formats.labels import Annotation, LabelledImage, Labels, ReadOptions, mask, polygon, safe_name, size_problems
 from handbone.formats.source import BYTES, existing, refuse_others
 from handbone.utils.errors import Problem, UserError, raise_if_any
 from handbone.utils.file_errors import read_bounded
@@ -59,13 +59,14 @@ def _image(source: Path, element: Element, folder: Path) -> LabelledImage:
     except (KeyError, ValueError):
         expected = "an image with a width and a height"
         raise UserError(Problem("import.field", place, expected, str(element.attrib)[:100], "export it again")) from None
+    raise_if_any(size_problems(size, place), "")
     annotations, problems = list[Annotation](), list[Problem]()
     for number, shape in enumerate(one for one in element if one.tag not in NO_SHAPES):
         try:
             if shape.tag not in SHAPES:
                 raise ValueError(f"a {shape.tag}")
             annotations.append(SHAPES[shape.tag](shape, size))
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, OverflowError) as error:
             at = f"{place}: shape {number} ({shape.get('label', 'no label')[:60]})"
             found = f"no attribute {error}" if isinstance(error, KeyError) else str(error)
             problems.append(Problem("import.shape", at, "a polygon, box or mask", found[:100], "draw it as a polygon, or remove it"))

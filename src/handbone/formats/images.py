@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from handbone.cache.resize import UInt8Image
 from handbone.dataset.listing import is_ignored
 from handbone.dataset.png import SIGNATURE, read_header
 from handbone.formats.dicom import is_dicom, read_dicom
+from handbone.formats.labels import MAX_PIXELS
 from handbone.utils.errors import Problem, UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
@@ -23,7 +25,6 @@ DEEP = ("I;16", "I;16B", "I;16L", "I", "F")  # Pillow's modes of more than 8 bit
 PLAIN = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 BITS_PER_SAMPLE = 258  # TIFF tag
 TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
-MAX_PIXELS = 100_000_000
 Window = tuple[float, float]
 """The values that become black and white."""
 
@@ -43,7 +44,7 @@ def picture_size(path: Path) -> tuple[int, int]:
     if is_dicom(data):
         height, width = read_dicom(path, data, None, pixels=False).shape[:2]
         return height, width
-    with _opened(path, data) as image:
+    with _damage_as_error(path), _opened(path, data) as image:
         width, height = image.size
         turned = image.getexif().get(ExifTags.Base.Orientation) in TURNED and image.format != "TIFF"  # Pillow turns TIFF files itself
         return (width, height) if turned else (height, width)
@@ -59,13 +60,10 @@ def read_picture(path: Path, data: bytes | None = None, window: Window | None = 
     data = _content(path) if data is None else data
     if is_dicom(data):
         return read_dicom(path, data, window)
-    try:
-        with _opened(path, data) as image:
-            _check(path, image, data)
-            upright = ImageOps.exif_transpose(image)
-            return through_window(path, np.asarray(upright), window) if upright.mode in DEEP else _eight_bits(path, upright)
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow's, for a damaged file
-        raise UserError(Problem("import.picture", str(path), "a whole picture", str(error)[:200], "replace the file")) from None
+    with _damage_as_error(path), _opened(path, data) as image:
+        _check(path, image, data)
+        upright = ImageOps.exif_transpose(image)
+        return through_window(path, np.asarray(upright), window) if upright.mode in DEEP else _eight_bits(path, upright)
 
 
 def through_window(path: Path, values: NDArray[Any], window: Window | None) -> UInt8Image:
@@ -87,10 +85,22 @@ def _content(path: Path) -> bytes:
         raise UserError(Problem("import.picture", str(path), "a picture", error.strerror or type(error).__name__, fix)) from None
 
 
+@contextmanager
+def _damage_as_error(path: Path) -> Iterator[None]:
+    """Whatever exception Pillow gives for a damaged file is the user's to fix."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        found = f"{type(error).__name__}: {error}"[:200]
+        raise UserError(Problem("import.picture", str(path), "a whole picture", found, "replace the file")) from None
+
+
 def _opened(path: Path, data: bytes) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "TIFF", "BMP"))
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError):
+    except (UnidentifiedImageError, Image.DecompressionBombError):
         expected = "a PNG, JPEG, TIFF, BMP or DICOM file of at most 100 million pixels"
         raise UserError(Problem("import.picture", str(path), expected, "no such file, or a larger one", "replace the file")) from None
     if image.width * image.height > MAX_PIXELS:

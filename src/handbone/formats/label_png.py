@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from handbone.formats.images import MAX_PIXELS, SUFFIXES, list_files
-from handbone.formats.labels import LabelledImage, Labels, ReadOptions, mask
+from handbone.formats.images import SUFFIXES, list_files
+from handbone.formats.labels import MAX_PIXELS, LabelledImage, Labels, ReadOptions, mask
 from handbone.formats.source import existing
 from handbone.utils.errors import Problem, UserError, raise_if_any
 

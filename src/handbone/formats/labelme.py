@@ -7,7 +7,7 @@ import binascii
 import io
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -15,14 +15,14 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from handbone.formats.images import list_files, picture_size, read_picture
-from handbone.formats.labels import Annotation, LabelledImage, Labels, ReadOptions, Shape, mask, mask_pixels, polygon
+from handbone.formats.labels import Annotation, LabelledImage, Labels, ReadOptions, Shape, mask, mask_pixels, polygon, size_problems
 from handbone.formats.source import Fields, existing, parsed, read_document
 from handbone.masks.boxed import Mask
 from handbone.masks.contours import exact_polygons
 from handbone.utils.errors import Problem, UserError, raise_if_any
 
 VERSION = "5.5.0"  # of the files that are written; later ones read them
-Points = Sequence[Sequence[float]]
+FAR = 100_000  # pixels: Pillow paints larger circles for minutes, or overflows
 
 
 class _Shape(Fields):
@@ -78,8 +78,11 @@ def _read(file: Path, folder: Path, options: ReadOptions) -> LabelledImage:
     picture = next((place for place in places if place.is_file()), places[-1])
     embedded = not picture.is_file() and document.imageData is not None
     size = _size(file, document, picture, embedded)
+    raise_if_any(size_problems(size, str(file)), "")
     name = PurePosixPath(below.as_posix(), f"{file.stem}{PurePosixPath(path).suffix}").as_posix()
-    return LabelledImage(name, str(file), file if embedded else picture, size, _annotations(file, document, size), embedded=embedded)
+    return LabelledImage(
+        name, str(file), file if embedded else picture, size, _annotations(file, document, size, options.as_masks), embedded=embedded
+    )
 
 
 def _size(file: Path, document: _LabelMe, picture: Path, embedded: bool) -> Shape:
@@ -89,12 +92,13 @@ def _size(file: Path, document: _LabelMe, picture: Path, embedded: bool) -> Shap
     return read_picture(file, embedded_picture(file)).shape[:2] if embedded else picture_size(picture)
 
 
-def _annotations(file: Path, document: _LabelMe, size: Shape) -> list[Annotation]:
+def _annotations(file: Path, document: _LabelMe, size: Shape, as_masks: bool) -> list[Annotation]:
     """All shapes. Raises `UserError` with each one that has no area, or is no shape of its type."""
     annotations, problems = list[Annotation](), list[Problem]()
     for number, shape in enumerate(document.shapes):
         try:
-            annotations.append(_annotation(shape, size))
+            annotation = _annotation(shape, size)
+            annotations.append(_painted(annotation, size) if as_masks and "points" in annotation else annotation)
         except ValueError as error:
             place = f"{file}: shape {number} ({shape.label[:60]})"
             expected = "a polygon, rectangle, oriented_rectangle, circle or mask"
@@ -123,10 +127,21 @@ def _rectangle(shape: _Shape, _: Shape) -> Annotation:
     return polygon(shape.label, [[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
 
 
+def _painted(annotation: Annotation, size: Shape) -> Annotation:
+    """A polygon as the mask that LabelMe's shape_to_mask gives: the polygon of Pillow. Raises ValueError for points far outside."""
+    if not max(abs(number) for point in annotation["points"] for number in point) <= FAR:
+        raise ValueError("points far outside of the image")
+    picture = Image.new("L", size[::-1])
+    ImageDraw.Draw(picture).polygon([(x, y) for x, y in annotation["points"]], fill=1, outline=1)
+    return mask(annotation["label"], np.asarray(picture) > 0)
+
+
 def _circle(shape: _Shape, size: Shape) -> Annotation:
     """The pixels that LabelMe's shape_to_mask sets: the ellipse of Pillow."""
     (x, y), edge = shape.points
     radius = math.dist((x, y), edge)
+    if max(abs(x), abs(y), radius) > FAR:
+        raise ValueError("a circle that is far outside of the image")
     picture = Image.new("L", size[::-1])
     ImageDraw.Draw(picture).ellipse((x - radius, y - radius, x + radius, y + radius), fill=1, outline=1)
     return mask(shape.label, np.asarray(picture) > 0)
@@ -136,7 +151,7 @@ def _mask(shape: _Shape, size: Shape) -> Annotation:
     """A crop as PNG in base64, whose first pixel is at the first point."""
     try:
         crop = np.asarray(Image.open(io.BytesIO(base64.b64decode(shape.mask or "", validate=True)))) > 0
-    except (OSError, binascii.Error) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"a mask that is no PNG in base64 ({error})"[:120]) from None
     x, y = (int(number) for number in shape.points[0])
     pixels = np.zeros(size, bool)

@@ -18,6 +18,7 @@ from handbone.utils.errors import Problem, UserError
 Annotation = dict[str, Any]
 Shape = tuple[int, int]
 POLYGON = "poly_seg"  # the type of a polygon
+MAX_PIXELS = 100_000_000  # of a picture
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class ReadOptions:
     pictures: folder of the images, None: where the format keeps them. values: name of each value of label images. columns: name of the
     column that holds `image`, `class` or `rle` in a CSV. by_column: runs count pixels column by column; first: the number of the first
     pixel, 0 or 1. label: the class of a CSV without a column of classes. wide: the columns that are classes, one row per image.
+    as_masks: polygons of COCO and LabelMe become the masks that pycocotools and LabelMe paint.
     """
 
     pictures: Path | None = None
@@ -36,6 +38,7 @@ class ReadOptions:
     first: int = 1
     label: str | None = None
     wide: Sequence[str] = ()
+    as_masks: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,14 @@ def mask_pixels(annotation: Annotation, place: str) -> Mask:
     if not (isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size)):
         raise UserError(Problem("annotation.mask_size", place, '"size": [height, width]', str(size)[:60], "correct it"))
     return np.asarray(decode_runs([str(text)], size[0], size[1], [place]).boxed().dense()[0])
+
+
+def size_problems(size: Shape, place: str) -> list[Problem]:
+    """A problem if a file says an (H, W) that no picture may have: masks of that size would take memory before the picture is read."""
+    height, width = size
+    if min(size) > 0 and height * width <= MAX_PIXELS:
+        return []
+    return [Problem("import.pixels", place, f"from 1 to {MAX_PIXELS} pixels", f"{width} x {height}"[:60], "make the image smaller")]
 
 
 def safe_name(name: str, place: str) -> list[Problem]:
