@@ -12,6 +12,7 @@ from typing import Any
 from handbone.cli.params_yaml import yaml_text
 from handbone.cli.preset import preset_params
 from handbone.config.yaml12 import read_yaml
+from handbone.dataset.files import is_text
 from handbone.formats.images import SUFFIXES, list_files
 from handbone.formats.labels import LabelledImage, Labels, ReadOptions
 from handbone.formats.people import person_rule
@@ -126,7 +127,11 @@ def _values(texts: Sequence[str] | None) -> dict[int, str]:
 
 def _check_classes(classes: Sequence[str], known: Sequence[str]) -> None:
     unknown = [name for name in classes if name not in known]
-    raise_if_any([Problem("import.class", "--classes", "labels of the source", name, nearest(name, known)) for name in unknown], "")
+    bad = [name for name in classes if not (name.strip() and is_text(name))]
+    problems = [Problem("import.class", "--classes", "labels of the source", name, nearest(name, known)) for name in unknown]
+    text = "labels that are a text without control characters"
+    problems += [Problem("import.class", "the source", text, repr(name[:60]), "rename the label, or use --classes") for name in bad]
+    raise_if_any(problems, "")
     if not classes:
         raise UserError(Problem("import.class", "the source", "at least one annotation", "none", "check the path"))
 

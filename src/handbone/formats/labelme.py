@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from handbone.dataset.files import is_text
 from handbone.formats.images import list_files, picture_size, read_picture
 from handbone.formats.labels import Annotation, LabelledImage, Labels, ReadOptions, Shape, mask, mask_pixels, polygon, size_problems
 from handbone.formats.source import Fields, existing, parsed, read_document
@@ -73,6 +74,9 @@ def embedded_picture(file: Path) -> bytes:
 def _read(file: Path, folder: Path, options: ReadOptions) -> LabelledImage:
     document = parsed(_LabelMe, read_document(file, "labelme"), str(file))
     path = PureWindowsPath(document.imagePath).as_posix()
+    if not is_text(path):
+        found = repr(path[:60])
+        raise UserError(Problem("import.name", str(file), "an imagePath without control characters", found, "correct the name"))
     below = file.relative_to(folder).parent
     places = [file.parent / path] if options.pictures is None else [options.pictures / below / path, options.pictures / path]
     picture = next((place for place in places if place.is_file()), places[-1])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from handbone.dataset.annotation import RLE
+from handbone.dataset.files import is_text
 from handbone.masks.boxed import BoxedMasks, Mask
 from handbone.masks.rle import decode_runs, encode_runs
 from handbone.masks.runs import RunLengthMasks
@@ -98,6 +99,6 @@ def size_problems(size: Shape, place: str) -> list[Problem]:
 def safe_name(name: str, place: str) -> list[Problem]:
     """A problem if the name that a file gives to an image leads out of the folder of images."""
     path = PurePosixPath(name)
-    if name and "\0" not in name and not path.is_absolute() and ".." not in path.parts:
+    if name and is_text(name) and not path.is_absolute() and ".." not in path.parts:
         return []
     return [Problem("import.name", place, "the name of an image below the folder of images", repr(name[:60]), "correct the name")]
