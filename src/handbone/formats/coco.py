@@ -11,7 +11,18 @@ import numpy as np
 
 from handbone.formats.coco_polygon import paint_polygon
 from handbone.formats.coco_rle import counts_of_mask, counts_of_text, mask_of_counts, text_of_counts
-from handbone.formats.labels import Annotation, LabelledImage, Labels, ReadOptions, mask, mask_pixels, polygon, safe_name, size_problems
+from handbone.formats.labels import (
+    Annotation,
+    LabelledImage,
+    Labels,
+    ReadOptions,
+    mask,
+    mask_pixels,
+    outline_note,
+    polygon,
+    safe_name,
+    size_problems,
+)
 from handbone.formats.source import Fields, parsed, read_document
 from handbone.utils.errors import Problem, raise_if_any
 
@@ -78,8 +89,9 @@ def read_coco(source: Path, options: ReadOptions) -> Labels:
         for image in coco.images
     ]
     used = {item.category_id for item in coco.annotations}
+    notes = outline_note(read, "pycocotools") + _notes(coco, used)
     ordered = sorted(coco.categories, key=lambda category: (isinstance(category.id, str), category.id))
-    return Labels(read, list(dict.fromkeys(category.name for category in ordered if category.id in used)), _notes(coco, used))
+    return Labels(read, list(dict.fromkeys(category.name for category in ordered if category.id in used)), notes)
 
 
 def _image_problems(source: Path, coco: _Coco) -> list[Problem]:

@@ -1,4 +1,7 @@
-"""CVAT for images 1.1: one XML file with polygons, boxes and masks."""
+"""CVAT for images 1.1: one XML file with polygons, boxes and masks.
+
+https://docs.cvat.ai/docs/manual/advanced/xml_format/
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,18 @@ from PIL import Image, ImageDraw
 
 from handbone.dataset.files import is_text
 from handbone.formats.images import list_files, picture_size, read_picture
-from handbone.formats.labels import Annotation, LabelledImage, Labels, ReadOptions, Shape, mask, mask_pixels, polygon, size_problems
+from handbone.formats.labels import (
+    Annotation,
+    LabelledImage,
+    Labels,
+    ReadOptions,
+    Shape,
+    mask,
+    mask_pixels,
+    outline_note,
+    polygon,
+    size_problems,
+)
 from handbone.formats.source import Fields, existing, parsed, read_document
 from handbone.masks.boxed import Mask
 from handbone.masks.contours import exact_polygons
@@ -58,8 +69,7 @@ def read_labelme(source: Path, options: ReadOptions) -> Labels:
             problems += error.problems
     raise_if_any(problems, f"{source} cannot be imported")
     classes = sorted({annotation["label"] for image in images for annotation in image.annotations})
-    circles = "circles are painted as LabelMe paints them, and become masks"
-    return Labels(images, classes, [circles] if any("rle" in one for image in images for one in image.annotations) else [])
+    return Labels(images, classes, outline_note(images, "LabelMe"))
 
 
 def embedded_picture(file: Path) -> bytes:

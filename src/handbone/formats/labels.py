@@ -69,6 +69,12 @@ class Labels:
     notes: list[str] = field(default_factory=list)
 
 
+def outline_note(images: Sequence[LabelledImage], tool: str) -> list[str]:
+    """What to know about polygons that `tool` paints without their whole outline, if there are any."""
+    drawn = any("points" in annotation for image in images for annotation in image.annotations)
+    return [f"polygons are painted with their outline; --as-masks keeps what {tool} paints"] if drawn else []
+
+
 def polygon(label: str, points: Sequence[Sequence[float]]) -> Annotation:
     """The annotation of a polygon, x, y in pixels."""
     return {"label": label, "type": POLYGON, "points": [list(point) for point in points]}
