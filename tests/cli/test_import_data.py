@@ -137,6 +137,12 @@ def test_a_preset_can_be_like_another(sources: Path) -> None:
     assert (params.train, params.folds, params.data.classes) == (demo.train, demo.folds, ["radius"])
 
 
+def test_excluded_images_are_left_out_whatever_is_wrong_with_them(sources: Path) -> None:
+    Path("images/P1_2.jpg").unlink()
+    run("handbone import coco train.json --images images --test test -o new --exclude P1_2.jpg,Q1_1.jpg")
+    assert set(samples("new", ["ulna", "radius"])) == {"P1_1/P1_1", "P2_1/P2_1", "P3_1/P3_1", "Q2_1/Q2_1"}
+
+
 def test_without_a_rule_for_people_there_is_a_warning(sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("handbone import coco train.json --images images -o new")
     out, warnings = capsys.readouterr()
@@ -155,6 +161,7 @@ def test_without_a_rule_for_people_there_is_a_warning(sources: Path, capsys: pyt
         ("--preset ../x", "import.preset"),
         ("--preset x --like none", "preset.name"),
         ("--classes bone", "import.class"),
+        ("--exclude P1_1", "import.exclude"),
         ("--images none", "import.picture"),
         ("--test none", "import.source"),
         ("--person-from (", "import.person_rule"),

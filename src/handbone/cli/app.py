@@ -154,6 +154,7 @@ def _add_import(commands: Any) -> None:
     parser.add_argument("--person-from", metavar="RULE", help=text)
     parser.add_argument("--names", choices=("file", "path"), default="file", help="name images after their file, or after their whole path")
     parser.add_argument("--classes", metavar="A,B,...", type=_listed, help="the labels to keep, in this order (default: all)")
+    parser.add_argument("--exclude", metavar="A,B,...", type=_listed, help="images to leave out, by their names in the source")
     text = "the values that become black and white, for pictures of more than 8 bits"
     parser.add_argument("--window", metavar=("LOW", "HIGH"), type=float, nargs=2, help=text)
     parser.add_argument("--preset", metavar="NAME", help="write the classes to presets/NAME.yaml instead of printing them")

@@ -51,7 +51,8 @@ def import_data(chosen: argparse.Namespace, presets: Path = Path("presets")) -> 
     _check_classes(classes, [*train.classes, *test.classes])
     truth = chosen.test_labels is not None
     target = WriteOptions(classes, person, chosen.names == "path", chosen.window)
-    written = write_data_set(chosen.output, train.images, test.images, truth, target)
+    train_images, test_images = _without(chosen.exclude or (), train.images, test.images)
+    written = write_data_set(chosen.output, train_images, test_images, truth, target)
     _report(chosen, written, [*train.notes, *test.notes])
     incomplete = any(subset.incomplete for subset in written[: 1 + truth])
     data = {"root": chosen.output.as_posix(), "classes": list(classes), "allow_missing": incomplete}
@@ -134,6 +135,15 @@ def _check_classes(classes: Sequence[str], known: Sequence[str]) -> None:
     raise_if_any(problems, "")
     if not classes:
         raise UserError(Problem("import.class", "the source", "at least one annotation", "none", "check the path"))
+
+
+def _without(names: Sequence[str], *subsets: Sequence[LabelledImage]) -> list[list[LabelledImage]]:
+    """Each subset without the images of these names. Raises `UserError` with every name that no image has."""
+    known = {image.name for images in subsets for image in images}
+    unknown = [name for name in names if name not in known]
+    expected, fix = "the name of an image in the source", "correct the name; it may need its folder and suffix"
+    raise_if_any([Problem("import.exclude", "--exclude", expected, name[:60], fix) for name in unknown], "")
+    return [[image for image in images if image.name not in names] for images in subsets]
 
 
 def _report(chosen: argparse.Namespace, written: Sequence[Written], notes: Sequence[str]) -> None:
