@@ -15,7 +15,7 @@ from handbone.utils.errors import Problem, UserError, raise_if_any
 
 BACKGROUND = 0
 MODES = ("1", "L", "P", "I;16")  # of Pillow: one number per pixel; of a palette its index
-Values = NDArray[np.int64]
+Values = NDArray[np.uint16]
 
 
 def read_label_png(source: Path, options: ReadOptions) -> Labels:
@@ -41,7 +41,7 @@ def read_label_png(source: Path, options: ReadOptions) -> Labels:
         except UserError as error:
             problems += error.problems
             continue
-        present = [value for value in np.unique(pixels).tolist() if value != BACKGROUND]
+        present = [value for value in np.flatnonzero(np.bincount(pixels.ravel())).tolist() if value != BACKGROUND]
         values |= {value: file for value in present if value not in values}
         annotations = [mask(options.values[value], pixels == value) for value in present if value in options.values]
         name = picture.relative_to(pictures).as_posix()
@@ -59,7 +59,7 @@ def _read(file: Path) -> Values:
         with Image.open(file, formats=("PNG",)) as image:
             if image.mode not in MODES or image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width}x{image.height} pixels, {image.mode}")
-            return np.asarray(image).astype(np.int64)
+            return np.asarray(image).astype(np.uint16)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         expected = "a whole PNG with one value per pixel (grey or with a palette)"
         fix = "export the labels as values instead of colours"
