@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from stages.validate import held_out, held_out_images
 
 from handbone.config.params import load_params
-from handbone.deciding.procedure import Candidates, HeldOutImages, clean_up_candidates, mixed, threshold_candidates
+from handbone.deciding.procedure import HeldOutImages, Outcome, mixed, search_clean_up, search_thresholds
 from handbone.deciding.search import search
 from handbone.evaluation.decision import Decision, decided_counts
 from handbone.evaluation.dice import dice
@@ -68,13 +68,12 @@ def gains(images: HeldOutImages) -> Iterator[tuple[str, float, float, float]]:
             for inside in (True, False)
         )
         start = [START] * (int(one.groups().max()) + 2)
-        yield "thresholds", *_gains(threshold_candidates(start, one), one, other)
-        yield "clean-up", *_gains(clean_up_candidates(start, RULES, one), one, other)
+        yield "thresholds", *_gains(search_thresholds(start, one), one, other)
+        yield "clean-up", *_gains(search_clean_up(start, RULES, one), one, other)
 
 
-def _gains(candidates: Candidates, one: HeldOutImages, other: HeldOutImages) -> tuple[float, float, float]:
-    found = search(candidates.scores, list(one.people.values()))
-    decision = mixed(candidates.decisions[0], found.best, one.classes)
+def _gains(outcome: Outcome, one: HeldOutImages, other: HeldOutImages) -> tuple[float, float, float]:
+    found, decision = outcome.found, mixed(outcome.candidates[0], outcome.found.best, one.classes)
     return float(found.in_sample.mean()), float(found.overall.mean[0]), _score(other, decision) - _score(other, START)
 
 

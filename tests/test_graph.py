@@ -18,20 +18,26 @@ STAGES: dict[str, dict[str, Any]] = {
 NAMES = list(STAGES)
 PER_ITEM = {"${item.images}": "data/cache", "${item.samples}": "data/folds.csv"}  # of the two infer stages, as their items have them
 NETWORKS = "src/handbone/models/"  # imported by name, as the parameters say: who builds a network depends on the folder
-SEARCHES = {"masks/histogram.py"}  # of masks, what validate alone uses
+DATA_SET = ("inputs", "people", "png", "preprocess", "splits", "strata", "summary", "whole_set")
 COVERED_BUT_NOT_IMPORTED = {  # below src/handbone: files whose change reruns a stage only because it depends on their room
     "phantom": {"utils/hashing.py", "utils/npz.py"},
     "preprocess": {f"dataset/{name}.py" for name in ("attributes", "folds", "shapes", "splits", "strata")},
     "split": {"utils/hashing.py", "utils/npz.py", "utils/parallel.py"},
-    "pseudo": {f"masks/{name}.py" for name in ("components", "coverage", "cropped_maps", "joined", "rasterize", "upsample")}
-    | {"cache/sides.py", *SEARCHES},
-    "train": {"masks/rasterize.py", "masks/rle.py", *SEARCHES},
-    "validate": {"cache/sides.py", "masks/coverage.py", "masks/rasterize.py", "masks/rle.py"},
-    "submit": {
-        *("evaluation/comparison.py", "evaluation/model_dice.py", "masks/coverage.py"),
+    "pseudo": {
+        "cache/sides.py",
+        *(
+            f"masks/{name}.py"
+            for name in ("components", "contours", "coverage", "cropped_maps", "histogram", "joined", "rasterize", "upsample")
+        ),
+    },
+    "train": {f"masks/{name}.py" for name in ("contours", "histogram", "rasterize", "rle")},
+    "validate": {"cache/sides.py", *(f"masks/{name}.py" for name in ("contours", "coverage", "rasterize", "rle"))},
+    "submit": {  # a table, a CSV and a few Dice: seconds
+        *(f"dataset/{name}.py" for name in DATA_SET),
+        *("evaluation/comparison.py", "evaluation/model_dice.py", "masks/coverage.py", "masks/histogram.py"),
         *(f"submission/{name}.py" for name in ("alignment", "difference", "vote")),
     },
-    "report": {"cache/sides.py", "masks/rasterize.py", "masks/rle.py"},
+    "report": {"cache/sides.py", *(f"masks/{name}.py" for name in ("contours", "histogram", "rasterize", "rle"))},
 }
 
 

@@ -32,7 +32,7 @@ def test_a_search_on_one_half_is_scored_on_the_other(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(deciding, "HALVES", 1)
     truth = np.zeros((1, 8, 8), bool)
     truth[:, 2:6, 2:6] = True
-    image = CroppedMaps.from_dense(np.where(truth, 102, 51).astype(np.uint8)), PackedMasks.pack(BoxedMasks.from_dense(truth))
+    image = [CroppedMaps.from_dense(np.where(truth, 102, 51).astype(np.uint8))], PackedMasks.pack(BoxedMasks.from_dense(truth))
     images = HeldOutImages({f"{person}/a": person for person in "ABCDEFGH"}, ["square"], lambda _: image)
     found = {name: values for name, *values in deciding.gains(images)}
     assert found["thresholds"] == [pytest.approx(1, abs=1e-4)] * 3

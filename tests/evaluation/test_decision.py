@@ -91,6 +91,7 @@ def test_counts_are_those_of_the_decided_masks(threshold: float) -> None:
 
 TWO = CroppedMaps.from_dense(np.stack([np.linspace(0, 255, 16).astype(np.uint8)[None].repeat(8, 0)] * 2))
 NAMES = ["Radius", "Ulna"]
+THREE_ENDS = {"in_sample": 0.0, "nested": 0.0, "interval": [0.0, 0.1, 0.2]}
 SEARCHED = Decision(
     {"Radius": 0.25, "Ulna": 0.75},
     {"Radius": CleanUp(min_area=0.6), "Ulna": CleanUp(largest=True, fill_holes=True)},
@@ -114,6 +115,10 @@ def test_each_class_has_its_threshold_and_clean_up() -> None:
     assert decide([TWO], SHAPE, stricter).areas().tolist() == [0, ulna]
 
 
+def test_a_clean_up_does_nothing_unless_it_is_asked_to() -> None:
+    assert CleanUp() == CleanUp(largest=False, min_area=0.0, fill_holes=False)
+
+
 def test_a_component_as_large_as_the_smallest_area_stays() -> None:
     maps = CroppedMaps.from_dense(np.full((1, 3, 7), 255, np.uint8))
     assert decide([maps], (3, 7), Decision(0.5, {"a": CleanUp(min_area=20 / 21)})).areas().tolist() == [21]
@@ -131,6 +136,7 @@ def test_a_component_as_large_as_the_smallest_area_stays() -> None:
         ("clean_up", {"Radius": {"min_area": 1.0}, "Ulna": {}}),
         ("clean_up", []),
         ("searches", {"threshold": {"tried": "much"}}),
+        ("searches", {"threshold": {"tried": "", "gain": THREE_ENDS, "accepted": True, "found": {}, "per_class": {}}}),
     ],
 )
 def test_a_value_of_another_type_inside_is_an_error(tmp_path: Path, fails: Fails, key: str, value: object) -> None:

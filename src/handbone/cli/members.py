@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from handbone.cli.params_yaml import yaml_text
-from handbone.cli.revisions import StoredFolder, stored_folders
 from handbone.config import paths
 from handbone.config.params import CURRENT, MEMBER_NAME
 from handbone.evaluation.members import Pin, read_pin
 from handbone.evaluation.predictions import read_record
+from handbone.provenance.revisions import StoredFolder, stored_folders
 from handbone.utils.errors import Problem, UserError, all_of, nearest
 from handbone.utils.hashing import file_hash
 from handbone.utils.io import remove_folder, write_text

@@ -53,8 +53,9 @@ class Side:
         sample, maps = read_sample(self.sample(key)), CroppedMaps.load(self.prediction(key))
         if sample.masks is None:
             raise ValueError(f"{key} has no masks")
-        predicted, truth = decide(maps, sample.shape, Decision.load(self.decision)), RunLengthMasks.from_packed(sample.masks)
         names = self._classes()
+        predicted = decide([maps], sample.shape, Decision.load(self.decision, names))
+        truth = RunLengthMasks.from_packed(sample.masks)
         order = [names.index(name) for name in classes]
         if not np.array_equal(count(predicted, truth)[order], self.held.array([key], classes)[0]):
             expected, found = "the masks that validate counted", "other ones"
