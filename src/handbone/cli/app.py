@@ -108,13 +108,16 @@ def _add_diff(commands: Any) -> None:
 
 def _add_doctor(commands: Any) -> None:
     text = (
-        "List what is wrong with a submission before it is uploaded. Compares it with the test images and, if they are cached, with the "
-        "masks of the training images. Exit status: 1 after errors, 0 if there are only warnings, or nothing."
+        "List what is wrong with a submission before it is uploaded, or with the labels of a data set. Compares a submission with the test "
+        "images and, if they are cached, with the masks of the training images; compares each image of a data set with the anatomy of all "
+        "others. Exit status: 1 after errors, 0 if there are only warnings, or nothing."
     )
     parser = _add(commands, "doctor", _doctor, text, "handbone doctor submissions/submission.csv")
-    parser.add_argument("submission", metavar="SUBMISSION", type=Path, help="the CSV")
+    parser.add_argument("path", metavar="SUBMISSION|DATA", type=Path, help="the CSV, or the folder that holds train/ and test/")
+    which = parser.add_mutually_exclusive_group()
     text = "repair what needs no guess (header, order of rows and runs, runs that could be one), and examine the result"
-    parser.add_argument("--fix", metavar="OUT", type=Path, help=text)
+    which.add_argument("--fix", metavar="OUT", type=Path, help=f"of a submission: {text}")
+    which.add_argument("--html", metavar="OUT", type=Path, help="of a data set: also write the findings with pictures, as one offline page")
 
 
 def _add_compare(commands: Any) -> None:
@@ -238,9 +241,14 @@ def _diff(chosen: argparse.Namespace) -> None:
 
 
 def _doctor(chosen: argparse.Namespace) -> None:
-    from handbone.cli.doctor import examine_submission
+    if chosen.html is not None or (chosen.path.is_dir() and chosen.fix is None):
+        from handbone.cli.data_doctor import examine_data
 
-    examine_submission(chosen.submission, chosen.fix)
+        examine_data(chosen.path, chosen.html)
+    else:
+        from handbone.cli.doctor import examine_submission
+
+        examine_submission(chosen.path, chosen.fix)
 
 
 def _compare(chosen: argparse.Namespace) -> None:
