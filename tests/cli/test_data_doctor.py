@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +120,20 @@ def test_too_few_images_are_a_warning(root: Path, capsys: pytest.CaptureFixture[
 def test_a_file_is_no_data_set(root: Path, fails: Fails) -> None:
     with fails("layout.missing"):
         examine_data(root / "people.csv")
+
+
+def test_the_commands_of_the_documentation(root: Path) -> None:
+    """Exit status 0 without a finding, 1 after an error; options of a submission do not fit a data set."""
+    root.rename("raw")
+    write_params({"root": "raw"})
+    assert "nothing found" in handbone("doctor", "raw").stdout
+    exchange(Path("raw"), "Radius", "finger-4")
+    done = handbone("doctor", "raw", "--html", "faults.html")
+    assert done.returncode == 1 and "ERROR" in done.stderr and "Traceback" not in done.stderr
+    assert Path("faults.html").is_file()
+    assert handbone("doctor", "raw", "--html", "a.html", "--fix", "b.csv").returncode == 2
+    assert "submission" in handbone("doctor", "raw", "--fix", "b.csv").stderr
+
+
+def handbone(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([Path(sys.executable).parent / "handbone", *arguments], capture_output=True, text=True)

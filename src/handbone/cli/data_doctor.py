@@ -44,10 +44,8 @@ def examine_data(root: Path, html: Path | None = None) -> None:
     problems = [problem for scan in scans for problem in scan.problems]
     errors = {finding.key for finding in findings if finding.certain}
     if errors:
-        fix = "look at them (--html), then correct them or name them in data.exclude"
-        problems.append(
-            Problem("labels.faults", str(root), "labels that fit the anatomy of the other images", f"{len(errors)} images with others", fix)
-        )
+        expected, fix = "labels as the other images have them, and each picture once", "look at them (--html), correct or exclude them"
+        problems.append(Problem("labels.faults", str(root), expected, f"{len(errors)} images with errors", fix))
     raise_if_any(problems, f"{root} has faults")
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handbone.doctor.labels.alignment import CommonShape, Pose, align, common_shape
 from handbone.doctor.labels.drawing import Bools, Complexes, Drawing, Floats, Measures, centre_and_area
@@ -35,10 +37,16 @@ class Anatomy:
     positions: Positions
     shapes: Shapes
 
-    @property
+    @cached_property
     def sizes(self) -> Floats:
         """(C,) the usual root of a class's area, in the common frame."""
         return np.asarray(np.exp(self.shapes.log_areas / 2))
+
+    @cached_property
+    def neighbours(self) -> NDArray[np.int64]:
+        """(C, C - 1) the other classes of each, the nearest first."""
+        distances = abs(self.shape.centres[:, None] - self.shape.centres)
+        return np.argsort(distances, axis=1)[:, 1:]
 
     def apart(self, number: int, expectation: Expectation) -> Floats:
         """(3, C) how far an image's classes are from usual position, size and form, in units of the limits; NaN where absent."""

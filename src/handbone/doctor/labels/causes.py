@@ -17,6 +17,7 @@ BETTER = 0.5  # of the strangeness may be left after an exchange
 INSIDE, UNUSUAL = 0.7, 0.3  # share of a polygon inside another class's if it is drawn on that one, and how much more than usual that is
 EXAMPLES = 32  # images from which it is known what is usual
 AWAY = 1.5  # sizes of a class from the expected place: farther away nothing of it belongs
+NEAR = 3  # nearest classes of a class, of which one is turned with it
 BEND, STRETCH = np.radians(50), np.log(1.25)  # of a joint; the most that a group of bones turns, and grows or shrinks, in it
 
 
@@ -33,8 +34,11 @@ def single_faults(anatomy: Anatomy, image: Doubt) -> Iterator[Finding]:
         else:
             left = [suspect for suspect in left if suspect != other]
             yield Finding(key, "swapped", (c, other), float(image.strange[c]), "each at the place of the other")
-    bent = _bent(anatomy, image, [finding.classes[0] for finding in findings if finding.kind == "off_bone"])
-    yield from (finding for finding in findings if finding.kind != "off_bone" or finding.classes[0] not in bent)
+    off = [finding.classes[0] for finding in findings if finding.kind == "off_bone"]
+    bent = _bent(anatomy, image, off)
+    yield from (finding for finding in findings if finding.kind != "off_bone")
+    if left := [c for c in off if c not in bent]:
+        yield off_bone(anatomy, image, left)
 
 
 def _as_each(anatomy: Anatomy, image: Doubt, c: int) -> Floats:
@@ -58,16 +62,22 @@ def _single(anatomy: Anatomy, image: Doubt, fits: Floats, c: int) -> Finding:
     if stray := _stray(anatomy, image, c):
         words = f"{stray} of {len(drawing.polygons[c])} polygons where nothing of the class belongs"
         return Finding(drawing.key, "foreign", (c,), strange, words)
-    position, size, form = anatomy.apart(image.number, image.expectation)[:, c]
-    if position > 1:
+    if anatomy.apart(image.number, image.expectation)[0, c] > 1:
         other = _drawn_on(anatomy, image, fits, c)
         if other is not None:
             words = "the first on the bone of the second" + ("" if drawing.polygons[other] else ", which has no label")
             return Finding(drawing.key, "wrong_bone", (c, other), strange, words)
         if abs(anatomy.placed[image.number, c] - image.expectation.centres[c]) > AWAY * anatomy.sizes[c]:
             return Finding(drawing.key, "foreign", (c,), strange, "a polygon where nothing of the class belongs")
-    unusual = [name for value, name in ((position, "place"), (size, "size"), (form, "shape")) if value > 1]
-    return Finding(drawing.key, "off_bone", (c,), strange, f"an unusual {' and '.join(unusual)}")
+    return off_bone(anatomy, image, [c])
+
+
+def off_bone(anatomy: Anatomy, image: Doubt, classes: Sequence[int]) -> Finding:
+    """The classes, the strangest first, of which no other explanation is known."""
+    unusual = anatomy.apart(image.number, image.expectation)[:, list(classes)].max(1) > 1
+    names = [name for name, beyond in zip(("place", "size", "shape"), unusual, strict=True) if beyond]
+    strange = float(image.strange[classes[0]])
+    return Finding(anatomy.drawings[image.number].key, "off_bone", classes, strange, f"an unusual {' and '.join(names)}")
 
 
 def _stray(anatomy: Anatomy, image: Doubt, c: int) -> int:
@@ -109,8 +119,10 @@ def inside_share(polygons: Sequence[Polygon], others: Sequence[Polygon]) -> floa
 
 
 def _bent(anatomy: Anatomy, image: Doubt, classes: Sequence[int]) -> list[int]:
-    """Those of the classes that are turned together about a joint: all of them, or none."""
-    group = [c for c in classes if anatomy.apart(image.number, image.expectation)[1, c] <= 1]
+    """Those of the classes that are turned together about a joint: all neighbours among them, or none."""
+    apart = anatomy.apart(image.number, image.expectation)
+    group = [c for c in classes if apart[1, c] <= 1]
+    group = [c for c in group if set(group) & set(anatomy.neighbours[c, :NEAR].tolist())]
     if len(group) < 2:
         return []
     found, expected = anatomy.placed[image.number, group], image.expectation.centres[group]

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from handbone.doctor.labels.anatomy import Anatomy
-from handbone.doctor.labels.causes import single_faults
+from handbone.doctor.labels.causes import off_bone, single_faults
 from handbone.doctor.labels.doubt import Doubt, doubt
 from handbone.doctor.labels.drawing import Bools
 from handbone.doctor.labels.finding import Finding
 from handbone.doctor.labels.relabel import relabel
 
-MANY = 0.25  # share of an image's classes: as many strange or moved ones are no single faults
-MIN_MOVED, MIN_GAIN = 4, 1.0  # classes, and the gain of a new labelling of the whole image, before it is believed
+MANY = 0.25  # share of an image's classes: as many strange ones are no single faults
+MIN_MOVED, MIN_GAIN = 4, 1.0  # classes that a new labelling of the whole image moves, and its gain for each, before it is believed
 ODD_SIDE = 0.05  # share of images that are mirror images of the others, up to which they count as wrong
 RARE = 0.02  # share of images without a class, up to which its absence is strange
 NEIGHBOURS = 2  # nearest classes that must be there: where absence is allowed, teeth and the like are absent in groups
@@ -29,9 +29,10 @@ def diagnose(anatomy: Anatomy, allow_missing: bool) -> list[Finding]:
     findings = [_other_side(anatomy, number, odd) for number in np.flatnonzero(odd).tolist()]
     for number in np.flatnonzero(~odd).tolist():
         image = doubt(anatomy, number)
-        many = len(image.suspects) > MANY * image.present.sum()
-        permuted = _mirrored(anatomy, image) if many else None
-        findings += [permuted] if permuted else single_faults(anatomy, image)
+        if len(image.suspects) > MANY * image.present.sum():
+            findings.append(_mirrored(anatomy, image) or off_bone(anatomy, image, image.suspects))
+        else:
+            findings += single_faults(anatomy, image)
     return findings + list(_missing(anatomy, allow_missing, findings))
 
 
@@ -54,7 +55,7 @@ def _mirrored(anatomy: Anatomy, image: Doubt) -> Finding | None:
     scaled = measures.log_areas[number] + 2 * np.log(abs(anatomy.poses.turn[number]))
     found = relabel(measures.centres[number], scaled, anatomy.shape, anatomy.shapes.log_areas)
     moved = np.flatnonzero(found.labels != np.arange(len(found.labels)))
-    if found.gain < MIN_GAIN or len(moved) < max(MIN_MOVED, MANY * image.present.sum()):
+    if len(moved) < MIN_MOVED or found.gain * image.present.sum() < MIN_GAIN * len(moved):
         return None
     words = f"{len(moved)} labels at the places of others, as if left and right were reversed"
     return Finding(anatomy.drawings[number].key, "mirrored", moved.tolist(), float(np.nanmax(image.strange)), words)
@@ -66,9 +67,7 @@ def _missing(anatomy: Anatomy, allow_missing: bool, findings: Sequence[Finding])
     share = absent.mean(0)
     strange = absent & (share <= RARE)
     if allow_missing:
-        apart = abs(anatomy.shape.centres[:, None] - anatomy.shape.centres)
-        neighbours = np.argsort(apart, axis=1)[:, 1 : NEIGHBOURS + 1]
-        strange &= ~absent[:, neighbours].any(2)
+        strange &= ~absent[:, anatomy.neighbours[:, :NEIGHBOURS]].any(2)
     explained = {(finding.key, c) for finding in findings if finding.kind == "wrong_bone" for c in finding.classes}
     for number, c in np.argwhere(strange).tolist():
         key = anatomy.drawings[number].key
