@@ -17,7 +17,7 @@ from handbone.masks.rasterize import Polygon
 
 MIN_CLASSES = 4  # that an image must show, and
 MIN_IMAGES = 12  # that must show a class, before anything is said about them
-POSITION, SIZE, FORM = 4.0, 3.0, 3.0  # limits, in usual deviations: twice to three times as far as 95 % of the images go
+POSITION, SIZE, FORM = 2.5, 2.5, 2.5  # limits, in usual deviations: so many times as far as 95 % of the images go
 
 SHIFT = 0.35  # of a class's size (the root of its area): a smaller shift is a bent joint rather than a wrong label
 

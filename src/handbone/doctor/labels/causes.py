@@ -13,7 +13,7 @@ from handbone.doctor.labels.drawing import GRID, Floats, paint
 from handbone.doctor.labels.finding import Finding
 from handbone.masks.rasterize import Polygon
 
-BETTER = 0.5  # of the strangeness may be left after an exchange
+BETTER = 0.5  # of the strangeness may be left with another label
 INSIDE, UNUSUAL = 0.7, 0.3  # share of a polygon inside another class's if it is drawn on that one, and how much more than usual that is
 EXAMPLES = 32  # images from which it is known what is usual
 AWAY = 1.5  # sizes of a class from the expected place: farther away nothing of it belongs
