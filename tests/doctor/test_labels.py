@@ -16,6 +16,7 @@ from handbone.config.params import BONES
 from handbone.doctor.labels.alignment import CommonShape, align
 from handbone.doctor.labels.drawing import Drawing, measure
 from handbone.doctor.labels.examine import examine_labels
+from handbone.doctor.labels.expected import expected_outlines
 from handbone.doctor.labels.finding import Finding, ranked
 from handbone.doctor.labels.held_out import unlike_predictions
 from handbone.masks.cropped_maps import CroppedMaps
@@ -157,6 +158,27 @@ def test_too_few_images_say_nothing(clean: list[Drawing]) -> None:
     examined = examine_labels(clean[:5], False)
     assert examined.anatomy is None and not examined.findings
     assert examine_labels([], False).anatomy is None
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 8), st.integers(0, 30), st.floats(0, 1), st.sampled_from([1, 3, 60]))
+@pytest.mark.filterwarnings("error")
+def test_arbitrary_polygons_are_examined(seed: int, classes: int, images: int, absent: float, places: int) -> None:
+    """Also without any anatomy, with all polygons at one place, or equal in all images."""
+    rng = np.random.default_rng(seed)
+    triangle = np.array([[0, 0], [9, 0], [0, 9]])
+    drawings = [
+        Drawing(
+            str(number),
+            (99, 99),
+            [[(triangle + rng.integers(places, size=2)).astype(np.int32)] * (rng.random() >= absent) for _ in range(classes)],
+        )
+        for number in range(images)
+    ]
+    examined = examine_labels(drawings, allow_missing=True)
+    for finding in examined.findings:
+        assert np.isfinite(finding.strange)
+        assert all(np.isfinite(points).all() for points in expected_outlines(examined, finding).values())
 
 
 @settings(max_examples=50, deadline=None)

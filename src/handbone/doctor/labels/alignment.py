@@ -15,6 +15,7 @@ from handbone.doctor.labels.drawing import Bools, Complexes, Floats
 ROUNDS = 6  # of aligning all images and taking the median
 STEPS = 12  # of reweighting
 CAUCHY = 2.4  # residuals of as many standard deviations have half of the weight
+TINY = 1e-12
 MIN_SPREAD = 0.003  # of the common frame, which has size 1: 1 pixel of 2048 in a hand
 
 
@@ -84,11 +85,12 @@ def fit(centres: Complexes, shape: CommonShape) -> Pose:
     points, target = np.where(present, centres, 0), np.where(present, shape.centres, 0)
     weights = present / shape.spread**2
     for _ in range(STEPS):
-        total = np.maximum(weights.sum(1, keepdims=True), 1e-12)
+        total = np.maximum(weights.sum(1, keepdims=True), TINY)
         from_middle = points - (weights * points).sum(1, keepdims=True) / total
         to_middle = target - (weights * target).sum(1, keepdims=True) / total
-        size = np.maximum((weights * abs(from_middle) ** 2).sum(1), 1e-12)
+        size = np.maximum((weights * abs(from_middle) ** 2).sum(1), TINY)
         turn = (weights * from_middle.conj() * to_middle).sum(1) / size
+        turn = np.where(abs(turn) < TINY, TINY, turn)  # of an image with all classes at one place
         shift = ((weights * (target - turn[:, None] * points)).sum(1, keepdims=True) / total)[:, 0]
         squares = abs(turn[:, None] * points + shift[:, None] - target) ** 2 / (CAUCHY * shape.spread) ** 2
         weights = present / shape.spread**2 / (1 + squares)
@@ -117,5 +119,5 @@ def _spread(residuals: Complexes) -> Floats:
 def _normalised(shape: CommonShape) -> CommonShape:
     """Without this, each round would shrink the shape."""
     known = shape.centres[np.isfinite(shape.centres)]
-    middle, size = known.mean(), np.sqrt((abs(known - known.mean()) ** 2).mean())
+    middle, size = known.mean(), max(TINY, float(np.sqrt((abs(known - known.mean()) ** 2).mean())))
     return replace(shape, centres=(shape.centres - middle) / size)

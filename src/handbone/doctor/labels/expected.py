@@ -17,12 +17,13 @@ MOST = 4  # classes: of a whole hand's outlines nothing could be seen
 def expected_outlines(examined: Examined, finding: Finding) -> dict[int, Floats]:
     """Class -> (n, 2) outline in pixels of its usual shape at the place where the other classes let one expect it."""
     anatomy = examined.anatomy
-    if anatomy is None or not 0 < len(finding.classes) <= MOST:
+    numbers = {} if anatomy is None else {drawing.key: number for number, drawing in enumerate(anatomy.drawings)}
+    if anatomy is None or finding.key not in numbers or not 0 < len(finding.classes) <= MOST:
         return {}
-    number = [drawing.key for drawing in anatomy.drawings].index(finding.key)
+    number = numbers[finding.key]
     centres = doubt(anatomy, number).expectation.centres
     outlines = {}
-    for c in finding.classes:
+    for c in set(finding.classes) & set(examined.classes):
         at = examined.classes.index(c)
         contours, _ = cv2.findContours((anatomy.shapes.means[at] >= 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         if contours:

@@ -16,6 +16,7 @@ from handbone.doctor.labels.drawing import Bools, Complexes, Floats
 ROUNDS = 6  # of expectation and maximisation, where classes are absent
 USUAL = 0.95  # share of images whose values are usual: a value's distance is measured in units of this quantile
 CLIP = 1.5  # usual distances from the median beyond which a coordinate does not move the covariance
+LEAST = 0.5  # Mahalanobis distance: smaller usual ones are those of images that are all equal
 FLOOR = 1e-3  # of the common frame, which has size 1: less is rounding
 
 
@@ -40,7 +41,7 @@ class Positions:
     def __init__(self, placed: Complexes) -> None:
         """placed: (N, C) centres in the common frame, NaN where absent."""
         self.mean, self.covariance = _gaussian(_clipped(_coordinates(placed)))
-        self.usual = usual(self._distances(placed))
+        self.usual = np.maximum(usual(self._distances(placed)), LEAST)
 
     def _distances(self, placed: Complexes) -> Floats:
         """(N, C) distances of each image's classes from where its other classes let one expect them; NaN where absent."""
