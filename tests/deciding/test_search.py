@@ -155,3 +155,18 @@ def test_a_group_can_have_scores_of_its_own() -> None:
 def test_with_few_people_nothing_is_claimed(people: int) -> None:
     scores, names = simulated(0, people=people, gain=0.02)
     assert not search([scores] * (people + 1), names.tolist()).accepted
+
+
+def test_intervals_are_wider_by_the_correction_for_ten_searches_that_share_people() -> None:
+    scores, people = simulated(1, gain=0.01)
+    result = found(scores, people)
+    plain = paired_intervals(result.gains.mean(1, keepdims=True), people.tolist(), level=0.99)
+    expected = (plain.high - plain.low) * np.sqrt(1 + 10 / 9)
+    np.testing.assert_allclose(result.overall.high - result.overall.low, expected, rtol=1e-9)
+
+
+def test_with_two_groups_of_people_each_decides_about_the_other() -> None:
+    scores = np.full((2, 1, 2), 0.5)
+    scores[:, 0, 1] = 0.75
+    assert accepted_best(scores, NAMES[:2]).tolist() == [1]
+    assert accepted_best(scores[:1], NAMES[:1]).tolist() == [0], "one person alone finds nothing that holds"
