@@ -32,13 +32,18 @@ for _scalar in SCALARS:
     _Yaml12Loader.add_implicit_resolver(*_scalar)
 
 
+def parse_yaml(text: str) -> Any:
+    """The document in `text` by YAML 1.2's rules. Raises `yaml.YAMLError` if there is none, and `RecursionError` if it is too deep."""
+    return yaml.load(text, Loader=_Yaml12Loader)
+
+
 def read_yaml(path: Path) -> Any:
     """The document in `path` by YAML 1.2's rules.
 
     Raises `UserError` for a missing or broken file.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Yaml12Loader)
+        return parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         fix = "run it in the repository's root, or write the file with handbone preset NAME"
         raise UserError(Problem("params.file", str(path), "the parameters", "no such file", fix)) from None

@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from handbone.config.yaml12 import parse_yaml
+
 LOCK = "dvc.lock"
 KINDS = {"refs/heads/": "branch", "refs/remotes/": "branch", "refs/tags/": "tag"}
 ALL = ["--exclude=refs/exps/exec/*", "--exclude=refs/exps/apply/*", "--all"]  # without the references of DVC's own bookkeeping
@@ -104,8 +106,8 @@ def lock_at(folder: Path, commit: str) -> Lock:
 def parse_lock(text: str) -> Lock:
     """A dvc.lock as an object; empty if it cannot be read."""
     try:
-        document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError:
+        document = parse_yaml(text)
+    except (yaml.YAMLError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
 
