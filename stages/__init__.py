@@ -17,3 +17,6 @@ if sys.argv[0] == "-m" and signal.getsignal(signal.SIGINT) is signal.default_int
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+
+# before seconds of other imports: who started this process, to end with it
+import handbone.utils.ending  # noqa: F401

@@ -150,6 +150,21 @@ run_cli(main)
     assert sorted(name for name in os.listdir(tmp_path) if not name.isdecimal()) == ["script.py", "stage.py"]
 
 
+def test_a_stage_ends_with_a_dvc_that_ended_while_the_stage_imported_its_libraries(tmp_path: Path) -> None:
+    folder = repr(str(tmp_path))
+    imports = f"import os, sys, time; from pathlib import Path; sys.path.insert(0, {str(ROOT)!r}); import stages\n"
+    imports += f"(Path({folder}) / str(os.getpid())).touch()\nwhile not (Path({folder}) / 'go').exists(): time.sleep(0.05)\n"
+    (tmp_path / "stage.py").write_text(f"{imports}from handbone.utils.errors import run_cli\nrun_cli(lambda: time.sleep(60))\n")
+    process = start(
+        tmp_path, f"import subprocess, sys; subprocess.run([sys.executable, {str(tmp_path / 'stage.py')!r}])", DVC_STAGE="train@0"
+    )
+    pids = numbers(tmp_path, 1)
+    process.kill()
+    process.wait()
+    (tmp_path / "go").touch()
+    assert are_gone(pids)
+
+
 def test_a_command_that_dvc_has_not_started_outlives_its_shell(tmp_path: Path) -> None:
     """As under nohup, when the user logs out."""
     code = f"import os, time; from pathlib import Path; from handbone.utils.errors import run_cli; folder = Path({str(tmp_path)!r})\n"

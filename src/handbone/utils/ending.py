@@ -29,7 +29,7 @@ LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None  #
 def stop_signals() -> Iterator[None]:
     """Inside this context, SIGTERM and SIGHUP raise SystemExit, so that temporary files are removed.
 
-    The end of the process that started this one (see `_launchers`) counts as SIGTERM: a stage does not outlive its DVC. Signals that the
+    The end of the process that started this one (`LAUNCHERS`) counts as SIGTERM: a stage does not outlive its DVC. Signals that the
     parent has set to be ignored, as nohup does, stay ignored.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -38,8 +38,8 @@ def stop_signals() -> Iterator[None]:
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as during the imports of a stage, where Ctrl-C ends it without a word
         signal.signal(signal.SIGINT, signal.default_int_handler)
     before = {number: signal.signal(number, _exit) for number in STOP_SIGNALS if signal.getsignal(number) is signal.SIG_DFL}
-    if launchers := _launchers():
-        _watch(launchers, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    if LAUNCHERS:
+        _watch(LAUNCHERS, lambda: os.kill(os.getpid(), signal.SIGTERM))
     try:
         yield
     finally:
@@ -121,6 +121,9 @@ def _launchers() -> dict[int, int]:
         return parents | ({parent.pid: parent.ppid()} if parent.name() in SHELLS else {})
     except psutil.Error:
         return parents
+
+
+LAUNCHERS = _launchers()  # at the import, as a DVC that ends while a stage imports its libraries would leave another parent behind
 
 
 def _watch(parents: Mapping[int, int], act: Callable[[], None]) -> None:
