@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,7 +21,7 @@ from handbone.cache.sample import CachedSample, write_sample
 from handbone.comparison.figures import crop_window, intervals_svg, layers
 from handbone.comparison.page import comparison_page
 from handbone.comparison.selection import classes_that_differ, images_that_differ
-from handbone.comparison.side import Shown, Side
+from handbone.comparison.side import Member, Shown, Side
 from handbone.evaluation.bootstrap import Intervals
 from handbone.evaluation.comparison import Comparison, HeldOut, compare
 from handbone.evaluation.decision import Decision, decided_counts
@@ -45,8 +46,8 @@ def square(side: int, classes: int = 2) -> np.ndarray[Any, np.dtype[np.bool_]]:
 def make_side(folder: Path, name: str, sides: list[int]) -> Side:
     """An experiment that predicts a square of `sides[i]` pixels for image i and both classes, where the truth is one of 24."""
     rng, decision = np.random.default_rng(0), Decision(0.5)
-    decision.save(folder / "decision.json")
-    write_json(folder / "models.json", {"models": {"0": {"spec": {"classes": CLASSES}}}})
+    models = {"0": {"spec": {"classes": CLASSES}, "size": SIZE}}
+    write_json(folder / "models.json", {"models": models, "tables": {}, "files": {}})
     truth = PackedMasks.pack(BoxedMasks.from_dense(square(24)))
     rows, people = [], {}
     for number, side in enumerate(sides):
@@ -55,10 +56,10 @@ def make_side(folder: Path, name: str, sides: list[int]) -> Side:
         write_sample(folder / f"{key}.sample", CachedSample(rng.integers(0, 255, (32, 32), np.uint8), (SIZE, SIZE), truth))
         maps = CroppedMaps.from_dense(square(side) * np.uint8(255))
         maps.save(folder / f"{key}.maps")
-        rows += [(key, label, *counts) for label, counts in zip(CLASSES, decided_counts(maps, truth, decision).tolist(), strict=True)]
+        rows += [(key, label, *counts) for label, counts in zip(CLASSES, decided_counts([maps], truth, decision).tolist(), strict=True)]
     held = HeldOut(name, pd.DataFrame(rows, columns=["key", "class", "tp", "fp", "fn"]), people)
-    paths = (lambda key: folder / f"{key}.sample"), (lambda key: folder / f"{key}.maps")
-    return Side(held, folder / "decision.json", folder / "models.json", *paths)
+    member = Member(folder / "models.json", lambda key: folder / f"{key}.maps")
+    return Side(held, decision, [member], lambda key: folder / f"{key}.sample")
 
 
 @pytest.fixture
@@ -133,8 +134,6 @@ def test_two_pages_are_the_same_bytes(sides: tuple[Side, Side]) -> None:
 
 
 def test_masks_that_were_not_counted_are_refused(sides: tuple[Side, Side], tmp_path: Path, fails: Fails) -> None:
-    """As of a decision that joins members whose probabilities are not at hand."""
-    Decision(0.5).save(tmp_path / "two/decision.json")
     CroppedMaps.from_dense(square(20) * np.uint8(255)).save(tmp_path / "two/ID011/<i>11.maps")
     with fails("compare.other_masks", "HEAD: ID011"):
         comparison_page(compared(sides), *sides)
@@ -142,8 +141,33 @@ def test_masks_that_were_not_counted_are_refused(sides: tuple[Side, Side], tmp_p
 
 def test_a_record_of_something_else_is_an_error(sides: tuple[Side, Side], tmp_path: Path, fails: Fails) -> None:
     write_json(tmp_path / "two/models.json", {"models": {}})
-    with fails("compare.record", "models.json"):
+    with fails("predictions.record", "models.json"):
         comparison_page(compared(sides), *sides)
+
+
+def test_members_are_joined_and_their_classes_are_ordered_by_name(sides: tuple[Side, Side], tmp_path: Path) -> None:
+    """The mean of a square of the first class alone and of an empty mask of the second is shown as it was counted."""
+    second, key = sides[1], "ID000/<i>0"
+    models = {"0": {"spec": {"classes": CLASSES[::-1]}, "size": SIZE}}
+    write_json(tmp_path / "two/other.json", {"models": models, "tables": {}, "files": {}})
+    CroppedMaps.from_dense(square(30) * np.array([0, 255], np.uint8)[:, None, None]).save(tmp_path / "two/other.npz")
+    members = [*second.members, Member(tmp_path / "two/other.json", lambda key: tmp_path / "two/other.npz")]
+    counts = second.held.counts.set_index(["key", "class"])
+    counts.loc[(key, CLASSES[0])] = [24**2, 30**2 - 24**2, 0]
+    counts.loc[(key, CLASSES[1])] = [0, 0, 24**2]
+    decision = Decision(0.5, members={"current": 1, "other": 2})
+    found = Side(replace(second.held, counts=counts.reset_index()), decision, members, second.sample).show(key, CLASSES[:1])
+    assert found.predicted.areas().tolist() == [30**2]
+
+
+def test_after_a_search_the_pictures_are_of_the_final_decision(sides: tuple[Side, Side]) -> None:
+    """And the scores are those that the search did not see."""
+    first, second = sides
+    nested = second.held.counts.assign(nested_tp=0, nested_fp=9, nested_fn=24**2)
+    searched = replace(second, held=replace(second.held, counts=nested))
+    page = comparison_page(compare(first.held, searched.held), first, searched)
+    assert "nested" in page and "nested" not in comparison_page(compared(sides), *sides)
+    assert {row[3] for row in Reader(page).rows if row} == {"0.0000"}
 
 
 def test_what_differs_most_comes_first(sides: tuple[Side, Side]) -> None:

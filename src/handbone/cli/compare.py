@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from handbone.comparison.side import Side
+from handbone.comparison.side import Member, Side
 from handbone.config import paths
+from handbone.config.params import CURRENT
 from handbone.evaluation.bootstrap import Intervals, paired_intervals
 from handbone.evaluation.comparison import Comparison, HeldOut, compare, read_held_out
-from handbone.provenance.folders import CachedFolder
-from handbone.provenance.revisions import cached_outs
+from handbone.evaluation.decision import Decision
+from handbone.evaluation.members import pinned_file, read_pin
+from handbone.provenance.revisions import StoredFolder, cached_outs, stored_folders
 from handbone.utils.errors import all_of, require_file
 from handbone.utils.io import write_text
 
@@ -42,25 +44,29 @@ def _write_page(html: Path, comparison: Comparison, held: list[HeldOut], revisio
 
 
 def _side(held: HeldOut, rev: str | None) -> Side:
-    """Where the masks of an experiment are: in the working tree, or in DVC's cache."""
-    record = paths.prediction_record("oof")
+    """Where the masks of an experiment come from: from the working tree, or from DVC's cache."""
     if rev is None:
-        return Side(
-            held,
-            paths.DECISION,
-            record,
-            sample=lambda key: require_file(paths.cached_sample("train", key)),
-            prediction=lambda key: require_file(paths.prediction("oof", key)),
-        )
-    (decision,) = cached_outs(rev, [paths.DECISION])
-    predictions, cache = CachedFolder(rev, record.parent), CachedFolder(rev, paths.CACHE)
-    return Side(
-        held,
-        decision,
-        predictions.file(record),
-        sample=lambda key: cache.file(paths.cached_sample("train", key)),
-        prediction=lambda key: predictions.file(paths.prediction("oof", key)),
-    )
+        decision = Decision.load(paths.DECISION, held.classes)
+        members = all_of("cannot show the working tree", *(partial(_member_here, name) for name in decision.names))
+        return Side(held, decision, members, lambda key: require_file(paths.cached_sample("train", key)))
+    (cached,) = cached_outs(rev, [paths.DECISION])
+    decision = Decision.load(cached, held.classes)
+    outs = [paths.CACHE, *(paths.predictions("oof", name) for name in decision.names)]
+    _, (cache, *folders) = stored_folders(rev, outs)
+    members = [_member_of(name, folder) for name, folder in zip(decision.names, folders, strict=True)]
+    return Side(held, decision, members, lambda key: cache.file(paths.cached_sample("train", key)))
+
+
+def _member_here(name: str) -> Member:
+    record, pin = paths.prediction_record("oof", name), paths.pin(name)
+    if name == CURRENT:
+        return Member(record, lambda key: require_file(paths.prediction("oof", key)))
+    read_pin(pin)  # without it, no command would bring its files
+    return Member(pinned_file(pin, record), lambda key: pinned_file(pin, paths.prediction("oof", key, name)))
+
+
+def _member_of(name: str, folder: StoredFolder) -> Member:
+    return Member(folder.file(paths.prediction_record("oof", name)), lambda key: folder.file(paths.prediction("oof", key, name)))
 
 
 def _held_out(rev: str | None) -> HeldOut:

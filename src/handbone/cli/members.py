@@ -18,7 +18,6 @@ from handbone.utils.hashing import file_hash
 from handbone.utils.io import remove_folder, write_text
 
 SUBSETS = ("oof", "test")
-RECORD = "models.json"
 HEADER = "# Written by `handbone members add`: the predictions of an experiment, for decide.members in params.yaml."
 
 
@@ -30,15 +29,15 @@ def add_member(rev: str, name: str) -> None:
     """
     _check_name(name)
     path = paths.pin(name)
-    commit, folders = stored_folders(rev, [paths.predictions(subset) for subset in SUBSETS])
+    commit, folders = stored_folders(rev, [paths.predictions(subset) for subset in SUBSETS], complete=True)
     stored = dict(zip(SUBSETS, folders, strict=True))
-    pin = _describe(rev, commit, stored)
+    pin = _describe(commit, stored)
     if path.is_file() and (other := read_pin(path)).records != pin.records:
         fix = f"choose another name, or first run handbone members remove {name}"
         raise UserError(Problem("members.exists", str(path), "no other experiment of this name", other.revision, fix))
     write_text(path, _pin_text(name, stored, pin))
     _check_out(path)
-    images = " and ".join(f"{len(folder.files) - 1} images in {paths.predictions(subset, name)}" for subset, folder in stored.items())
+    images = " and ".join(f"{len(folder.objects) - 1} images in {paths.predictions(subset, name)}" for subset, folder in stored.items())
     print(f"{_line(name, pin)}\n{images}")
     print(f"Next: its weight in params.yaml (decide.members), git add {path}, and dvc push for others")
 
@@ -74,20 +73,13 @@ def _check_name(name: str) -> None:
         raise UserError(Problem("members.name", name, expected, repr(name), "choose another name"))
 
 
-def _describe(rev: str, commit: str, stored: Mapping[str, StoredFolder]) -> Pin:
+def _describe(commit: str, stored: Mapping[str, StoredFolder]) -> Pin:
     """What the experiment was, by the record of its predictions and the parameters with which they were computed."""
-    files = {subset: _record(rev, subset, folder) for subset, folder in stored.items()}
+    files = {subset: folder.file(paths.prediction_record(subset)) for subset, folder in stored.items()}
     model = next(iter(read_record(files["oof"], "choose a revision of this version of the code")["models"].values()))
     window = stored["oof"].params.get("infer", {}).get("window_size")
     records = {subset: file_hash(file) for subset, file in files.items()}
-    return Pin(rev, commit, model["spec"]["arch"], model["spec"].get("encoder"), model["size"], window, records)
-
-
-def _record(rev: str, subset: str, folder: StoredFolder) -> Path:
-    if RECORD not in folder.files:
-        place, fix = f"{rev}: {paths.predictions(subset)}", "choose a revision of this version of the code"
-        raise UserError(Problem("members.record", place, f"predictions with their {RECORD}", "none", fix))
-    return folder.files[RECORD]
+    return Pin(stored["oof"].rev, commit, model["spec"]["arch"], model["spec"].get("encoder"), model["size"], window, records)
 
 
 def _pin_text(name: str, stored: Mapping[str, StoredFolder], pin: Pin) -> str:

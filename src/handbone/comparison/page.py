@@ -68,7 +68,7 @@ def comparison_page(comparison: Comparison, first: Side, second: Side) -> str:
     differences, people = comparison.differences, comparison.people
     overall = paired_intervals(differences.mean(1, keepdims=True), people)
     sections = [
-        _tiles(comparison, overall),
+        _tiles(comparison, overall) + _nested_note(first, second),
         section("Difference", _chart_of_classes(comparison, overall, paired_intervals(differences, people))),
         _switches(),
         section("Images that differ most", _images(comparison, first, second)),
@@ -98,6 +98,15 @@ def _tiles(comparison: Comparison, overall: Intervals) -> str:
     cells = "\n".join(f'<div class="tile"><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>' for name, value in tiles)
     notes = "".join(f'\n<p class="note">{escape(text)}</p>' for text in comparison.left_out)
     return f'<dl class="tiles">\n{cells}\n</dl>{notes}'
+
+
+def _nested_note(*sides: Side) -> str:
+    """Scores and pictures are of different decisions where the decision was searched on the images."""
+    text = (
+        "{}: the decision was searched on these people. Its Dice is nested, each image under a decision made without its person; "
+        "the pictures show the final decision."
+    )
+    return "".join(f'\n<p class="note">{escape(text.format(side.held.name))}</p>' for side in sides if side.held.is_nested)
 
 
 def _chart_of_classes(comparison: Comparison, overall: Intervals, by_class: Intervals) -> str:

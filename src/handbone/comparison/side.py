@@ -13,11 +13,10 @@ from handbone.cache.sample import read_sample
 from handbone.evaluation.comparison import HeldOut
 from handbone.evaluation.decision import Decision, decide
 from handbone.evaluation.dice import count
+from handbone.evaluation.members import maps_of
 from handbone.masks.boxed import BoxedMasks
-from handbone.masks.cropped_maps import CroppedMaps
 from handbone.masks.runs import RunLengthMasks
-from handbone.utils.errors import Problem, UserError
-from handbone.utils.io import read_json
+from handbone.utils.errors import Problem, UserError, all_of
 
 AGAIN = "run dvc repro for this revision and commit its dvc.lock"
 
@@ -32,44 +31,39 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Side:
-    """An experiment. held: its counts; decision: its reports/decision.json; record: the record of its predictions, which names the classes.
+class Member:
+    """One of the networks that the decision joins. record: of its predictions; prediction: the npz of an image's probabilities, by key."""
 
-    sample, prediction: the npz of an image and of its probabilities, by key.
-    """
+    record: Path
+    prediction: Callable[[str], Path]
+
+
+@dataclass(frozen=True)
+class Side:
+    """An experiment. held: its counts; members: those of its decision, in their order; sample: the npz of an image, by key."""
 
     held: HeldOut
-    decision: Path
-    record: Path
+    decision: Decision
+    members: Sequence[Member]
     sample: Callable[[str], Path]
-    prediction: Callable[[str], Path]
 
     def show(self, key: str, classes: Sequence[str]) -> Shown:
         """The image and its masks of `classes`.
 
-        Raises `UserError` if a file cannot be read, and if the masks are not those that were counted, as when the decision joins members
-        whose probabilities this revision does not have.
+        Raises `UserError` if a file cannot be read, and if the masks are not those that were counted.
         """
-        sample, maps = read_sample(self.sample(key)), CroppedMaps.load(self.prediction(key))
+        names = self.held.classes
+        reads = [lambda member=member: maps_of(member.record, member.prediction(key), names) for member in self.members]
+        sample, *maps = all_of(f"{self.held.name} cannot be shown", lambda: read_sample(self.sample(key)), *reads)
         if sample.masks is None:
             raise ValueError(f"{key} has no masks")
-        names = self._classes()
-        predicted = decide([maps], sample.shape, Decision.load(self.decision, names))
+        predicted = decide(maps, sample.shape, self.decision)
         truth = RunLengthMasks.from_packed(sample.masks)
         order = [names.index(name) for name in classes]
-        if not np.array_equal(count(predicted, truth)[order], self.held.array([key], classes)[0]):
+        if not np.array_equal(count(predicted, truth)[order], self.held.decided([key], classes)[0]):
             expected, found = "the masks that validate counted", "other ones"
             raise UserError(Problem("compare.other_masks", f"{self.held.name}: {key}", expected, found, AGAIN))
         return Shown(sample.image, _only(sample.masks.unpack(), order), _only(predicted.boxed(), order))
-
-    def _classes(self) -> list[str]:
-        document = read_json(self.record)
-        try:
-            return list(next(iter(document["models"].values()))["spec"]["classes"])
-        except (KeyError, TypeError, AttributeError, StopIteration):
-            raise UserError(
-                Problem("compare.record", str(self.record), "the record that the stage infer writes", "another", AGAIN)
-            ) from None
 
 
 def _only(masks: BoxedMasks, order: Sequence[int]) -> BoxedMasks:

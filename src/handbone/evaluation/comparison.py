@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from handbone.evaluation.dice import COUNTS, dice, nested_counts, read_counts
+from handbone.evaluation.dice import COUNTS, dice, is_nested, nested_counts, read_counts
 from handbone.utils.csv_rows import REWRITE
 from handbone.utils.errors import Problem, UserError, raise_if_any, warn
 from handbone.utils.io import read_table
@@ -20,16 +20,38 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The held-out images of one experiment. counts: rows of key, class, tp, fp, fn (pixels); people: the person of each image by key."""
+    """The held-out images of one experiment.
+
+    counts: rows of key, class, tp, fp, fn (pixels) and, if the decision was searched on these images, those of `NESTED`.
+    people: the person of each image by key.
+    """
 
     name: str
     counts: pd.DataFrame
     people: dict[str, str]
 
     def array(self, keys: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:
-        """The counts of these images and classes, in their order: (N, C, 3)."""
-        rows = pd.MultiIndex.from_product([keys, classes])
-        return self.counts.set_index(["key", "class"]).loc[rows, COUNTS].to_numpy(np.int64).reshape(len(keys), len(classes), 3)
+        """The counts to compare of these images and classes, in their order: (N, C, 3). After a search those that it did not see."""
+        return _array(nested_counts(self.counts), keys, classes)
+
+    def decided(self, keys: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:
+        """As `array`, but under the decision itself, which the images may have chosen."""
+        return _array(self.counts, keys, classes)
+
+    @property
+    def classes(self) -> list[str]:
+        """All classes, in the order of the experiment."""
+        return list(self.counts["class"].unique())
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether the decision was searched on these images."""
+        return is_nested(self.counts)
+
+
+def _array(table: pd.DataFrame, keys: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:
+    rows = pd.MultiIndex.from_product([keys, classes])
+    return table.set_index(["key", "class"]).loc[rows, COUNTS].to_numpy(np.int64).reshape(len(keys), len(classes), 3)
 
 
 @dataclass(frozen=True)
@@ -56,8 +78,6 @@ class Comparison:
 def read_held_out(name: str, counts: Path, folds: Path) -> HeldOut:
     """The tables that the stages validate and split wrote in one experiment, which errors call `name`.
 
-    If its decision was searched on the held-out people, the counts are the nested ones, which the search did not see.
-
     Raises `UserError` if a table cannot be used, and with each image that has no person.
     """
     named = read_table(counts, ["key", "class"])
@@ -68,7 +88,7 @@ def read_held_out(name: str, counts: Path, folds: Path) -> HeldOut:
     expected = f"the images of {counts}"
     problems = [Problem("compare.person", f"{folds}: {key}", expected, "no row", REWRITE) for key in unknown]
     raise_if_any(problems, f"{name} cannot be compared")
-    return HeldOut(name, nested_counts(table), people)
+    return HeldOut(name, table, people)
 
 
 def compare(first: HeldOut, second: HeldOut) -> Comparison:

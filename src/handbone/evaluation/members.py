@@ -118,9 +118,21 @@ def read_members(
 def maps_of(record: Path, file: Path, classes: Sequence[str]) -> CroppedMaps:
     """The maps of a sample, which `read_members` has checked in an earlier stage, with the classes in this order.
 
-    Raises `UserError` if the file does not exist or is not intact.
+    Raises `UserError` if the file does not exist or is not intact, and if the record is of other classes.
     """
-    return CroppedMaps.load(require_file(file)).reordered(_order(read_record(record)["models"], classes))
+    fix = "run dvc repro, which decides again, and commit its dvc.lock"
+    models = read_record(record, fix)["models"]
+    names = next(iter(models.values()))["spec"]["classes"] if models else []
+    if sorted(names) != sorted(classes):
+        raise UserError(Problem("members.classes", str(record), f"the classes {', '.join(classes)}", ", ".join(map(str, names)), fix))
+    return CroppedMaps.load(require_file(file)).reordered(_order(models, classes))
+
+
+def pinned_file(pin: Path, path: Path) -> Path:
+    """`path`, a file that the pin names. Raises `UserError` with the command that brings it if it is missing."""
+    if not path.is_file():
+        raise UserError(_missing(pin, path))
+    return path
 
 
 def _read_pinned(where: Stored, subset: str, folds: Sequence[int], classes: Sequence[str], folds_table: Path) -> Predictions:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from handbone.provenance.revisions import listed_hashes
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,8 @@ def _missing(out: Any) -> list[str]:
         return [digest]
     contents: list[str] = []
     if out.hash_info.isdir:
-        with suppress(ValueError, KeyError, TypeError):  # a damaged list is not this command's question
-            contents = [entry["md5"] for entry in json.loads(listing.read_bytes())]
+        with suppress(ValueError):  # a damaged list is not this command's question
+            contents = list(listed_hashes(out).values())
     return [oid for oid in contents if not Path(out.cache.oid_to_path(oid)).is_file()]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Fails
-from handbone.provenance.folders import CachedFolder
+from handbone.provenance.revisions import stored_folders
 from project import Project
 
 GRAPH = """
@@ -39,7 +39,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 def test_a_file_is_that_of_the_revision(project: Project, fails: Fails) -> None:
-    folder = CachedFolder("HEAD~1", OUT)
+    commit, (folder,) = stored_folders("HEAD~1", [OUT])
+    assert commit == project.git("rev-parse", "HEAD~1").strip() and folder.params == {"value": 1}
     assert [folder.file(OUT / name).read_text() for name in ("a/one", "two")] == ["1\n", "2\n"]
     with fails("revision.no_file", "HEAD~1: data/oof/three"):
         folder.file(OUT / "three")
@@ -54,4 +55,4 @@ def test_a_broken_list_is_an_error(project: Project, fails: Fails) -> None:
         path.chmod(0o644)
         path.write_text("{")
     with fails("revision.folder", ".dir"):
-        CachedFolder("HEAD", OUT)
+        stored_folders("HEAD", [OUT])
