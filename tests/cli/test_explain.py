@@ -12,6 +12,7 @@ import pytest
 
 from handbone.cli.explain import closest_parameters
 from handbone.cli.preset import preset_params
+from handbone.utils.hashing import file_hash
 from imports import ROOT
 from project import Project
 
@@ -24,35 +25,45 @@ stages:
     outs: [models/net.txt]
   submit:
     cmd: python submit.py
-    deps: [submit.py, models/net.txt]
-    params: [decide.threshold]
+    deps: [submit.py, models/net.txt, members]
+    params: [decide, train.size]
     outs: [submissions/submission.csv, submissions/submission.json]
     metrics:
     - reports/metrics.json:
         cache: false
 """
 SUBMIT = """
-import hashlib, json, subprocess, yaml
+import json, yaml
+from dataclasses import asdict
 from pathlib import Path
+from handbone.evaluation.decision import Decision, Gain, SearchRecord
+from handbone.evaluation.members import Ensemble, read_pin
+from handbone.evaluation.predictions import Predictions
+from handbone.submission.lineage import lineage
+from handbone.utils.io import write_json
+
 params = yaml.safe_load(Path("params.yaml").read_text())
+threshold, members = params["decide"]["threshold"], params["decide"]["members"]
 for name in ("submissions", "reports"):
     Path(name).mkdir(exist_ok=True)
+pins = {name: read_pin(Path(f"members/{name}.dvc")) for name in members if name != "current"}
+joined = "".join(Path(f"data/members/{name}/oof/one").read_text().strip() for name in pins)
 csv = Path("submissions/submission.csv")
-csv.write_text(f"image_name,class,rle\\na.png,Radius,{params['train']['size']} {round(100 * params['decide']['threshold'])}\\n")
-commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
-record = {
-    "submission_sha256": hashlib.sha256(csv.read_bytes()).hexdigest(),
-    "git": {"commit": commit, "changed_files": ["params.yaml"]},
-    "data_sha256": {"train": "a" * 64, "test": "b" * 64},
-    "folds_sha256": "c" * 64,
-    "models": {"0": {"sha256": "d" * 64}},
-    "decision": {"threshold": {"Radius": params["decide"]["threshold"]}},
-    "members": {"unet": {"weight": 2}},
-    "parameters": params | {"model": {"arch": "Unet", "encoder": None}},
-}
-csv.with_suffix(".json").write_text(json.dumps(record))
-document = {"dice": {"mean": params["decide"]["threshold"]}, "n_images": 4, "n_folds": 1}
-Path("reports/metrics.json").write_text(json.dumps(document))
+csv.write_text(f"image_name,class,rle\\na.png,Radius,{params['train']['size']} {round(100 * threshold)}{joined}\\n")
+search = SearchRecord("a few thresholds", Gain(0.002, 0.001, [-0.001, 0.003]), False, {}, {})
+decision = Decision({"Radius": threshold}, searches={"threshold": search}, members=members)
+ensemble = Ensemble({name: Predictions({"0": {"sha256": "e" * 64}}, {}, ["Radius"]) for name in pins}, pins, ["Radius"])
+tables, models = {"train": Path("code/train.txt"), "test": Path("submit.py")}, {"0": {"sha256": "d" * 64}}
+parameters = params | {"model": {"arch": "Unet", "encoder": None}}
+record = lineage(csv, Path(), tables, Path("dvc.yaml"), models, ensemble.pinned(), asdict(decision), parameters)
+write_json(csv.with_suffix(".json"), record)
+Path("reports/metrics.json").write_text(json.dumps({"dice": {"mean": threshold}, "n_images": 4, "n_folds": 1}))
+"""
+PIN = """
+wdir: ..
+outs:
+- path: data/members/unet/oof
+meta: {revision: a-network, commit: 0123456789abcdef, arch: FPN, encoder: null, size: 512, window: 256, records: {}}
 """
 CSV = "submissions/submission.csv"
 
@@ -63,10 +74,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("project"))
     (project.folder / "code").mkdir()
     (project.folder / "code/train.txt").write_text("a network\n")
+    (project.folder / "members").mkdir()
+    (project.folder / "members/README.md").write_text("a note\n")
     (project.folder / "submit.py").write_text(SUBMIT)
     (project.folder / "dvc.yaml").write_text(GRAPH)
-    (project.folder / "params.yaml").write_text("train:\n  size: 32\ndecide:\n  threshold: 0.5\n")
-    (project.folder / ".gitignore").write_text("/models/\n/submissions/\n")
+    (project.folder / "params.yaml").write_text("train:\n  size: 32\ndecide:\n  threshold: 0.5\n  members: {}\n")
+    (project.folder / ".gitignore").write_text("/models/\n/submissions/\n/data/\n")
     project.git("init", "-q")
     project.sh("dvc init -q")
     project.commit("start")
@@ -112,9 +125,31 @@ def test_a_committed_submission_is_stored(project: Project) -> None:
 def test_the_text_has_what_it_was_made_from(base: Project) -> None:
     text = base.sh(f"handbone explain {CSV}")
     commit = base.git("rev-parse", "HEAD~1").strip()
-    for part in (commit[:12], "params.yaml", "Unet", "32 px", "threshold 0.5", "unet", "0.5000", "aaaaaaaaaaaa", "dvc checkout"):
+    train = file_hash(base.folder / "code/train.txt")
+    parts = [commit[:12], "Unet", "32 px", "threshold 0.5", "threshold: not accepted, nested gain +0.0010", "0.5000", train[:12]]
+    for part in [*parts, "dddddddddddd", "dvc checkout"]:
         assert part in text, part
+    assert "member " not in text
     assert not base.git("status", "--porcelain")
+
+
+def test_the_members_of_an_ensemble_are_named_and_must_be_stored(project: Project, tmp_path: Path) -> None:
+    """What is joined is a source: if neither the cache nor the remote has it, the CSV cannot be made again."""
+    project.sh(f"dvc remote add -q -d store {tmp_path / 'store'} && mkdir -p data/members/unet/oof && echo 7 > data/members/unet/oof/one")
+    (project.folder / "members/unet.dvc").write_text(PIN)
+    project.change({"decide": {"threshold": 0.5, "members": {"current": 1, "unet": 2}}})
+    project.sh("dvc commit -q -f members/unet.dvc && dvc repro -q && dvc push -q members/unet.dvc")
+    project.commit("ensemble")
+    before, text = project.digest(CSV), project.sh(f"handbone explain {CSV}")
+    for part in ("current, weight 1", "unet, weight 2: FPN, 512 px, windows of 256", "a-network", "0123456789ab", "eeeeeeeeeeee"):
+        assert part in text, part
+    project.sh("rm -r .dvc/cache data/members")
+    found = explained(project)
+    assert found["answer"] == "run" and found["stored"]["remote"] == ["data/members/unet/oof"]
+    assert made_again(project, found["steps"]) == before
+    project.sh(f"rm -r .dvc/cache {tmp_path / 'store'}")
+    found = explained(project)
+    assert found["answer"] == "no" and found["stored"]["sources"] == ["data/members/unet/oof"]
 
 
 def test_parameters_that_were_changed_and_not_committed(project: Project) -> None:
@@ -239,7 +274,12 @@ def test_a_record_of_another_version_is_shown_as_far_as_it_is_understood(project
     path = (project.folder / CSV).with_suffix(".json")
     record = json.loads(path.read_text())
     record["parameters"] |= {"model": value, "train": value, "folds": value, "split": value}
-    record |= {"members": value, "models": {"0": value}, "git": {"commit": None, "reason": value}, "decision": {"threshold": value}}
+    record |= {
+        "members": {"unet": value},
+        "models": {"0": value},
+        "git": {"commit": None, "reason": value},
+        "decision": {"threshold": value, "members": value, "searches": {"a": value}},
+    }
     path.unlink()
     path.write_text(json.dumps(record))
     assert explained(project)["answer"] == "stored"
