@@ -39,7 +39,7 @@ def test_without_pydicom_the_error_names_the_extra(tmp_path: Path, fails: Fails,
     (tmp_path / "x.dcm").write_bytes(bytes(128) + b"DICM")
     with fails("import.dicom", "x.dcm") as caught:
         read_picture(tmp_path / "x.dcm")
-    assert "handbone[dicom]" in str(caught.value)
+    assert "[dicom]" in str(caught.value)
 
 
 @pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])

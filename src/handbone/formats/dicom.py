@@ -49,7 +49,7 @@ def _dataset(path: Path, data: bytes) -> Any:
     try:
         import pydicom  # optional: most data sets have none
     except ImportError:
-        fix = "pip install 'handbone[dicom]'"
+        fix = "run pip install -e '.[dicom]' in the repository of handbone"
         raise UserError(Problem("import.dicom", str(path), "the package pydicom, which reads DICOM", "none", fix)) from None
     try:
         return pydicom.dcmread(io.BytesIO(data))
