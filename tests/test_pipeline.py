@@ -202,11 +202,13 @@ def test_two_experiments_are_joined_and_a_clone_has_the_same_submission(project:
     copy.sh("git checkout . && dvc checkout")
     copy.sh("handbone members add deeplab --as deeplab")
     assert ran(copy.sh("dvc exp run -S '+decide.members={current: 1, deeplab: 1}'")) == DECIDE
-    assert " the noise\n" in copy.sh("handbone compare HEAD")
+    assert " the noise\n" in copy.sh("handbone compare HEAD --html ../page.html")
     lineage = json.loads((copy.folder / "submissions/submission.json").read_text())
     assert lineage["members"]["deeplab"]["arch"] == "DeepLabV3Plus" and lineage["parameters"]["model"]["arch"] == "Unet"
     assert copy.digest("submissions/submission.csv") != project.digest("submissions/submission.csv")
     copy.sh("git add . && git commit -m 'Ensemble of two networks'")
+    explained = copy.sh("handbone explain submissions/submission.csv")
+    assert "yes: the CSV itself is in DVC's cache" in explained and "deeplab, weight 1: DeepLabV3Plus" in explained
     copy.sh(f"dvc remote add -q -d store {tmp_path / 'store'} && dvc push -q")
     copy.commit("remote")
     clone = copy.clone(tmp_path / "clone")

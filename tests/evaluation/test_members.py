@@ -99,6 +99,12 @@ def test_another_order_of_the_classes_is_changed_by_name(tmp_path: Path) -> None
     assert (maps_of(stored.record, stored.files["B/b"], CLASSES).values == maps.values).all()
 
 
+def test_maps_of_other_classes_are_an_error(tmp_path: Path, fails: Fails) -> None:
+    stored = Experiment(tmp_path).write()
+    with fails("members.classes", "models.json"):
+        maps_of(stored.record, stored.files["B/b"], ["Radius", "Lunate"])
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "place"),
     [
