@@ -1,1 +1,1 @@
-"""Where a submission comes from: its record, the commit that holds it, and whether it can be made again."""
+"""Files of other revisions, and where a submission comes from: its record, its commit, and whether it can be made again."""
