@@ -35,9 +35,10 @@ def imported_names(file: Path) -> Iterator[str]:
 
 
 def _files(name: str) -> Iterator[Path]:
-    """`handbone.cache.sample.read_sample` -> the files of handbone, handbone.cache and handbone.cache.sample."""
+    """`handbone.cache.sample.read_sample` -> the files of handbone.cache and handbone.cache.sample."""
     parts = name.split(".")
-    for length in range(1, len(parts) + 1):
+    # not handbone/__init__.py: it has what users import, inside of a function that no stage calls (tests/test_load.py)
+    for length in range(2 if parts[0] == "handbone" else 1, len(parts) + 1):
         base = SOURCE.joinpath(*parts[:length])
         yield from (path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file())
 

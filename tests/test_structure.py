@@ -22,7 +22,7 @@ FLOORS = [
     ["deciding"],
     ["submission"],
     ["doctor", "formats", "planning", "report"],
-    ["comparison", "provenance"],
+    ["comparison", "prediction", "provenance"],
     ["cli"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -1,1 +1,24 @@
-"""From raw images to a submission that can be trusted: the library behind the stages of the graph."""
+"""From raw images to a submission that can be trusted: the library behind the stages of the graph.
+
+import handbone
+model = handbone.load("models")
+masks = model.predict(image)  # uint8 (H, W) or (H, W, 3) RGB -> bool (C, H, W), in the order of model.classes
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from handbone.prediction.model import Model
+
+
+def load(folder: str | Path) -> Model:
+    """The trained networks in the folder `models` of a project, or in a folder of `handbone export`.
+
+    Raises `UserError` (handbone.utils.errors), whose text says what to do.
+    """
+    from handbone.cli.model_set import load_model  # here, because every stage imports this package
+
+    return load_model(Path(folder))

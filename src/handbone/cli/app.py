@@ -36,6 +36,8 @@ def parser() -> argparse.ArgumentParser:
     _add_import(commands)
     _add_export_labels(commands)
     _add_members(commands)
+    _add_predict(commands)
+    _add_export(commands)
     return parser
 
 
@@ -201,6 +203,30 @@ def _add_members(commands: Any) -> None:
     remove.add_argument("name", metavar="NAME")
 
 
+def _add_predict(commands: Any) -> None:
+    text = (
+        "Write the masks of any pictures, by the trained networks. Preprocessing, views and decision are those of the graph. "
+        "Files that are no picture are listed at the end, and then the exit status is 1."
+    )
+    parser = _add(commands, "predict", _predict, text, "handbone predict photos -o masks")
+    parser.add_argument("images", metavar="IMAGES", type=Path, help="a picture (PNG, JPEG, TIFF, BMP, DICOM), or a folder with pictures")
+    parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help="the folder to make, which must not exist")
+    text = "json (polygons as in the data set), overlay (to look at), png (one per class), coco, csv (as a submission)"
+    parser.add_argument("--as", dest="kinds", metavar="A,B,...", type=_listed, default=["json", "overlay"], help=f"{text}; json,overlay")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--model", metavar="FOLDER", type=Path, default=Path("models"), help="models, or a folder of handbone export")
+    which.add_argument("--rev", metavar="REV", help="take the models of a commit, tag, branch or experiment")
+    text = "the values that become black and white, for pictures of more than 8 bits"
+    parser.add_argument("--window", metavar=("LOW", "HIGH"), type=float, nargs=2, help=text)
+
+
+def _add_export(commands: Any) -> None:
+    text = "Write the trained models as a folder that predicts without this repository. handbone predict --model and handbone.load read it."
+    parser = _add(commands, "export", _export, text, "handbone export bones")
+    parser.add_argument("output", metavar="OUT", type=Path, help="the folder to make, which must not exist")
+    parser.add_argument("--rev", metavar="REV", help="the models of a commit, tag, branch or experiment (default: the working tree)")
+
+
 def _preset(chosen: argparse.Namespace) -> None:
     from handbone.cli.preset import list_presets, write_preset
 
@@ -284,3 +310,15 @@ def _members(chosen: argparse.Namespace) -> None:
         remove_member(chosen.name)
     else:
         list_members()
+
+
+def _predict(chosen: argparse.Namespace) -> None:
+    from handbone.cli.predict import predict_images
+
+    predict_images(chosen.images, chosen.output, chosen.kinds, chosen.model, chosen.rev, chosen.window)
+
+
+def _export(chosen: argparse.Namespace) -> None:
+    from handbone.cli.export import export_models
+
+    export_models(chosen.output, chosen.rev)

@@ -176,7 +176,7 @@ def _point_problems(place: str, points: NDArray[np.float64], shape: Shape | None
     if len(points) < 3 or len(infinite):
         first = f", point {infinite[0]} is ({points[infinite[0], 0]:g}, {points[infinite[0], 1]:g})" if len(infinite) else ""
         problems = [Problem("annotation.points", place, "at least 3 points, all of them finite", f"{len(points)}{first}", REDRAW)]
-    elif _is_line(_to_pixels(points, shape)):
+    elif is_line(_to_pixels(points, shape)):
         problems = [Problem("annotation.no_area", place, "a polygon with an area", "a point or a line in whole pixels", REDRAW)]
     else:
         problems = []
@@ -189,7 +189,7 @@ def _point_problems(place: str, points: NDArray[np.float64], shape: Shape | None
     return problems
 
 
-def _is_line(points: Polygon) -> bool:
+def is_line(points: Polygon) -> bool:
     """Whether all (n, 2) points are on one line, or are one point."""
     x, y = (points - points[0]).astype(np.float64).T
     far = np.argmax(np.abs(x) + np.abs(y))

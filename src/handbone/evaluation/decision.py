@@ -102,10 +102,20 @@ class Decision:
         Raises `UserError` if a file does not exist, for each key that is unknown or missing, for each value of another type or out of
         range, for other classes, and for other tables.
         """
-        document, known = read_json(path), [field.name for field in fields(cls)]
+        document = read_json(path)
+        checksum = document.pop(CHECKSUM, None) if isinstance(document, dict) else None
+        decision = cls.parse(path, document, classes)
+        if tables and checksum != decision._checksum([require_file(table) for table in tables]):
+            expected = f"the decision that was made with {' and '.join(map(str, tables))}"
+            raise UserError(Problem("decision.counts", str(path), expected, "one of these files was changed since then", AGAIN))
+        return decision
+
+    @classmethod
+    def parse(cls, path: Path, document: Any, classes: Sequence[str]) -> Decision:
+        """The decision for these classes in a document of the file `path`. Raises `UserError` as `load` does, except for tables."""
+        known = [field.name for field in fields(cls)]
         if not isinstance(document, dict):
             raise UserError(Problem("decision.key", str(path), f"an object with {', '.join(known)}", "another value", AGAIN))
-        checksum = document.pop(CHECKSUM, None)
         problems = [
             Problem("decision.key", f"{path}: {name}", "a key of the decision", "an unknown one", nearest(name, known))
             for name in document
@@ -115,9 +125,6 @@ class Decision:
         raise_if_any(problems, f"{path} cannot be used")
         decision = _parsed(path, document)
         raise_if_any(list(_class_problems(path, decision, classes)), f"{path} cannot be used")
-        if tables and checksum != decision._checksum([require_file(table) for table in tables]):
-            expected = f"the decision that was made with {' and '.join(map(str, tables))}"
-            raise UserError(Problem("decision.counts", str(path), expected, "one of these files was changed since then", AGAIN))
         return decision
 
     def thresholds(self) -> float | NDArray[np.float64]:

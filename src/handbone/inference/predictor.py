@@ -1,4 +1,4 @@
-"""Run a predictor over cached samples in batches.
+"""Run a predictor over images in batches.
 
 Three things happen at the same time: threads read the next images, the network runs, and the maps of the last batch are cropped, on a CPU
 by threads, on a GPU before they travel. Memory is bounded: a few images and a few images' maps, however many samples there are.
@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from handbone.cache.resize import channels_first, resized, scaled_shape
+from handbone.cache.resize import UInt8Image, channels_first, resized, scaled_shape
 from handbone.cache.sample import read_image
 from handbone.inference.checks import LogitCheck, not_finite
 from handbone.inference.device_crops import Crop, launch_crops
@@ -27,6 +28,7 @@ from handbone.utils.parallel import prefetch_map
 
 # (N, C_in, h, w) in 0..1 -> (N, C, h, w): float32 logits, or uint8 probabilities where 255 is 1
 Predictor = Callable[[Tensor], Tensor]
+Key = TypeVar("Key")  # what the caller knows an image by; errors show it as text
 
 
 @dataclass(frozen=True)
@@ -65,15 +67,24 @@ def predict(
 ) -> Iterator[tuple[str, CroppedMaps]]:
     """Run a predictor over cached samples in batches -> (key, probabilities at the network's resolution) of each sample, in order.
 
-    files: the npz of each sample by key. desc: the label of a progress bar; null: no bar. Images of different shapes never share a batch,
-    and a batch begins at each multiple of the batch size, so that a `share` of the samples is predicted in the same batches.
+    files: the npz of each sample by key. desc: the label of a progress bar; null: no bar. check: as of `predict_images`, which says more.
+    """
+    images = prefetch_map(lambda item: (item[0], _load(item[1], inputs)), files.items())
+    predicted = predict_images(predictor, images, inputs, check)
+    return iter(tqdm(predicted, total=len(files), desc=desc, unit="image", disable=desc is None))
+
+
+def predict_images(
+    predictor: Predictor, images: Iterable[tuple[Key, Tensor]], inputs: InputSpec, check: LogitCheck | None = None
+) -> Iterator[tuple[Key, CroppedMaps]]:
+    """Run a predictor over images (C_in, h, w) uint8 at the network's size -> (key, probabilities) of each, in order.
+
+    Images of different shapes never share a batch, and a batch begins at each multiple of the batch size, so that a `share` of the samples
+    is predicted in the same batches. `images` is iterated in the caller's thread, a few ahead of the results.
     check: watches the models of the predictor. Raises `UserError` (`infer.not_finite`) for a model whose logits are not finite.
     """
-    images = prefetch_map(lambda file: _load(file, inputs), files.values())
-    check = check or LogitCheck()
-    crops = zip(files, _crops(predictor, _batches(images, inputs.batch_size), inputs, list(files), check), strict=True)
-    cropped = prefetch_map(lambda keyed: (keyed[0], keyed[1]()), crops)
-    return iter(tqdm(cropped, total=len(files), desc=desc, unit="image", disable=desc is None))
+    crops = _crops(predictor, _batches(images, inputs.batch_size), inputs, check or LogitCheck())
+    return prefetch_map(lambda keyed: (keyed[0], keyed[1]()), crops)
 
 
 def share(files: Mapping[str, Path], batch_size: int, rank: int, world_size: int) -> dict[str, Path]:
@@ -82,13 +93,13 @@ def share(files: Mapping[str, Path], batch_size: int, rank: int, world_size: int
 
 
 @torch.inference_mode()
-def _crops(predictor: Predictor, batches: Iterable[list[Tensor]], inputs: InputSpec, keys: list[str], check: LogitCheck) -> Iterator[Crop]:
+def _crops(
+    predictor: Predictor, batches: Iterable[list[tuple[Key, Tensor]]], inputs: InputSpec, check: LogitCheck
+) -> Iterator[tuple[Key, Crop]]:
     """The crop of each image. The next batch is launched before the host waits for the last one, so a GPU is never idle."""
-    launched: Callable[[], list[Crop]] | None = None
-    first = 0
+    launched: Callable[[], Iterable[tuple[Key, Crop]]] | None = None
     for batch in batches:
-        following = _launch(predictor, _stacked(batch, inputs.device), inputs, keys[first : first + len(batch)], check)
-        first += len(batch)
+        following = _launch(predictor, batch, inputs, check)
         if launched is not None:
             yield from launched()
         launched = following
@@ -96,23 +107,26 @@ def _crops(predictor: Predictor, batches: Iterable[list[Tensor]], inputs: InputS
         yield from launched()
 
 
-def _launch(predictor: Predictor, images: Tensor, spec: InputSpec, keys: list[str], check: LogitCheck) -> Callable[[], list[Crop]]:
-    """Start the network on uint8 images (N, C_in, h, w) -> a function that waits for the result and gives the crop of each image.
+def _launch(
+    predictor: Predictor, batch: list[tuple[Key, Tensor]], spec: InputSpec, check: LogitCheck
+) -> Callable[[], Iterable[tuple[Key, Crop]]]:
+    """Start the network on uint8 images (C_in, h, w) -> a function that waits for the result and gives the crop of each image.
 
     The function raises `UserError` if the logits of a watched model are not finite.
     """
     device, dtype = spec.device, autocast_dtype(spec.precision, spec.device)
-    inputs = images.to(device, non_blocking=True)
+    keys = [key for key, _ in batch]
+    inputs = _stacked([image for _, image in batch], device).to(device, non_blocking=True)
     with torch.autocast(device.type, dtype, enabled=dtype is not None):
         maps = predictor(inputs.float().div_(255).contiguous(memory_format=torch.channels_last)).contiguous()
     names, sums = check.take()
     host_sums = sums.to("cpu", non_blocking=True)
     computed = launch_crops(maps)
 
-    def crops() -> list[Crop]:
+    def crops() -> Iterable[tuple[Key, Crop]]:
         found = computed()
-        raise_if_any(not_finite(names, host_sums, keys), "a network cannot be used")
-        return found
+        raise_if_any(not_finite(names, host_sums, list(map(str, keys))), "a network cannot be used")
+        return zip(keys, found, strict=True)
 
     return crops
 
@@ -125,18 +139,22 @@ def _stacked(images: Sequence[Tensor], device: torch.device) -> Tensor:
 
 def _load(file: Path, inputs: InputSpec) -> Tensor:
     """The image of a cached sample -> (C_in, h, w) uint8."""
-    found, shape = read_image(file)
-    image = channels_first(resized(found, scaled_shape(shape, inputs.size)))
-    return torch.from_numpy(np.array(np.broadcast_to(image, (inputs.channels, *image.shape[1:]))))  # a copy: torch needs writable memory
+    return network_input(*read_image(file), inputs)
 
 
-def _batches(images: Iterable[Tensor], batch_size: int) -> Iterator[list[Tensor]]:
+def network_input(image: UInt8Image, shape: tuple[int, int], inputs: InputSpec) -> Tensor:
+    """An image as the cache has it, whose full resolution is `shape` (H, W) -> (C_in, h, w) uint8 at the network's size."""
+    shrunk = channels_first(resized(image, scaled_shape(shape, inputs.size)))
+    return torch.from_numpy(np.array(np.broadcast_to(shrunk, (inputs.channels, *shrunk.shape[1:]))))  # a copy: torch needs writable memory
+
+
+def _batches(images: Iterable[tuple[Key, Tensor]], batch_size: int) -> Iterator[list[tuple[Key, Tensor]]]:
     """Consecutive images of one shape, at most `batch_size` at a time; a new batch at each multiple of it."""
-    batch: list[Tensor] = []
-    for index, image in enumerate(images):
-        if batch and (index % batch_size == 0 or image.shape != batch[0].shape):
+    batch: list[tuple[Key, Tensor]] = []
+    for index, (key, image) in enumerate(images):
+        if batch and (index % batch_size == 0 or image.shape != batch[0][1].shape):
             yield batch
             batch = []
-        batch.append(image)
+        batch.append((key, image))
     if batch:
         yield batch
