@@ -39,22 +39,21 @@ class Predicted:
 def _write_json(folder: Path, image: Predicted, classes: Sequence[str]) -> None:
     """The project's annotations: polygons, and masks where a piece is a line."""
     height, width = image.masks.shape
-    annotations = json_annotations(image.masks.boxed(), classes)
+    annotations = json_annotations(image.masks, classes)
     document = {"annotations": annotations, "filename": image.picture.name, "metadata": {"height": height, "width": width}}
     write_text(folder / f"{image.picture.output}.json", json.dumps(document))
 
 
 def _write_png(folder: Path, image: Predicted, classes: Sequence[str]) -> None:
     """A picture per class at full resolution, 255 inside."""
-    masks = image.masks.boxed()
-    for label, box, crop in zip(classes, masks.boxes, masks.crops, strict=True):
-        plane = np.zeros(masks.shape, np.uint8)
-        plane[box[0] : box[2], box[1] : box[3]][crop] = 255
+    for label, mask in zip(classes, image.masks.one_by_one(), strict=True):
+        plane = mask.boxed().dense()[0].view(np.uint8)
+        plane *= 255
         write_bytes(folder / image.picture.output / f"{label}.png", _encoded(".png", plane))
 
 
 def _write_overlay(folder: Path, image: Predicted, classes: Sequence[str]) -> None:
-    drawn = cv2.cvtColor(overlay(image.preview, image.masks.boxed(), classes), cv2.COLOR_RGB2BGR)
+    drawn = cv2.cvtColor(overlay(image.preview, image.masks, classes), cv2.COLOR_RGB2BGR)
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     write_bytes(folder / f"{image.picture.output}.jpg", _encoded(".jpg", np.asarray(drawn, np.uint8), quality))
 

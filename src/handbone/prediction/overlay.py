@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from handbone.cache.resize import UInt8Image
-from handbone.masks.boxed import BoxedMasks
+from handbone.masks.runs import RunLengthMasks
 
 LONGEST = 1280  # pixels of the longer side
 TINT = 0.35
@@ -19,24 +19,25 @@ FONT_SCALE = 0.4
 LABEL_MIN_SIDE = 320  # pixels of the longer side; a smaller picture has no room for names
 
 
-def overlay(picture: UInt8Image, masks: BoxedMasks, classes: Sequence[str]) -> UInt8Image:
+def overlay(picture: UInt8Image, masks: RunLengthMasks, classes: Sequence[str]) -> UInt8Image:
     """Draw each class in a colour of its own: its area as a tint, its outline, and its name in the middle of its box.
 
     picture: (h, w) or (h, w, 3) RGB, of any size; masks: C masks at the full resolution of the same picture. -> (h, w, 3) RGB.
     """
     canvas = np.array(picture if picture.ndim == 3 else cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB), np.uint8)
     scale = np.array([canvas.shape[1] / masks.shape[1], canvas.shape[0] / masks.shape[0]])  # x, y
-    for index, (box, crop) in enumerate(zip(masks.boxes, masks.crops, strict=True)):
+    labels = []
+    for index, (name, mask) in enumerate(zip(classes, masks.one_by_one(), strict=True)):
+        boxed = mask.boxed()
+        (box,), (crop,) = boxed.boxes, boxed.crops
         if crop.size:
             contours, _ = cv2.findContours(crop.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
             points = [((contour + box[1::-1] + 0.5) * scale - 0.5) * 2**SHIFT for contour in contours]
             _draw(canvas, [polygon.round().astype(np.int32) for polygon in points], _colour(index))
-    if max(canvas.shape) >= LABEL_MIN_SIDE:
-        for index, box in enumerate(masks.boxes):
-            if box[2] > box[0]:
-                # OpenCV's font has ASCII only; any other name is shown as its number
-                name = classes[index] if classes[index].isascii() else f"class {index}"
-                _write(canvas, name, (box[[1, 0]] + box[[3, 2]]) / 2 * scale)
+            # OpenCV's font has ASCII only; any other name is shown as its number
+            labels.append((name if name.isascii() else f"class {index}", (box[[1, 0]] + box[[3, 2]]) / 2 * scale))
+    for text, centre in labels if max(canvas.shape) >= LABEL_MIN_SIDE else []:
+        _write(canvas, text, centre)
     return canvas
 
 
