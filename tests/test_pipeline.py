@@ -107,6 +107,25 @@ def test_a_plan_becomes_a_preset(project: Project) -> None:
     project.reset()
 
 
+def test_any_picture_is_predicted_here_and_without_the_repository(project: Project, tmp_path: Path) -> None:
+    """The commands of docs/predict.md. The pictures are the test images, whose masks are known: those of the submission."""
+    shutil.copytree(project.folder / "data/phantom/test/DCM", project.folder / "photos")
+    project.sh("handbone predict photos -o masks")
+    assert len(list((project.folder / "masks/json").rglob("*.json"))) == len(list((project.folder / "masks/overlay").rglob("*.jpg"))) == 4
+    project.sh("handbone predict photos -o masks_of_head --as csv,coco,png --rev HEAD")
+    assert project.digest("masks_of_head/predictions.csv") == project.digest("submissions/submission.csv")
+    project.sh("handbone export bones")
+    project.sh("handbone export bones_of_head --rev HEAD")
+    assert project.digest("bones/predict.json") == project.digest("bones_of_head/predict.json")
+    for name in ("bones", "photos"):
+        (project.folder / name).rename(tmp_path / name)
+    project.sh(f"cd {tmp_path} && handbone predict photos -o masks_of_bones --model bones")
+    found = [(folder / "json/ID005").glob("*.json") for folder in (tmp_path / "masks_of_bones", project.folder / "masks")]
+    assert [path.read_text() for path in sorted(found[0])] == [path.read_text() for path in sorted(found[1])]
+    for name in ("masks", "masks_of_head", "bones_of_head"):
+        shutil.rmtree(project.folder / name)
+
+
 def test_the_page_stands_alone(project: Project) -> None:
     page = (project.folder / "reports/index.html").read_text()
     assert "Pisiform" in page

@@ -11,7 +11,7 @@ import pytest
 from handbone.cli.app import parser
 
 COMMAND = Path(sys.executable).parent / "handbone"
-COMMANDS = ["preset", "folds", "score", "vote", "diff", "doctor", "compare", "explain", "members"]
+COMMANDS = ["preset", "folds", "score", "vote", "diff", "doctor", "compare", "explain", "members", "predict", "export"]
 
 
 def handbone(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -60,7 +60,18 @@ def test_a_preset_is_written_to_the_current_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["preset"], ["preset", "demo", "--list"], ["nothing"], ["vote", "a.csv"], ["diff", "a.csv"], ["members"], ["members", "add", "x"]],
+    [
+        [],
+        ["preset"],
+        ["preset", "demo", "--list"],
+        ["nothing"],
+        ["vote", "a.csv"],
+        ["diff", "a.csv"],
+        ["members"],
+        ["members", "add", "x"],
+        ["predict", "x"],
+        ["export"],
+    ],
 )
 def test_a_wrong_call_prints_the_usage(arguments: list[str]) -> None:
     done = handbone(*arguments)
