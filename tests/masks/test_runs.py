@@ -102,3 +102,9 @@ def test_pixels_are_true_or_false_in_memory_too() -> None:
     """NumPy takes any other byte as true, but counts it as another number."""
     (crop,) = runs_of(np.ones((1, 2, 3), bool)).boxed().crops
     assert crop.view(np.uint8).tolist() == [[1, 1, 1], [1, 1, 1]]
+
+
+def test_one_by_one_the_masks_are_the_same() -> None:
+    masks = adversarial(13, 20)
+    for mask, alone in zip(masks, runs_of(masks).one_by_one(), strict=True):
+        assert np.array_equal(alone.boxed().dense(), mask[None])
