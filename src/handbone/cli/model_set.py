@@ -35,21 +35,21 @@ def model_set(folder: Path) -> ModelSet:
 def model_set_of(rev: str) -> Iterator[ModelSet]:
     """The models of a revision, as links into DVC's cache for the time of the block.
 
-    Raises `UserError` as `cached_outs` and `read_model_set` do.
+    Raises `UserError` as `cached_outs`, `stored_folders` and `read_model_set` do.
     """
     from handbone.models.saved import INFO, WEIGHTS
     from handbone.prediction.model_set import read_model_set
-    from handbone.provenance.folders import CachedFolder
-    from handbone.provenance.revisions import cached_outs
+    from handbone.provenance.revisions import cached_outs, stored_folders
 
     (record,) = cached_outs(rev, [paths.LINEAGE])
     with TemporaryDirectory() as temporary:
 
         def linked(fold: int) -> Path:
-            cached, folder = CachedFolder(rev, paths.fold_model(fold)), Path(temporary, f"fold_{fold}")
+            _, (stored,) = stored_folders(rev, [paths.fold_model(fold)])
+            folder = Path(temporary, f"fold_{fold}")
             folder.mkdir()
             for name in (WEIGHTS, INFO):
-                (folder / name).symlink_to(cached.file(cached.out / name).absolute())
+                (folder / name).symlink_to(stored.file(stored.out / name).absolute())
             return folder
 
         yield read_model_set(record, linked)

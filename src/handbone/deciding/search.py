@@ -81,7 +81,7 @@ def search(scores: Sequence[Floats], people: Sequence[str], choose: Choose | Non
 
     scores: G + 1 arrays (N, C, K) of Dice: one for the search on all people, and one for each group of `groups_of`, which differs where
     what the candidates build on was itself found without that group. They may be the same array.
-    people: the person of each image; two or more. choose: the search, which never sees the people it is scored on; null: `accepted_best`.
+    people: the person of each image; two or more. choose: the search, which never sees the people it is scored on; None: `accepted_best`.
     """
     choose, names = choose or accepted_best, np.asarray(people)
     best = choose(scores[0], names)
