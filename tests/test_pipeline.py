@@ -214,7 +214,7 @@ def test_another_network_retrains_and_a_repetition_comes_from_the_run_cache(proj
 
 
 def test_two_experiments_are_joined_and_a_clone_has_the_same_submission(project: Project, tmp_path: Path) -> None:
-    """The evening of docs/ensembles.md. No network runs for the ensemble; the plan of a clone is empty even before it pulls."""
+    """A short form of docs/evening.md. No network runs for the ensemble; the plan of a clone is empty even before it pulls."""
     shutil.copytree(project.folder, tmp_path / "copy", symlinks=True)
     copy = Project(tmp_path / "copy")
     copy.sh("dvc exp run -S model.arch=DeepLabV3Plus -n deeplab")
