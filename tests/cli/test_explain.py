@@ -122,6 +122,21 @@ def test_a_committed_submission_is_stored(project: Project) -> None:
     assert made_again(project, found["steps"]) == before
 
 
+def test_ignored_files_of_a_folder_do_not_count(project: Project) -> None:
+    """As the note in members/."""
+    graph = (project.folder / "dvc.yaml").read_text()
+    (project.folder / "dvc.yaml").write_text(graph.replace("deps: [code/train.txt]", "deps: [code]"))
+    (project.folder / ".dvcignore").write_text("/code/README.md\n")
+    (project.folder / "code/README.md").write_text("a note\n")
+    project.change({"train": {"size": 48}})  # so that no earlier commit has this CSV
+    project.sh("dvc repro")
+    project.commit("a folder")
+    assert not explained(project)["stored"]["changed"]
+    (project.folder / "code/train.txt").write_text("another network\n")
+    project.git("commit", "-qa", "--amend", "-m", "without dvc repro")
+    assert explained(project)["stored"]["changed"] == {"train": ["code"]}
+
+
 def test_the_text_has_what_it_was_made_from(base: Project) -> None:
     text = base.sh(f"handbone explain {CSV}")
     commit = base.git("rev-parse", "HEAD~1").strip()

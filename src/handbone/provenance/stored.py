@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -86,8 +87,22 @@ def _difference(dependency: Any, outs: Mapping[str, Any]) -> list[str]:
     elif _of_outs(path, outs) or not dependency.exists:
         same = True  # part of an out, several outs, or not in git: no single hash to compare with
     else:
-        same = not dependency.workspace_status()
+        same = not dependency.workspace_status() or _without_ignored(dependency) == dependency.hash_info
     return [] if same else [str(dependency)]
+
+
+def _without_ignored(dependency: Any) -> Any:
+    """The hash of a folder without the files of .dvcignore, which DVC counts in the tree of a commit and not in the working tree."""
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.tree import Tree
+
+    tree: Any = Tree()  # type: ignore[no-untyped-call]
+    fs = dependency.fs
+    for file in dependency.repo.dvcignore.find(fs, dependency.fs_path):
+        digest = hashlib.md5(fs.cat_file(file), usedforsecurity=False).hexdigest()
+        tree.add(fs.relparts(file, dependency.fs_path), None, HashInfo(dependency.hash_name, digest))
+    tree.digest()
+    return tree.hash_info
 
 
 def _of_outs(path: str, outs: Iterable[str]) -> bool:
