@@ -89,3 +89,11 @@ def test_images_of_one_name_are_told_apart_by_their_path(tmp_path: Path) -> None
     images = [image(tmp_path, f"{person}/1.png", [polygon("a", TRIANGLE)]) for person in "pq"]
     write_data_set(tmp_path / "root", images, [], False, WriteOptions(["a"], person_rule("folder"), whole_names=True))
     assert sorted(path.name for path in (tmp_path / "root/train/DCM").rglob("*.png")) == ["p_1.png", "q_1.png"]
+
+
+def test_an_image_whose_name_is_taken_has_its_other_faults_listed(tmp_path: Path) -> None:
+    outside = [polygon("a", [[1, 1], [90, 1], [5, 9]])]
+    images = [image(tmp_path), *(image(tmp_path, f"{folder}/x.png", outside) for folder in "pq")]
+    with pytest.raises(room.UserError) as caught:
+        write_data_set(tmp_path / "root", images, [], False, OPTIONS)
+    assert sorted(problem.code for problem in caught.value.problems) == ["annotation.outside"] * 2 + ["import.name"] * 2

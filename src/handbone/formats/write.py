@@ -97,7 +97,9 @@ def _tasks(subset: str, images: Sequence[LabelledImage], labelled: bool, options
             problems.append(Problem("import.name", image.place, f"one image {name} in {subset}", f"another: {other.name}", fix))
         bad = [part for part in (person, name) if not _is_name(part)]
         problems += [Problem("import.name", image.place, "a name for a file", repr(part[:60]), "rename it") for part in bad]
-        tasks.append(_Task(subset, f"{person}/{name}", replace(image, annotations=_kept(image.annotations, options)), labelled))
+        # an image without a name of its own is written too, to find its other faults, to a place that is no other's
+        key = f".unnamed/{len(tasks)}" if bad or other is not image else f"{person}/{name}"
+        tasks.append(_Task(subset, key, replace(image, annotations=_kept(image.annotations, options)), labelled))
     return tasks, problems
 
 
