@@ -92,6 +92,7 @@ def test_a_submission_is_explained(project: Project) -> None:
     assert found["answer"] == "stored" and not found["stored"]["changed"] and not found["stored"]["lost"]
 
 
+@pytest.mark.slow
 def test_two_experiments_are_joined_and_a_clone_has_the_same_submission(project: Project, tmp_path: Path) -> None:
     """A short form of docs/evening.md. No network runs for the ensemble; the plan of a clone is empty even before it pulls."""
     shutil.copytree(project.folder, tmp_path / "copy", symlinks=True)
