@@ -13,7 +13,7 @@ from imports import ROOT
 RECORDS = json.loads((ROOT / "benchmarks/results.json").read_text())
 NAMED = {
     "preprocess", "loader_512", "loader_1024", "score_512", "logits_to_rle_512", "rle_encode", "rle_decode", "csv", "vote",
-    "vote_files", "probabilities",
+    "vote_files", "joined", "joined_sizes", "joined_set", "sweep", "clean_up", "probabilities",
 }  # fmt: skip
 
 
