@@ -26,8 +26,8 @@ from handbone.dataset.annotation import read_polygons
 from handbone.dataset.layout import truth_file
 from handbone.evaluation.decision import Decision, decide
 from handbone.evaluation.dice import mean_dice, with_dice
+from handbone.evaluation.members import maps_of
 from handbone.masks.boxed import BoxedMasks
-from handbone.masks.cropped_maps import CroppedMaps
 from handbone.masks.rasterize import rasterize
 from handbone.report.figures import overlay
 from handbone.utils.io import read_table
@@ -54,8 +54,12 @@ def main() -> None:
     sample = read_sample(paths.cached_sample("test", key))
     polygons, _ = read_polygons(truth_file(Path(params.data.root), key), params.data.classes, sample.shape, params.data.allow_missing)
     truth = rasterize(polygons, sample.shape)
-    predicted = decide(CroppedMaps.load(paths.prediction("test", key)), sample.shape, Decision.load(paths.DECISION)).boxed()
-    image = cv2.resize(sample.image, sample.shape[::-1])
+    decision = Decision.load(paths.DECISION, params.data.classes, *paths.DECIDED_WITH)
+    maps = [
+        maps_of(paths.prediction_record("test", name), paths.prediction("test", key, name), params.data.classes) for name in decision.names
+    ]
+    predicted = decide(maps, sample.shape, decision).boxed()
+    image = cv2.resize(sample.image, sample.shape[::-1]).astype(np.uint8, copy=False)
     panels = [np.repeat(image[..., None], 3, 2), coloured(image, truth), overlay(image, truth, predicted, params.data.classes, SIDE)]
     row = np.hstack([cv2.resize(panel, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for panel in panels])
     cv2.imwrite(sys.argv[1], row[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])

@@ -32,6 +32,13 @@ def dice(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return ratio
 
 
+def iou(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(..., 3) counts -> (...) intersection over union: (tp + eps) / (tp + fp + fn + eps). 1 if both masks are empty, about 0 if one is."""
+    tp, fp, fn = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
+    ratio: NDArray[np.float64] = (tp + EPS) / (tp + fp + fn + EPS)
+    return ratio
+
+
 def counts_table(key: str, classes: Sequence[str], counts: NDArray[np.int64]) -> pd.DataFrame:
     """(C, 3) counts of one image -> C rows of key, class, tp, fp, fn."""
     return pd.DataFrame({"key": key, "class": list(classes)} | {name: counts[:, column] for column, name in enumerate(COUNTS)})

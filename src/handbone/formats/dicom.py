@@ -59,7 +59,7 @@ def _dataset(path: Path, data: bytes) -> Any:
 
 def _shares(path: Path, dataset: Any, window: tuple[float, float] | None) -> Values:
     """The values as shares of the way from black (0) to white (1), not clipped."""
-    from pydicom.pixels import apply_modality_lut, apply_voi
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
     values = np.asarray(apply_modality_lut(dataset.pixel_array, dataset), np.float64)
     if window is not None:
