@@ -61,14 +61,16 @@ def main() -> None:
     params, lineage = load_params(), read_json(paths.LINEAGE)
     decision, model = Decision.load(paths.DECISION, params.data.classes, *paths.DECIDED_WITH), lineage["parameters"]["model"]
     best, worst = make_cases(params, decision)
+    scores = dice_by_class(read_table(paths.VALIDATION_COUNTS), read_table(paths.TEST_COUNTS))
     page = render_page(
         title="Segmentation report",
         subtitle=" · ".join(filter(None, [model["arch"], model["encoder"], f"{lineage['parameters']['train']['size']} px"])),
         metrics=read_json(paths.METRICS),
+        scores=scores,
         decision=decision,
         classes=params.data.classes,
         curves=curves_svg({fold: read_table(paths.fold_curve(fold)) for fold in params.folds}),
-        bars=class_bars_svg(dice_by_class(read_table(paths.VALIDATION_COUNTS), read_table(paths.TEST_COUNTS))),
+        bars=class_bars_svg(scores),
         attributes=attribute_rows(read_table(paths.DICE_PER_ATTRIBUTE)),
         best=best,
         worst=worst,

@@ -14,9 +14,9 @@ from handbone.config import paths
 from handbone.config.params import Params, SubmissionParams, load_params
 from handbone.dataset.folds import read_folds
 from handbone.dataset.shapes import SHAPE
-from handbone.evaluation.attributes import dice_by_attribute, dice_under_test_mix, with_attributes
+from handbone.evaluation.attributes import dice_by_attribute, dice_under_test_mix
 from handbone.evaluation.decision import Decision, decide
-from handbone.evaluation.dice import read_counts
+from handbone.evaluation.dice import per_class, read_counts
 from handbone.evaluation.members import Ensemble, Stored, read_members
 from handbone.evaluation.metrics import summarise
 from handbone.submission.attributes import read_attributes
@@ -73,11 +73,12 @@ def main() -> None:
     write_lineage(predictions, decision, params)
     counts = score_if_known(paths.SUBMISSION, images, params)
     write_table(paths.TEST_COUNTS, counts)
+    write_table(paths.TEST_DICE_PER_CLASS, per_class(counts).reset_index())
     tables = paths.TRAIN_INDEX, paths.AREAS, paths.TEST_INDEX, paths.SUBMISSION
     train, test = read_attributes(*tables, images, params.data.classes, SHAPE in params.split.stratify)
-    groups, mixes = dice_by_attribute(validation, counts, train, test), dice_under_test_mix(validation, train, test)
-    write_table(paths.DICE_PER_ATTRIBUTE, groups)
-    metrics = with_attributes(summarise(validation, counts), groups, mixes)
+    write_table(paths.DICE_PER_ATTRIBUTE, dice_by_attribute(validation, counts, train, test))
+    mixes = dice_under_test_mix(validation, train, test)
+    metrics = summarise(validation, counts, mixes)
     write_json(paths.METRICS, metrics)
     for name, mix in mixes.items():
         print(f"held-out Dice under the test images' mix of {name}: {mix}")

@@ -52,8 +52,7 @@ def test_metrics_have_every_name_and_no_nan(project: Project) -> None:
     metrics = json.loads(text)
     assert metrics["n_images"] == 8
     assert metrics["n_folds"] == 2
-    assert set(metrics["dice"]["fold"]) == {"0", "1"}
-    assert len(metrics["dice"]["class"]) == len(metrics["test"]["dice"]["class"]) == 29
+    assert set(metrics["dice"]["per_fold"]) == {"0", "1"}
     assert metrics["test"]["n_images"] == 4
 
 
@@ -63,7 +62,7 @@ def test_the_submission_has_the_format_and_decodes_to_the_score(project: Project
     params = SMALL["phantom"]
     root = project.folder / "data/phantom"
     images = sorted(path.relative_to(root / "test/DCM").as_posix() for path in (root / "test/DCM").rglob("*.png"))
-    classes = list(project.metrics()["dice"]["class"])
+    classes = pd.read_csv(project.folder / "reports/test_dice_per_class.csv")["class"].tolist()
     assert list(table.columns) == ["image_name", "class", "rle"]
     assert table["image_name"].tolist() == [image.split("/")[1] for image in images for _ in classes]
     assert table["class"].tolist() == classes * len(images)
@@ -96,10 +95,11 @@ def test_the_page_stands_alone(project: Project) -> None:
 
 
 def test_plots_and_metrics_can_be_shown(project: Project) -> None:
-    assert "dice.class.Pisiform" in project.sh("dvc metrics show")
+    assert max(map(len, project.sh("dvc metrics show").splitlines())) <= 120, "a terminal of a laptop"
     project.sh("dvc plots show")
     page = (project.folder / "dvc_plots/index.html").read_text()
     assert all(plot in page for plot in ("reports_train_fold_0_csv", "reports_train_fold_1_csv", "reports_dice_per_class_csv"))
+    assert "reports_test_dice_per_class_csv" in page
 
 
 def test_a_clean_clone_needs_nothing_but_the_cache(project: Project, tmp_path: Path) -> None:
@@ -153,8 +153,8 @@ def test_another_network_retrains_and_a_repetition_comes_from_the_run_cache(proj
     """An experiment that was run before comes back from the run-cache: nothing is computed twice."""
     assert ran(project.sh("dvc exp run -S model.arch=DeepLabV3Plus")) == {"train@0", "train@1", *INFER}
     first = project.digest("submissions/submission.csv")
-    difference = project.sh("dvc metrics diff")
-    assert all(f"dice.class.{name}" in difference for name in ("finger-1", "Pisiform", "Ulna"))
+    rows = project.sh("dvc metrics diff").splitlines()[1:]
+    assert rows[0].split()[1] == "dice.mean" and len(rows) < 8
     project.reset()
     assert not ran(project.sh("dvc exp run -S model.arch=DeepLabV3Plus -n again"))
     assert project.digest("submissions/submission.csv") == first

@@ -146,22 +146,25 @@ class Tags(HTMLParser):
 
 def test_the_page_escapes_every_name() -> None:
     """People, images, classes, files and parameters called `<script>`; a quotation mark would end an attribute."""
+    import pandas as pd
+
     from handbone.evaluation.decision import Decision
     from handbone.report.attributes import AttributeRow
     from handbone.report.page import Case, Preview, render_page
 
     name = f'{EVIL}" onload="alert(1)'
-    picture, scores = "data:image/png;base64,AAAA", {name: 0.5}
+    picture = "data:image/png;base64,AAAA"
     page = render_page(
         title=name,
         subtitle=name,
         metrics={
             "dice": {
-                **{"mean": 0.5, "class": scores, "fold": {"0": 0.5}},
+                **{"mean": 0.5, "per_fold": {"0": 0.5}},
                 "test_mix": {name: {"mean": 0.5, "low": 0.4, "high": 0.6}},
             },
-            **{"n_images": 1, "n_folds": 1, "test": {"dice": {"mean": 0.5, "class": scores}, "n_images": 1}},
+            **{"n_images": 1, "n_folds": 1, "test": {"dice": {"mean": 0.5}, "n_images": 1}},
         },
+        scores=pd.DataFrame({"class": [name], "dice": [0.5]}),
         decision=Decision(0.5),
         classes=[name],
         curves="<svg></svg>",

@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from handbone.evaluation.attributes import HELD_OUT, TEST, MixedDice, dice_by_attribute, dice_under_test_mix, with_attributes
+from handbone.evaluation.attributes import HELD_OUT, TEST, dice_by_attribute, dice_under_test_mix
 from handbone.evaluation.bootstrap import paired_intervals
 from handbone.evaluation.dice import mean_dice
-from handbone.evaluation.metrics import summarise
 
 CLASSES = ["Radius", "Ulna"]
 NONE = pd.DataFrame(columns=["key", "class", "tp", "fp", "fn"])
@@ -54,23 +53,12 @@ def test_without_attributes_there_is_no_row() -> None:
     empty = pd.DataFrame(index=HELD["key"].unique())
     assert len(dice_by_attribute(HELD, NONE, empty, empty)) == 0
     assert dice_under_test_mix(HELD, empty, empty) == {}
-    assert with_attributes(summarise(HELD, NONE), dice_by_attribute(HELD, NONE, empty, empty), {}) == summarise(HELD, NONE)
 
 
 def test_a_column_may_have_any_name() -> None:
     names = {"wrist": "key"}
     table = dice_by_attribute(HELD, NONE, HELD_WRISTS.rename(columns=names), TEST_WRISTS.rename(columns=names))
     assert table["attribute"].unique().tolist() == ["key"]
-
-
-def test_metrics_have_means_beside_the_classes() -> None:
-    test = counts({"D/1": 0.4, "E/1": 0.9})
-    groups, mixes = dice_by_attribute(HELD, test, HELD_WRISTS, TEST_WRISTS), {"wrist": MixedDice(0.7, 0.6, 0.8)}
-    metrics = with_attributes(summarise(HELD, test), groups, mixes)
-    assert metrics["dice"]["attribute"] == {"wrist": pytest.approx({"bent": 0.65, "straight": 0.8}, abs=1e-3)}
-    assert metrics["test"]["dice"]["attribute"] == {"wrist": pytest.approx({"bent": 0.4, "straight": 0.9}, abs=1e-3)}
-    assert metrics["dice"]["test_mix"] == {"wrist": {"mean": 0.7, "low": 0.6, "high": 0.8}}
-    assert metrics["dice"]["mean"] == mean_dice(HELD)
 
 
 def test_the_mix_weights_values_by_their_share_of_the_test_images() -> None:

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from handbone.evaluation.dice import NESTED, count, counts_table, dice, is_nested, mean_dice, nested_counts, per_class, read_counts
-from handbone.evaluation.metrics import summarise
 from handbone.masks.boxed import BoxedMasks
 from handbone.masks.runs import RunLengthMasks
 
@@ -57,12 +56,6 @@ def test_means_are_over_images_then_classes() -> None:
     assert mean_dice(table()) == pytest.approx(classes.mean())
 
 
-def test_the_names_in_metrics_are_fixed() -> None:
-    metrics = summarise(table(), table().drop(columns="fold"))
-    assert metrics["n_images"] == 2 and metrics["n_folds"] == 2 and set(metrics["dice"]["fold"]) == {"0", "2"}
-    assert metrics["test"]["dice"]["mean"] == metrics["dice"]["mean"] and set(metrics["test"]["dice"]["class"]) == {"a", "b"}
-
-
 def write_counts(path: Path, rows: str) -> Path:
     path.write_text(f"key,class,tp,fp,fn\n{rows}")
     return path
@@ -88,10 +81,6 @@ def test_a_table_of_counts_is_read_if_it_is_complete(tmp_path: Path) -> None:
 def test_counts_that_are_incomplete_or_of_other_images_are_an_error(tmp_path: Path, fails: Fails, rows: str, code: str, place: str) -> None:
     with fails(code, place):
         read_counts(write_counts(tmp_path / "counts.csv", rows), ["p/1"], ["a", "b"])
-
-
-def test_without_test_truth_there_is_no_test_score() -> None:
-    assert "test" not in summarise(table(), table().iloc[:0])
 
 
 def test_nested_counts_take_the_place_of_the_others() -> None:

@@ -5,6 +5,7 @@ import re
 from html import unescape
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 
 from handbone.evaluation.decision import Decision, Gain, SearchRecord
@@ -18,17 +19,17 @@ VOID = {"meta", "img", "br", "link"}
 
 
 def inputs(**changes):
-    dice = {"Radius": 0.97, "<b>": 0.91, "Pisiform": 0.85, "unseen": math.nan}
     return {
         "title": "Bones & <more>",
         "subtitle": "Unet <i>",
         "decision": Decision(0.375),
         "metrics": {
-            "dice": {"mean": 0.9111, "class": dice, "fold": {"10": 0.93, "0": 0.92}},
+            "dice": {"mean": 0.9111, "per_fold": {"10": 0.93, "0": 0.92}},
             "n_images": 1234,
             "n_folds": 2,
-            "test": {"dice": {"mean": 0.9022, "class": {"Radius": 0.9633, "<b>": None}}, "n_images": 288},
+            "test": {"dice": {"mean": 0.9022}, "n_images": 288},
         },
+        "scores": pd.DataFrame({"class": CLASSES, "dice": [0.97, 0.91, 0.85, math.nan], "test": [0.9633, *[math.nan] * 3]}),
         "classes": CLASSES,
         "curves": SVG,
         "bars": SVG,
@@ -126,7 +127,7 @@ def test_an_unknown_number_is_a_dash(page):
 
 def test_without_test_truth_there_is_no_test_column(page):
     metrics = {name: value for name, value in inputs()["metrics"].items() if name != "test"}
-    bare = render_page(**inputs(metrics=metrics))
+    bare = render_page(**inputs(metrics=metrics, scores=inputs()["scores"].drop(columns="test")))
     assert {len(row) for row in class_rows(page)} == {4}
     assert {len(row) for row in class_rows(bare)} == {3}
     assert "0.9022" in page and "0.9022" not in bare

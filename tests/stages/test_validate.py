@@ -138,5 +138,5 @@ def test_counts_of_an_accepted_search_have_nested_ones_beside_them(predicted_run
     table = read_counts(paths.VALIDATION_COUNTS, ["A/a1", "A/a2", "B/b1", "B/b2"], ["Radius", "Ulna"])
     same = (table[COUNTS].to_numpy() == table[NESTED].to_numpy()).all(1)
     assert same.tolist() in ([True] * 4 + [False] * 4, [False] * 4 + [True] * 4), "the people are in one group each"
-    metrics = summarise(table, pd.DataFrame(columns=table.columns))
+    metrics = summarise(table, pd.DataFrame(columns=table.columns), {})
     assert metrics["dice"]["nested"] != metrics["dice"]["mean"]

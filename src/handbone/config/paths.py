@@ -41,6 +41,7 @@ DECIDED_WITH = VALIDATION_COUNTS, TRAIN_INDEX  # the tables with which the decis
 DICE_PER_CLASS = Path("reports/dice_per_class.csv")
 
 TEST_COUNTS = Path("reports/test_counts.csv")
+TEST_DICE_PER_CLASS = Path("reports/test_dice_per_class.csv")
 DICE_PER_ATTRIBUTE = Path("reports/dice_per_attribute.csv")
 METRICS = Path("reports/metrics.json")
 SUBMISSION = Path("submissions/submission.csv")

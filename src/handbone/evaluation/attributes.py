@@ -6,9 +6,7 @@ values' means by their shares of the test images corrects that (post-stratificat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -64,17 +62,6 @@ def dice_under_test_mix(counts: pd.DataFrame, train_attributes: pd.DataFrame, at
         if len(shares) and not len(lacking):
             mixes[name] = _mixed(dice[values.isin(shares.index)], values, shares)
     return mixes
-
-
-def with_attributes(metrics: dict[str, Any], groups: pd.DataFrame, mixes: Mapping[str, MixedDice]) -> dict[str, Any]:
-    """The metrics of `summarise` with the mean Dice of each value beside those of each class, and the Dice under the test set's mix."""
-    means = groups.groupby(["subset", "attribute", "value"], sort=False)["dice"].mean().reset_index()  # of the classes
-    for subset, name, value, mean in means.itertuples(index=False, name=None):
-        dice = metrics["dice"] if subset == HELD_OUT else metrics["test"]["dice"]
-        dice.setdefault("attribute", {}).setdefault(name, {})[value] = float(mean)
-    if mixes:
-        metrics["dice"]["test_mix"] = {name: asdict(mix) for name, mix in mixes.items()}
-    return metrics
 
 
 def _means(counts: pd.DataFrame, values: pd.Series, subset: str) -> pd.DataFrame:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+import pandas as pd
+
 from handbone.evaluation.decision import Decision, Gain
 from handbone.report.attributes import AttributeRow
 from handbone.report.figures import PREDICTED_RGB, TRUTH_RGB, Colour
@@ -92,6 +94,7 @@ def render_page(
     title: str,
     subtitle: str,
     metrics: Json,
+    scores: pd.DataFrame,
     decision: Decision,
     classes: Sequence[str],
     curves: str,
@@ -106,16 +109,17 @@ def render_page(
 ) -> str:
     """The whole page as HTML text.
 
-    title, subtitle: plain text; metrics: reports/metrics.json; classes: names in the order of params.yaml; curves, bars: SVG text;
-    attributes: Dice by attribute; lineage: any JSON document; data_report: reports/data.json; warnings: of the stages that checked the
-    data. Dice is 0..1 everywhere, areas are in pixels at full resolution. If metrics have no test score, the page shows none.
+    title, subtitle: plain text; metrics: reports/metrics.json; scores: the table of `dice_by_class`; classes: names in the order of
+    params.yaml; curves, bars: SVG text; attributes: Dice by attribute; lineage: any JSON document; data_report: reports/data.json;
+    warnings: of the stages that checked the data. Dice is 0..1 everywhere, areas are in pixels at full resolution. If metrics have no
+    test score, the page shows none.
     """
     curves_chart = chart(curves, "Training loss and Dice by epoch, one line per fold", "wide")
     bars_chart = chart(bars, "Dice by class, the worst class on top")
     sections = [
         _tiles(metrics, decision),
         section("Folds", _columns("narrow-wide", _fold_table(metrics), curves_chart)),
-        section("Classes", _columns("wide-narrow", bars_chart, _class_table(metrics, classes, data_report))),
+        section("Classes", _columns("wide-narrow", bars_chart, _class_table(scores, classes, data_report))),
         *([section("Attributes", _attribute_table(attributes) + _test_mix(metrics))] if attributes else []),
         *([section("Decision", _searches(decision))] if decision.searches else []),
         section("Cases", _legend() + _cases("Worst", worst) + _cases("Best", best)),
@@ -194,14 +198,14 @@ def _tiles(metrics: Json, decision: Decision) -> str:
 
 
 def _fold_table(metrics: Json) -> str:
-    folds = sorted(metrics["dice"]["fold"].items(), key=lambda item: int(item[0]))
+    folds = sorted(metrics["dice"]["per_fold"].items(), key=lambda item: int(item[0]))
     return _table(["Fold", "Dice"], [[name, _dice(value)] for name, value in folds])
 
 
-def _class_table(metrics: Json, classes: Sequence[str], data_report: Json) -> str:
+def _class_table(scores: pd.DataFrame, classes: Sequence[str], data_report: Json) -> str:
     """Worst class first, classes without a Dice last, as in the bars."""
-    dice = metrics["dice"]["class"]
-    test = metrics["test"]["dice"]["class"] if "test" in metrics else None
+    by_class = scores.set_index("class")
+    dice, test = by_class["dice"], by_class.get("test")
     head = ["Class", "Validation Dice", *(["Test Dice"] if test is not None else []), "Mean area, px"]
     rows = []
     for name in sorted(classes, key=lambda name: (_known(dice.get(name), math.inf), name)):
