@@ -105,6 +105,8 @@ def test_on_is_a_text(tmp_path: Path, fails: Fails) -> None:
         ({"data.classes": ["a", "\ud800"]}, "data.classes"),
         ({"data.classes": ["K\u00f6", "Ko\u0308"]}, "data.classes"),
         ({"train.oversample": {"K\u00f6": 1.0, "Ko\u0308": 2.0}}, "train.oversample"),
+        ({"split.stratify": ["sex", "sex"]}, "split.stratify"),
+        ({"decide.clean_up": ["largest", "largest"]}, "decide.clean_up"),
         ({"data.mirror": {"Radius": "Ulnar"}}, "data.mirror"),
         ({"data.mirror": {"Radius": "Radius"}}, "data.mirror"),
         ({"data.mirror": {"Radius": "Ulna", "Ulna": "Radius"}}, "data.mirror"),

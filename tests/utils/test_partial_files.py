@@ -8,8 +8,10 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Barrier
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -130,9 +132,11 @@ def test_errors_about_other_files_reach_the_caller_as_they_are(tmp_path: Path) -
 
 def test_temporary_files_of_dead_processes_are_removed_and_others_kept(tmp_path: Path) -> None:
     dead = dead_process()
-    gone = [f".file.{dead}.partial", f".file.{dead}.{HOST}.partial"]
+    gone = [f".file.{dead}.partial", f".file.{dead}.{HOST}.partial", f".file.{dead}.{dead}.{HOST}.partial"]
     kept = [
         f".file.{os.getppid()}.{HOST}.partial",
+        f".file.{os.getppid()}.{dead}.{HOST}.partial",
+        f".file.{dead}.{dead}.another0.partial",
         f".file.{dead}.another0.partial",
         f".file2.{dead}.{HOST}.partial",
         f"file.{dead}.partial",
@@ -141,6 +145,23 @@ def test_temporary_files_of_dead_processes_are_removed_and_others_kept(tmp_path:
         (tmp_path / name).touch()
     write_text(tmp_path / "file", "new")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([*kept, "file"])
+
+
+def test_threads_that_write_one_file_at_the_same_time_do_not_meet(tmp_path: Path) -> None:
+    """Both are inside the block at once: each has its own temporary file, and the file is that of the last one to end."""
+    inside = Barrier(2, timeout=20)
+
+    def write(letter: str) -> None:
+        with replacing(tmp_path / "file") as partial:
+            partial.write_text(letter * 1000)
+            inside.wait()
+            assert partial.read_text() == letter * 1000
+            inside.wait()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, "ab"))
+    assert (tmp_path / "file").read_text() in ("a" * 1000, "b" * 1000)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_temporary_file_is_removed_if_its_number_belongs_to_a_younger_process(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from handbone.config.yaml12 import read_yaml
@@ -46,6 +46,16 @@ def _repeated(names: Iterable[str]) -> list[str]:
     """The names that are there more than once, in the same spelling of Unicode or in another, which looks the same."""
     counts = Counter(map(composed, names))
     return [name for name, count in counts.items() if count > 1]
+
+
+def _each_once(names: list[str]) -> list[str]:
+    """`names`, if none is there more than once."""
+    repeated = _repeated(names)
+    _require((not repeated, "", "each name once", f"{', '.join(repeated)} more than once"))
+    return names
+
+
+EachOnce = AfterValidator(_each_once)
 
 
 def _is_schedule(points: list[list[float]]) -> bool:
@@ -133,17 +143,10 @@ class SplitParams(Section):
 
     n_folds: int = Field(5, ge=2, description="number of folds; no person is in two of them")
     seed: int = Field(1, ge=0, description="random seed, decides between people with equally many images")
-    stratify: list[str] = Field(
+    stratify: Annotated[list[str], EachOnce] = Field(
         [],
         description="to balance over folds: attributes of people.csv, classes (those that not all images show), shape (poses)",
     )
-
-    @field_validator("stratify")
-    @classmethod
-    def _once(cls, stratify: list[str]) -> list[str]:
-        repeated = _repeated(stratify)
-        _require((not repeated, "", "each name once", f"{', '.join(repeated)} more than once"))
-        return stratify
 
 
 class PseudoParams(Section):
@@ -297,7 +300,7 @@ class DecideParams(Section):
     threshold: Literal["per_class"] | Annotated[float, Field(gt=0, lt=1)] = Field(
         0.5, description="probability at full resolution above which a pixel counts as the class; per_class: searched"
     )
-    clean_up: list[Literal["largest", "min_area", "fill_holes"]] = Field(
+    clean_up: Annotated[list[Literal["largest", "min_area", "fill_holes"]], EachOnce] = Field(
         [], description="what to try per class: largest component only, no small components, filled holes; [] is off"
     )
     members: dict[MemberName, Annotated[int, Field(ge=0, le=1000)]] = Field(
@@ -306,13 +309,6 @@ class DecideParams(Section):
     weights: Literal["given", "greedy", "per_class"] = Field(
         "given", description="given: as in members; greedy, per_class: other weights where held-out people show that they are better"
     )
-
-    @field_validator("clean_up")
-    @classmethod
-    def _each_once(cls, clean_up: list[str]) -> list[str]:
-        repeated = _repeated(clean_up)
-        _require((not repeated, "", "each rule once", f"{', '.join(repeated)} more than once"))
-        return clean_up
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

@@ -43,7 +43,7 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
 
     After an exception the temporary file is removed, and `path` is as before. The folder is created if necessary. The file gets the
     permissions that a new file has here, also from a library that would restrict them. Temporary files of `path` whose process was killed
-    are removed. No other process on any machine uses the same temporary file.
+    are removed. No other thread and no other process on any machine uses the same temporary file.
     durable: also wait until the file is on the disk, so that even a power failure leaves no empty file.
     Raises `UserError` (`io.disk_full`, `io.permission`, `io.folder`, `io.failed`) if the system does not let the file be written.
     """

@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import shutil
+import threading
 from pathlib import Path
 
 from handbone.utils.errors import Problem, UserError
@@ -16,8 +17,8 @@ NAME_BYTES = 200  # of a file's name in the name of its temporary file, as file 
 
 
 def partial_path(path: Path) -> Path:
-    """The temporary file of `path` in this process. No other process of any machine uses the same one."""
-    return path.with_name(f".{_short(path)}.{os.getpid()}.{HOST}.partial")
+    """The temporary file of `path` in this thread. No other thread and no other process of any machine uses the same one."""
+    return path.with_name(f".{_short(path)}.{os.getpid()}.{threading.get_native_id()}.{HOST}.partial")
 
 
 def create_partial(partial: Path) -> int:
@@ -39,8 +40,9 @@ def remove_dead_partials(path: Path, folder: bool = False) -> None:
     for entry in os.listdir(path.parent):
         if not entry.startswith(prefix):
             continue
-        process, *host = entry.removeprefix(prefix).removesuffix(".partial").split(".")
-        if not (entry.endswith(".partial") and process.isdecimal() and host in ([], [HOST])):
+        process, *others = entry.removeprefix(prefix).removesuffix(".partial").split(".")
+        here = others in ([], [HOST]) or (len(others) == 2 and others[0].isdecimal() and others[1] == HOST)  # older versions wrote less
+        if not (entry.endswith(".partial") and process.isdecimal() and here):
             continue
         partial = path.with_name(entry)
         try:
