@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from conftest import Fails, build
-from handbone.models import pretrained
+from handbone.models import connection, pretrained
 from handbone.models.builder import IMAGENET_MEAN, IMAGENET_STD
 from handbone.models.pretrained import PACKAGES, packaged_weights
 from handbone.models.smp import normalisation, stages_of
@@ -179,18 +179,26 @@ def test_the_classifier_of_a_whole_vision_transformer_is_frozen_and_need_not_be_
         ("tu-convnext_atto.d2_in1k", "https://huggingface.co/timm/convnext_atto.d2_in1k/", "convnext_atto.d2_in1k.safetensors"),
     ],
 )
+@pytest.mark.parametrize(("fault", "code"), [("no answer", "weights.download"), (None, "model.build")])
 def test_without_a_connection_the_error_says_what_to_download_and_where_to_put_it(
-    encoder: str, url: str, file: str, monkeypatch: pytest.MonkeyPatch, fails: Fails
+    fault: str | None, code: str, encoder: str, url: str, file: str, monkeypatch: pytest.MonkeyPatch, fails: Fails
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise OSError("no connection")
+    """Where nothing answers, the libraries are not even asked; where something does, they may fail all the same."""
+    asked = []
 
+    def fail(*arguments: object, **_: object) -> None:
+        asked.append(arguments)
+        raise OSError("no such file")
+
+    monkeypatch.setattr(connection, "is_cached", lambda url: False)
+    monkeypatch.setattr(connection, "unreachable", lambda url: fault)
     monkeypatch.setattr(smp.encoders, "hf_hub_download", fail)
     monkeypatch.setattr(timm.models._builder, "load_state_dict_from_hf", fail)
-    with fails("model.build") as caught:
+    with fails(code) as caught:
         build("Unet", encoder, "imagenet")
     fix = caught.value.problems[0].fix
     assert f"download {url}" in fix and f"into weights/ as {file} and set model.weights={file}" in fix
+    assert not asked or fault is None
 
 
 def test_the_librarys_encoders_have_the_normalisation_of_their_weights() -> None:

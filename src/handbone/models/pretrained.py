@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.hub import get_dir, load_state_dict_from_url
 
+from handbone.models.connection import HUB, require_source
 from handbone.utils.errors import Problem, UserError, nearest, raise_if_any
 
 IMAGENET = "imagenet"
@@ -91,11 +92,12 @@ def download(url: str) -> State:
 
     Raises `UserError` (`weights.download`) that says how to get the file without a connection.
     """
+    folder, name = Path(get_dir()) / "checkpoints", url.rsplit("/", 1)[-1]
+    fix = f"put it into {folder} as {name}; or {manual_download(url, name)}"
+    require_source(url, KEY, fix)
     try:
         state: State = load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:
-        folder, name = Path(get_dir()) / "checkpoints", url.rsplit("/", 1)[-1]
-        fix = f"put it into {folder} as {name}; or {manual_download(url, name)}"
         raise UserError(Problem("weights.download", KEY, f"to download {url}", str(error), fix)) from error
     return state
 
@@ -107,10 +109,11 @@ def download_from_hub(repo: str) -> State:
     """
     from timm.models import load_state_dict_from_hf  # here, as timm takes a second to import
 
+    fix = manual_download(hub_url(repo), f"{repo.split('/')[-1]}.safetensors")
+    require_source(hub_url(repo), KEY, fix)
     try:
         state: State = load_state_dict_from_hf(repo, filename=HUB_FILE)
     except Exception as error:  # no connection, no such repository, a broken file: each library raises its own errors
-        fix = manual_download(hub_url(repo), f"{repo.split('/')[-1]}.safetensors")
         found = f"{type(error).__name__}: {str(error)[:200]}"
         raise UserError(Problem("weights.download", KEY, f"to download {repo} from Hugging Face", found, fix)) from error
     return state
@@ -118,7 +121,7 @@ def download_from_hub(repo: str) -> State:
 
 def hub_url(repo: str, revision: str = "main", file: str = HUB_FILE) -> str:
     """The address of one file of a Hugging Face repository."""
-    return f"https://huggingface.co/{repo}/resolve/{revision}/{file}"
+    return f"{HUB}/{repo}/resolve/{revision}/{file}"
 
 
 def manual_download(url: str, name: str) -> str:

@@ -17,9 +17,11 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from handbone.models.builder import IMAGENET_MEAN, IMAGENET_STD, BuiltNetwork, with_normalisation, with_prefix
+from handbone.models.connection import require_source
 from handbone.models.pretrained import (
     HUB_FILE,
     IMAGENET,
+    KEY,
     State,
     hub_url,
     load_into,
@@ -69,6 +71,8 @@ def build_smp(arch: str, spec: ModelSpec, weights: str | None) -> BuiltNetwork:
     _check_options(arch, encoder, spec)
     spec = replace(spec, options=_any_size(arch, encoder) | dict(spec.options))
     state = _local_weights(encoder, weights)
+    if weights == IMAGENET and state is None and (published := _published(encoder)):
+        require_source(published[0], KEY, manual_download(*published))
     try:
         network = _build(arch, encoder, spec, weights, state)
         if arch == "dpt":

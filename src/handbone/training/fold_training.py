@@ -82,11 +82,11 @@ class FoldTraining:
         Raises `Preempted` after a signal once a checkpoint is written, and `UserError` for faults in the parameters or too little disk.
         """
         params, name, seed = self.params, f"fold {self.fold}", fold_seed(self.params.seed, self.fold)
+        torch.manual_seed(seed)
+        model = make_model(params, self.weights)  # first, so that weights that cannot be had cost no time
         samples = fold_samples(self.fold, params, self.files)
         if accelerator.is_main_process:
             samples.check_files(self.files)
-        torch.manual_seed(seed)
-        model = make_model(params, self.weights)
         loader, batches = make_loader(samples.train, params, seed, accelerator.process_index, accelerator.num_processes)
         accelerator.print(f"{name} on {accelerator.device}: {_summary(model, samples, len(batches), params)}")
         class_weights = [params.train.class_weights.get(name, 1.0) for name in params.data.classes]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from conftest import Fails
+from handbone.models import connection
 from handbone.models.nets import hrnet
 from handbone.models.nets.hrnet import (
     HEADS,
@@ -167,16 +168,15 @@ def test_imagenet_is_the_file_on_hugging_face(classifier: dict[str, Tensor], mon
         asked.append((repo, filename))
         return classifier
 
+    monkeypatch.setattr(connection, "unreachable", lambda url: None)
     monkeypatch.setattr(timm.models, "load_state_dict_from_hf", load)
     assert torch.equal(HRNetW18(3, 2, "imagenet").trunk.get_parameter("conv1.weight"), classifier["conv1.weight"])
     assert asked == [("timm/hrnet_w18.ms_in1k", "model.safetensors")]
 
 
 def test_without_a_connection_the_error_says_what_to_download_and_where_to_put_it(monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
-    def fail(repo: str, filename: str) -> None:
-        raise OSError("no connection")
-
-    monkeypatch.setattr(timm.models, "load_state_dict_from_hf", fail)
+    monkeypatch.setattr(connection, "is_cached", lambda url: False)
+    monkeypatch.setattr(connection, "unreachable", lambda url: "no answer")
     with torch.device("meta"), fails("weights.download", "model.weights") as caught:
         HRNetW18(3, 2, "imagenet")
     fix = caught.value.problems[0].fix
