@@ -40,7 +40,7 @@ def server() -> Iterator[str]:
     """The address of a server on this machine that knows one file."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:  # noqa: N802 (the library's name)
+        def do_HEAD(self) -> None:
             self.send_response(200 if self.path == "/file" else 404)
             self.end_headers()
 

@@ -1,10 +1,19 @@
 """The estimate before a training, and advice if it does not fit into memory."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
 from torch import nn
 
-from handbone.training.estimate import dry_run, format_estimate
+from handbone.training.estimate import check_hours, dry_run, format_estimate, warn_without_gpu
+
+if TYPE_CHECKING:
+    from conftest import Fails
+
+CPU, DAY = torch.device("cpu"), 24 * 3600.0
 
 
 def test_a_dry_run_leaves_the_model_as_it_was() -> None:
@@ -54,3 +63,27 @@ def test_the_line_has_time_and_memory() -> None:
     assert "60 s per epoch" in line and "4.5 GiB" in line and "100 epochs take about 1 h 40 min" in line
     on_a_cpu = format_estimate(0.05, 0, nn.Linear(1, 1), 40, 10)
     assert "GiB" not in on_a_cpu and "2 s per epoch" in on_a_cpu
+
+
+def test_a_day_on_a_cpu_is_an_error_and_hours_on_it_are_not(monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with fails("train.no_gpu", "GPU") as error:
+        check_hours(DAY, CPU)
+    assert "24 h" in error.value.problems[0].found
+    check_hours(3600.0, CPU)
+    check_hours(DAY, torch.device("cuda"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # somebody asks for the CPU
+    check_hours(DAY, CPU)
+
+
+def test_large_images_on_a_cpu_are_a_warning_before_anything_is_computed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    warn_without_gpu(1024, CPU)
+    assert "a GPU to train at 1024 px" in capsys.readouterr().err
+    warn_without_gpu(128, CPU)
+    warn_without_gpu(1024, torch.device("cuda"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    warn_without_gpu(1024, CPU)
+    assert not capsys.readouterr().err

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from conftest import Fails
 from handbone.config.params import TrainParams
-from handbone.training import trainer
+from handbone.training import estimate, trainer
 from handbone.training.checkpoint import Checkpoint
 from handbone.training.preemption import Preempted
 from handbone.training.state import CurveRow, Progress
@@ -225,6 +225,16 @@ def test_swa_keeps_the_mean_of_the_last_epochs(files: list[Path], tmp_path: Path
 def test_the_first_line_has_the_estimate(files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train(files, tmp_path)
     assert "per epoch" in capsys.readouterr().out
+
+
+def test_a_training_that_would_take_days_on_a_cpu_does_not_start(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Fails
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(estimate, "CPU_HOURS", 0)
+    with fails("train.no_gpu"):
+        train(files, tmp_path)
+    assert not list(tmp_path.rglob("*.ckpt"))
 
 
 class Overflowing:

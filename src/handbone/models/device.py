@@ -42,8 +42,14 @@ def describe_machine(device: torch.device, processes: int = 1) -> dict[str, str 
     return {"device": name, "processes": processes, "threads": torch.get_num_threads(), "torch": torch.__version__}
 
 
+def cpu_is_wanted() -> bool:
+    """Whether CUDA_VISIBLE_DEVICES says that no GPU is to be used."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible is not None and visible.strip() in NO_GPU
+
+
 def _check_that_none_is_expected(visible: str | None) -> None:
-    if visible is not None and visible.strip() in NO_GPU:
+    if cpu_is_wanted():
         return
     if visible is None and (torch.version.cuda is None or not _gpu_files()):
         return

@@ -1,4 +1,4 @@
-"""An estimate of time and memory from two steps before the training starts."""
+"""An estimate of time and memory from two steps before the training starts; what would take days is refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ import torch
 from torch import nn
 
 from handbone.config.params import TrainParams
+from handbone.models.device import cpu_is_wanted
+from handbone.training.distributed import any_rank
+from handbone.utils.errors import Problem, UserError, warn
 
+LARGE = 512  # pixels of the network's longer side, from which on a CPU takes hours for what a GPU does in minutes
+CPU_HOURS = 6  # of one fold: five folds one after another are more than a day then
 CONTEXT = 2**29  # bytes of a GPU that CUDA and its libraries take beside PyTorch's tensors, measured on an H100
 
 
@@ -48,6 +53,27 @@ def format_estimate(seconds: float, peak: int, model: nn.Module, steps: int, epo
     end = datetime.now().astimezone() + timedelta(seconds=epoch * epochs)
     memory = f", {(peak + moment_bytes(model) + CONTEXT) / 2**30:.1f} GiB of GPU memory" if peak else ""
     return f"about {duration(epoch)} per epoch{memory}; {epochs} epochs take about {duration(epoch * epochs)}, until {end:%a %H:%M}"
+
+
+def warn_without_gpu(size: int, device: torch.device) -> None:
+    """Warn before anything is computed if a training at `size` pixels is about to run on a CPU that nobody has asked for."""
+    if device.type == "cpu" and size >= LARGE and not cpu_is_wanted():
+        expected, found = f"a GPU to train at {size} px", "none, so the CPU is timed first, if its memory holds a batch"
+        warn(Problem("train.no_gpu", "GPU", expected, found, "handbone preset --list shows what each preset is for"))
+
+
+def check_hours(seconds: float, device: torch.device) -> None:
+    """Raise `UserError` (`train.no_gpu`) if a training takes more than `CPU_HOURS` on a CPU that nobody has asked for.
+
+    seconds: of the epochs that are left. So a preset for a GPU, on a machine without one, is an error and not a day of computing.
+    """
+    if any_rank(device.type == "cpu" and seconds > CPU_HOURS * 3600 and not cpu_is_wanted()):
+        expected, found = f"a GPU, or at most {CPU_HOURS} hours per fold on the CPU", f"no GPU, and about {duration(seconds)} on this CPU"
+        fix = (
+            "train on a machine with a GPU, or choose a smaller train.size, network or train.epochs (handbone preset demo is for CPUs); "
+            "to train on this CPU all the same, set CUDA_VISIBLE_DEVICES to an empty text"
+        )
+        raise UserError(Problem("train.no_gpu", "GPU", expected, found, fix))
 
 
 def moment_bytes(model: nn.Module) -> int:

@@ -20,6 +20,7 @@ from handbone.training.batch_size import find_batch_size, images_of_fold
 from handbone.training.checkpoint import Checkpoint, resume_folder, run_fingerprint
 from handbone.training.data.fold import FoldSamples, TrainFiles, fold_samples
 from handbone.training.data.loader import make_loader, padded_shape
+from handbone.training.estimate import warn_without_gpu
 from handbone.training.init_weights import InitWeights, make_model
 from handbone.training.seeding import fold_seed
 from handbone.training.stage_code import stage_code
@@ -82,6 +83,8 @@ class FoldTraining:
         Raises `Preempted` after a signal once a checkpoint is written, and `UserError` for faults in the parameters or too little disk.
         """
         params, name, seed = self.params, f"fold {self.fold}", fold_seed(self.params.seed, self.fold)
+        if accelerator.is_main_process:
+            warn_without_gpu(params.train.crop or params.train.size, accelerator.device)
         torch.manual_seed(seed)
         model = make_model(params, self.weights)  # first, so that weights that cannot be had cost no time
         samples = fold_samples(self.fold, params, self.files)

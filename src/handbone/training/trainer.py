@@ -27,7 +27,7 @@ from handbone.training.data.loader import closed_workers, first_batch
 from handbone.training.data.sampling import ResumableBatchSampler
 from handbone.training.deep_supervision import DeepSupervisionLoss
 from handbone.training.distributed import any_rank, broadcast_buffers
-from handbone.training.estimate import dry_run, format_estimate
+from handbone.training.estimate import check_hours, dry_run, format_estimate
 from handbone.training.losses import build_loss, loss_values
 from handbone.training.optim import make_optimizer, set_rate, set_train_mode
 from handbone.training.preemption import Preempted, PreemptionFlag, preemption
@@ -85,8 +85,9 @@ class Trainer:
         """Train the epochs that are left -> the learning curve and the best weights.
 
         on_epoch_end: called by the main process after each epoch, and once after a resume.
-        Raises `Preempted` after SIGTERM, Ctrl-C or SIGHUP once a checkpoint is written; `UserError` (train.diverged) if losses or weights
-        are no longer finite. The loader's worker processes are gone afterwards.
+        Raises `Preempted` after SIGTERM, Ctrl-C or SIGHUP once a checkpoint is written; `UserError` (train.no_gpu) before the first epoch
+        if a CPU would take too long, (train.diverged) if losses or weights are no longer finite. The loader's worker processes are gone
+        afterwards.
         """
         is_main = self._accelerator.is_main_process
         if self.load_checkpoint(checkpoint):
@@ -266,9 +267,10 @@ class Trainer:
         return True
 
     def _estimate(self) -> str:
-        """Time and memory of the epochs that are left, from two passes over the first batch."""
+        """Time and memory of the epochs that are left, from two passes over the first batch. Raises `UserError` as `check_hours` does."""
         seconds, peak = self._dry_run()
         left = self._params.epochs - self._progress.epochs_done
+        check_hours(seconds * len(self._batches) * left, self._accelerator.device)
         return format_estimate(seconds, peak, self._state.bare_model, len(self._batches), left)
 
     def _dry_run(self) -> tuple[float, int]:
