@@ -23,6 +23,7 @@ from benchmarks.preprocess import preprocess
 from benchmarks.scene import Scene, scene
 from benchmarks.storage import probabilities
 from benchmarks.submission import csv, rle_decode, rle_encode
+from benchmarks.surface_distances import distances
 from benchmarks.table import ResultRow, markdown
 from benchmarks.timing import in_fork
 from benchmarks.vote import votes
@@ -45,6 +46,7 @@ BENCHMARKS: list[Callable[[Scene], list[ResultRow]]] = [
     joined,
     sweep,
     clean_up,
+    distances,
     probabilities,
     checkpoint,
     channels_last,

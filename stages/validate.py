@@ -10,11 +10,13 @@ from handbone.config import paths
 from handbone.config.params import Params, load_params
 from handbone.dataset.folds import read_folds
 from handbone.deciding.procedure import HeldOutImages, describe, make_decisions
-from handbone.evaluation.decision import Decision, decided_counts
-from handbone.evaluation.dice import NESTED, counts_table, is_nested, mean_dice, nested_counts, per_class
+from handbone.evaluation.decision import Decision, decide, decided_counts
+from handbone.evaluation.dice import NESTED, count, counts_table, is_nested, mean_dice, nested_counts
 from handbone.evaluation.members import Ensemble, Stored, read_members
+from handbone.evaluation.surface_distances import DISTANCES, scores_by_class, surface_distances
 from handbone.masks.cropped_maps import CroppedMaps
 from handbone.masks.packed import PackedMasks
+from handbone.masks.runs import RunLengthMasks
 from handbone.utils.errors import run_cli
 from handbone.utils.io import read_table, write_table
 from handbone.utils.parallel import prefetch_map
@@ -42,7 +44,7 @@ def held_out_images(folds: dict[str, int], predictions: Ensemble) -> HeldOutImag
 
 
 def validation_counts(folds: dict[str, int], images: HeldOutImages, decisions: list[Decision]) -> pd.DataFrame:
-    """The held-out images under the decision -> rows of key, class, tp, fp, fn, fold (pixels).
+    """The held-out images under the decision -> rows of key, class, tp, fp, fn, fold, hd95, assd (pixels).
 
     If a search was accepted, also nested_tp, nested_fp, nested_fn: under the decision that was made without the image's person.
     """
@@ -50,7 +52,9 @@ def validation_counts(folds: dict[str, int], images: HeldOutImages, decisions: l
 
     def counts(key: str) -> pd.DataFrame:
         maps, truth = images.read(key)
-        table = counts_table(key, images.classes, decided_counts(maps, truth, decision)).assign(fold=folds[key])
+        masks = decide(maps, truth.shape, decision), RunLengthMasks.from_packed(truth)
+        distances = dict(zip(DISTANCES, surface_distances(*masks).T, strict=True))
+        table = counts_table(key, images.classes, count(*masks)).assign(fold=folds[key], **distances)
         if not any(search.accepted for search in decision.searches.values()):
             return table
         return table.assign(**dict(zip(NESTED, decided_counts(maps, truth, decisions[1 + groups[key]]).T, strict=True)))
@@ -68,7 +72,7 @@ def main() -> None:
     table = validation_counts(folds, images, decisions)
     write_table(paths.VALIDATION_COUNTS, table)
     decisions[0].save(paths.DECISION, *paths.DECIDED_WITH)
-    write_table(paths.DICE_PER_CLASS, per_class(table).reset_index())
+    write_table(paths.DICE_PER_CLASS, scores_by_class(table).reset_index())
     for line in describe(decisions[0], params.data.classes):
         print(line)
     nested = f" in sample, {mean_dice(nested_counts(table)):.4f} nested" if is_nested(table) else ""

@@ -9,7 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from handbone.evaluation.dice import NESTED, count, counts_table, dice, is_nested, mean_dice, nested_counts, per_class, read_counts
+from handbone.evaluation.dice import (
+    NESTED,
+    count,
+    counts_table,
+    dice,
+    is_nested,
+    mean_dice,
+    mean_iou,
+    nested_counts,
+    per_class,
+    read_counts,
+)
 from handbone.masks.boxed import BoxedMasks
 from handbone.masks.runs import RunLengthMasks
 
@@ -54,6 +65,7 @@ def test_means_are_over_images_then_classes() -> None:
     assert list(classes.index) == ["b", "a"]
     assert classes["a"] == pytest.approx((2.0001 / 4.0001 + 0.0001 / 4.0001) / 2)
     assert mean_dice(table()) == pytest.approx(classes.mean())
+    assert mean_iou(table()) == pytest.approx(((1 + 1) / 2 + (1.0001 / 3.0001 + 0.0001 / 4.0001) / 2) / 2)
 
 
 def write_counts(path: Path, rows: str) -> Path:

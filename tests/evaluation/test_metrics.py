@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from handbone.evaluation.attributes import MixedDice
-from handbone.evaluation.dice import counts_table, mean_dice
+from handbone.evaluation.dice import counts_table, mean_dice, mean_iou
 from handbone.evaluation.metrics import summarise
 
 NESTED = {"nested_tp": 1, "nested_fp": 2, "nested_fn": 3}
@@ -21,8 +21,10 @@ def names(metrics: dict) -> list[str]:
 
 def test_the_names_are_fixed_and_few_and_the_score_comes_first() -> None:
     metrics = summarise(HELD_OUT, TEST, {})
-    assert names(metrics) == ["dice.mean", "dice.per_fold.0", "dice.per_fold.2", "n_folds", "n_images", "test.dice.mean", "test.n_images"]
+    held_out, test = ["dice.mean", "dice.per_fold.0", "dice.per_fold.2", "iou", "n_folds", "n_images"], ["dice.mean", "iou", "n_images"]
+    assert names(metrics) == held_out + [f"test.{name}" for name in test]
     assert metrics["dice"]["mean"] == mean_dice(HELD_OUT) and metrics["test"]["dice"]["mean"] == mean_dice(TEST)
+    assert metrics["iou"] == mean_iou(HELD_OUT) and summarise(HELD_OUT.assign(hd95=3.0), TEST, {})["hd95"] == 3
     assert metrics["n_images"] == metrics["n_folds"] == 2 and metrics["test"]["n_images"] == 1
 
 

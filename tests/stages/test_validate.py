@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from stages.validate import main
@@ -15,8 +16,10 @@ from handbone.config import paths
 from handbone.evaluation.decision import Decision, Gain, SearchRecord
 from handbone.evaluation.dice import COUNTS, NESTED, is_nested, read_counts
 from handbone.evaluation.metrics import summarise
+from handbone.evaluation.surface_distances import DISTANCES
+from handbone.masks.runs import RunLengthMasks
 from handbone.utils.errors import UserError
-from handbone.utils.io import read_json, write_json
+from handbone.utils.io import read_json, read_table, write_json
 from stages import validate
 
 if TYPE_CHECKING:
@@ -37,6 +40,20 @@ def test_every_held_out_image_and_class_is_counted_with_its_fold(predicted_run: 
     ]
     assert ((table["tp"] + table["fn"]).tolist()) == [400, 320] * 4, "the areas of the truth, in pixels at full resolution"
     assert pd.read_csv(paths.DICE_PER_CLASS)["class"].tolist() == ["Radius", "Ulna"]
+
+
+def test_surface_distances_are_beside_the_counts_and_empty_without_a_mask(
+    predicted_run: ChangeParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main()
+    table = read_counts(paths.VALIDATION_COUNTS, ["A/a1", "A/a2", "B/b1", "B/b2"], ["Radius", "Ulna"])
+    assert (table[DISTANCES] > 0).all().all() and (table["hd95"] >= table["assd"]).all()
+    nothing = np.zeros(3, np.int64), np.zeros((0, 2), np.int64)
+    monkeypatch.setattr(validate, "decide", lambda _, shape, __: RunLengthMasks(shape, *nothing))
+    main()
+    assert ",,\n" in paths.VALIDATION_COUNTS.read_text()
+    by_class = read_table(paths.DICE_PER_CLASS)
+    assert by_class[DISTANCES].isna().all().all() and by_class["undefined"].tolist() == [4, 4]
 
 
 def test_the_threshold_is_stored_and_changes_the_counts(predicted_run: ChangeParams) -> None:

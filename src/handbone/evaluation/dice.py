@@ -65,6 +65,11 @@ def mean_dice(table: pd.DataFrame) -> float:
     return float(per_class(table).mean())
 
 
+def mean_iou(table: pd.DataFrame) -> float:
+    """The mean over the classes of the mean IoU over the images, of a table of counts."""
+    return float(table.assign(iou=iou(table[COUNTS].to_numpy())).groupby("class", sort=False)["iou"].mean().mean())
+
+
 def is_nested(table: pd.DataFrame) -> bool:
     """Whether a table of counts has the columns `NESTED`, as it does if the decision was searched on these images."""
     return set(NESTED) <= set(table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -78,14 +78,14 @@ def repeated(table: CsvRows, columns: Sequence[str]) -> list[Problem]:
     return problems
 
 
-def number_problems(table: CsvRows, columns: Iterable[str], optional: str = "") -> list[Problem]:
-    """A problem for each field in `columns` that is no finite number; in the column `optional` a field may be empty."""
+def number_problems(table: CsvRows, columns: Iterable[str], optional: Collection[str] = ()) -> list[Problem]:
+    """A problem for each field in `columns` that is no finite number; in the columns `optional` a field may be empty."""
     return [
         Problem("csv.number", table.place(row, name), "a finite number", shown(text), REWRITE)
         for name in columns
         if not _are_counts(cells := table.column(name))
         for row, text in enumerate(cells)
-        if not _is_number(text) and (text or name != optional)
+        if not _is_number(text) and (text or name not in optional)
     ]
 
 

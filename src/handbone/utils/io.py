@@ -27,7 +27,7 @@ from handbone.utils.partial_files import create_partial, left_behind, partial_pa
 TEXT_COLUMNS = {"key", "person", "class", "image_name", "sha256", "subset", "attribute", "value"}
 JSON_BYTES = 2**26  # of a document
 ATTRIBUTE = "person_"  # prefix of a person's attributes in the index
-OPTIONAL = "dice"  # the only column of numbers with empty fields: epochs without a score
+OPTIONAL = ("dice", "hd95", "assd")  # columns of numbers with empty fields: epochs without a score, images without distances
 ROW_NAMES = [
     ("subset", "attribute", "value", "class"),
     ("key", "class"),
@@ -187,7 +187,7 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     problems = key_problems(table) + number_problems(table, numbers, OPTIONAL) + (repeated(table, names) if names else [])
     raise_if_any(problems, f"{path} cannot be used")
     texts = {name: str for name in table.header if name not in numbers}
-    return pd.read_csv(StringIO(table.text), dtype=texts, keep_default_na=False, na_values={OPTIONAL: [""]})
+    return pd.read_csv(StringIO(table.text), dtype=texts, keep_default_na=False, na_values={name: [""] for name in OPTIONAL})
 
 
 def read_class_table(
