@@ -225,6 +225,7 @@ def _add_export(commands: Any) -> None:
     parser = _add(commands, "export", _export, text, "handbone export bones")
     parser.add_argument("output", metavar="OUT", type=Path, help="the folder to make, which must not exist")
     parser.add_argument("--rev", metavar="REV", help="the models of a commit, tag, branch or experiment (default: the working tree)")
+    parser.add_argument("--onnx", action="store_true", help="also write model.onnx, which gives the mean of their probabilities")
 
 
 def _preset(chosen: argparse.Namespace) -> None:
@@ -321,4 +322,4 @@ def _predict(chosen: argparse.Namespace) -> None:
 def _export(chosen: argparse.Namespace) -> None:
     from handbone.cli.export import export_models
 
-    export_models(chosen.output, chosen.rev)
+    export_models(chosen.output, chosen.rev, chosen.onnx)

@@ -23,6 +23,7 @@ from handbone.masks.runs import RunLengthMasks
 from handbone.models.device import choose_device
 from handbone.models.registry import spec_from_params
 from handbone.models.saved import load_folds
+from handbone.models.wrapper import SegmentationModel
 from handbone.prediction.model_set import ModelSet
 from handbone.utils.errors import Problem, raise_if_any
 from handbone.utils.parallel import prefetch_map
@@ -49,22 +50,12 @@ class Model:
     """
 
     def __init__(self, found: ModelSet) -> None:
-        """Load the networks onto the GPU, if there is one. Raises `UserError` as `load_folds` does, and for other weights than recorded."""
+        """Load the networks onto the GPU, if there is one. Raises `UserError` as `load_networks` does."""
         params = self._params = found.params
         self._decision = found.decision
-        spec, size = spec_from_params(params.model, params.data.classes), params.train.size
-        models, infos = load_folds(found.folders, spec, size, params.infer.window_size or round(size * max(params.infer.scales)))
-        expected, fix = f"the weights that {found.record} names", "run dvc repro"
-        raise_if_any(
-            [
-                Problem("predict.weights", str(found.folders[info.fold]), expected, "others", fix)
-                for info in infos
-                if info.sha256 != found.sha256.get(info.fold)
-            ],
-            "the models cannot be used",
-        )
+        models = load_networks(found)
         device = choose_device()
-        self._inputs = InputSpec(size, params.model.in_channels, params.infer.batch_size, device, params.train.precision)
+        self._inputs = InputSpec(params.train.size, params.model.in_channels, params.infer.batch_size, device, params.train.precision)
         self._check = LogitCheck()
         watched = [self._check.watch(str(found.folders[fold]), model.to(device)) for fold, model in models.items()]
         self._predictor = ensemble(watched, params.infer, mirrored_classes(params.data.classes, params.data.mirror))
@@ -112,3 +103,18 @@ class Model:
 
         keyed = ((image, image.pixels) for image in images)
         return prefetch_map(decided, predict_images(self._predictor, keyed, self._inputs, self._check))
+
+
+def load_networks(found: ModelSet) -> dict[int, SegmentationModel]:
+    """The networks by fold, in eval mode on the CPU.
+
+    Raises `UserError` as `load_folds` does, and for other weights than recorded (`predict.weights`).
+    """
+    params, size = found.params, found.params.train.size
+    spec, side = spec_from_params(params.model, params.data.classes), params.infer.window_size or round(size * max(params.infer.scales))
+    networks, infos = load_folds(found.folders, spec, size, side)
+    expected, fix = f"the weights that {found.record} names", "run dvc repro"
+    others = [found.folders[info.fold] for info in infos if info.sha256 != found.sha256.get(info.fold)]
+    problems = [Problem("predict.weights", str(folder), expected, "others", fix) for folder in others]
+    raise_if_any(problems, "the models cannot be used")
+    return networks

@@ -29,13 +29,18 @@ USED: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class ModelSet:
-    """What a record describes. folders: of the models by fold; sha256: of the weights of each."""
+    """What a record describes.
+
+    folders: of the models by fold; sha256: of the weights of each; commit: of the code that made the submission, followed by `-dirty` if
+    files differed from it; None: unknown.
+    """
 
     record: Path
     params: Params
     decision: Decision
     folders: Mapping[int, Path]
     sha256: Mapping[int, str]
+    commit: str | None = None
 
 
 def read_model_set(record: Path, folder_of: Callable[[int], Path]) -> ModelSet:
@@ -55,7 +60,8 @@ def read_model_set(record: Path, folder_of: Callable[[int], Path]) -> ModelSet:
         expected, fix = "a decision over the networks of one experiment", "set decide.members to {} and run dvc repro"
         raise UserError(Problem("predict.members", str(record), expected, f"the members {', '.join(decision.names)}", fix))
     folders = {fold: folder_of(fold) for fold in params.folds}
-    return ModelSet(record, params, decision, folders, {int(fold): model["sha256"] for fold, model in parts[2].items()})
+    sha256 = {int(fold): model["sha256"] for fold, model in parts[2].items()}
+    return ModelSet(record, params, decision, folders, sha256, _commit(document.get("git")))
 
 
 def _is_model(entry: tuple[str, Any]) -> bool:
@@ -63,9 +69,16 @@ def _is_model(entry: tuple[str, Any]) -> bool:
     return fold.isdecimal() and isinstance(model, dict) and isinstance(model.get("sha256"), str)
 
 
-def export_model_set(found: ModelSet, out: Path) -> None:
+def _commit(git: Any) -> str | None:
+    if not isinstance(git, dict) or not isinstance(git.get("commit"), str):
+        return None
+    return str(git["commit"]) + ("-dirty" if git.get("changed_files") else "")
+
+
+def export_model_set(found: ModelSet, out: Path, *writers: Callable[[Path], None]) -> None:
     """Write a folder that needs neither the repository nor its data: the models, and the record without what predictions do not use.
 
+    writers: write more into the folder, which appears when it is complete.
     Raises `UserError` (`export.target`) if `out` exists.
     """
     if out.exists():
@@ -76,4 +89,7 @@ def export_model_set(found: ModelSet, out: Path) -> None:
                 write_bytes(folder / f"fold_{fold}" / name, (source / name).read_bytes())
         parameters = found.params.model_dump(mode="json", include=USED)
         models = {str(fold): {"sha256": found.sha256[fold]} for fold in found.folders}
-        write_json(folder / RECORD, {"parameters": parameters, "decision": asdict(found.decision), "models": models})
+        document = {"parameters": parameters, "decision": asdict(found.decision), "models": models}
+        write_json(folder / RECORD, document | ({"git": {"commit": found.commit}} if found.commit else {}))
+        for write in writers:
+            write(folder)

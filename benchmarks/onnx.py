@@ -1,0 +1,108 @@
+"""`python -m benchmarks.onnx [NAME ...]`: export every network to ONNX and compare with PyTorch -> the table in docs/predict.md.
+
+Each network is exported in a separate process, with random weights, 3 channels and 2 classes; networks with an option for their widths are
+narrow, which changes no operator. The results are written after each network, so a run that was stopped resumes with the missing ones;
+named networks are exported again.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from handbone.models.registry import ENTRIES, build_model, canonical
+from handbone.models.spec import ModelSpec
+from handbone.models.wrapper import SegmentationModel
+from handbone.prediction.onnx_graph import OPSET, TOLERANCE, Sides, trials, write_onnx
+from handbone.utils.errors import UserError, run_cli
+from handbone.utils.io import write_json, write_text
+
+FOLDER = Path(__file__).parent
+RESULTS, PAGE = FOLDER / "onnx.json", FOLDER.parent / "docs/predict.md"
+HEAD = ["`model.arch`", "image", "largest difference"]
+SIDE, CHANNELS, CLASSES, SPREAD = 128, 3, ["a", "b"], 2.0  # SPREAD: standard deviation of the logits
+ENCODER, VIT = "resnet18", "tu-vit_tiny_patch16_224"
+VGG: dict[str, Any] = {"widths": [16, 16, 32, 32, 32], "fc_width": 256}
+UNET: dict[str, Any] = {"widths": [8, 16, 32, 64, 128]}
+NARROW: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("FCN32s", "FCN16s", "FCN8s", "DeconvNet", "DeepLabV1", "DeepLabV2VGG", "DilatedNet"), VGG),
+    **dict.fromkeys(("UNet2015", "AttentionUNet"), UNET),
+    "SegNet": {"widths": VGG["widths"]},
+    "UNet3Plus": UNET | {"branch_width": 8},
+}
+Record = Mapping[str, Any]
+
+
+def export(name: str) -> dict[str, Any]:
+    """Export one network -> the images that the graph takes and the largest difference of a probability, or the error."""
+    torch.manual_seed(0)
+    encoder = VIT if name == "DPT" else ENCODER if ENTRIES[name].takes_encoder else None
+    network = build_model(ModelSpec(name, encoder, CHANNELS, CLASSES, NARROW.get(name, {})))
+    size = max(SIDE, network.min_size + 32)
+    spread_logits(network, trials(CHANNELS, size, Sides(size, fixed=True))[0])
+    try:
+        with TemporaryDirectory() as folder:
+            found = write_onnx(Path(folder, "model.onnx"), [network], CHANNELS, size, {})
+    except UserError as error:
+        return {"error": error.problems[0].found}
+    return {"image": str(found.sides), "difference": float(f"{found.difference:.1e}"), "opset": OPSET}
+
+
+@torch.no_grad()
+def spread_logits(network: SegmentationModel, images: Tensor) -> None:
+    """Put a network with random weights into eval mode with statistics and logits of a trained one's size.
+
+    Without it, batch norm would leave activations as small as random weights make them, and all probabilities would be nearly equal.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.momentum = 1.0  # the statistics of this batch alone
+    scaled = images.float() / 255
+    network.train()(scaled)
+    logits = network.eval()(scaled)
+    mean, std = (getattr(logits, part)((0, 2, 3), keepdim=True) for part in ("mean", "std"))
+    network.register_forward_hook(lambda module, inputs, output: (output - mean) * (SPREAD / std))
+
+
+def table(records: Mapping[str, Record]) -> str:
+    """The Markdown table of all networks."""
+    lines = ["| " + " | ".join(HEAD) + " |", "|---|---|---:|"]
+    return "\n".join(lines + [f"| `{name}` | {_cells(records[name])} |" for name in ENTRIES])
+
+
+def _cells(record: Record) -> str:
+    return f"{record['image']} | {record['difference']:.0e}" if "difference" in record else f"{record['error']} | not exported"
+
+
+def main() -> None:
+    """Export the missing networks, or the named ones; write the results and the table."""
+    known: dict[str, Record] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    todo = [canonical(name) for name in sys.argv[1:]] or [name for name in ENTRIES if name not in known]
+    print(f"{len(todo)} networks, opset {OPSET}, tolerance {TOLERANCE:g}; ten seconds to a minute each", file=sys.stderr)
+    for position, name in enumerate(todo, 1):
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            known[name] = pool.submit(export, name).result()
+        write_json(RESULTS, {name: known[name] for name in ENTRIES if name in known})
+        print(f"{position}/{len(todo)} {name}: {known[name]}", file=sys.stderr, flush=True)
+    if set(known) == set(ENTRIES):
+        replace_table(table(known))
+
+
+def replace_table(rows: str) -> None:
+    """Replace the table in the page."""
+    page = PAGE.read_text()
+    start = page.index(rows.splitlines()[0])
+    write_text(PAGE, page[:start] + rows + page[page.index("\n\n", start) :])
+
+
+if __name__ == "__main__":
+    run_cli(main)
