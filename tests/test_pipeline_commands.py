@@ -59,6 +59,14 @@ def test_any_picture_is_predicted_here_and_without_the_repository(project: Proje
         shutil.rmtree(project.folder / name)
 
 
+def test_a_revision_explains_its_held_out_images_as_the_working_tree_does(project: Project) -> None:
+    project.sh("handbone cam -o cam")
+    project.sh("handbone cam -o cam_of_head --rev HEAD")
+    assert project.digest("cam/index.html") == project.digest("cam_of_head/index.html")
+    for name in ("cam", "cam_of_head"):
+        shutil.rmtree(project.folder / name)
+
+
 @pytest.mark.parametrize(
     ("command", "name"),
     [

@@ -11,7 +11,7 @@ import pytest
 from handbone.cli.app import parser
 
 COMMAND = Path(sys.executable).parent / "handbone"
-COMMANDS = ["preset", "folds", "score", "vote", "diff", "doctor", "compare", "explain", "members", "predict", "export"]
+COMMANDS = ["preset", "folds", "score", "vote", "diff", "doctor", "compare", "explain", "members", "predict", "export", "cam"]
 
 
 def handbone(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -71,6 +71,7 @@ def test_a_preset_is_written_to_the_current_folder(tmp_path: Path) -> None:
         ["members", "add", "x"],
         ["predict", "x"],
         ["export"],
+        ["cam"],
     ],
 )
 def test_a_wrong_call_prints_the_usage(arguments: list[str]) -> None:

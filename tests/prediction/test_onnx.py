@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from conftest import Fails
 
 TEN = (
-    "Unet", "UnetPlusPlus", "DeepLabV3Plus", "FPN", "SegformerB0", "LRASPP_MobileNet_V3_Large", "FCN8s", "SegNet", "UNet2015", "HRNetW18OCR",
+    "Unet", "UnetPlusPlus", "DeepLabV3Plus", "FPN", "SegformerB0", "LRASPP_MobileNet_V3_Large", "FCN8s", "SegNet", "UNet2015",
+    "HRNetW18OCR",
 )  # fmt: skip
 Run = Callable[..., None]
 

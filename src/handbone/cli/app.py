@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     _add_members(commands)
     _add_predict(commands)
     _add_export(commands)
+    _add_cam(commands)
     return parser
 
 
@@ -228,6 +229,23 @@ def _add_export(commands: Any) -> None:
     parser.add_argument("--onnx", action="store_true", help="also write model.onnx, which gives the mean of their probabilities")
 
 
+def _add_cam(commands: Any) -> None:
+    text = (
+        "Show where the networks look when they find a class. Writes heat maps (Grad-CAM) over images with the outlines of truth and "
+        "prediction, and a page of them. Training images are explained by the network that has not seen them."
+    )
+    parser = _add(commands, "cam", _cam, text, "handbone cam -o cam")
+    text = "held-out images (ID001/image1) or pictures; without any, the three held-out images with the lowest Dice"
+    parser.add_argument("images", metavar="IMAGE", nargs="*", help=text)
+    parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help="the folder to make, which must not exist")
+    text = "the classes (default: of each image the three with the lowest Dice, or the least certain)"
+    parser.add_argument("--classes", metavar="A,B,...", type=_listed, default=[], help=text)
+    parser.add_argument("--layer", metavar="NAME", help="the layer whose map is shown (default: the deepest of the encoder)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--model", metavar="FOLDER", type=Path, default=Path("models"), help="models, or a folder of handbone export")
+    which.add_argument("--rev", metavar="REV", help="take the models of a commit, tag, branch or experiment")
+
+
 def _preset(chosen: argparse.Namespace) -> None:
     from handbone.cli.preset import list_presets, write_preset
 
@@ -323,3 +341,9 @@ def _export(chosen: argparse.Namespace) -> None:
     from handbone.cli.export import export_models
 
     export_models(chosen.output, chosen.rev, chosen.onnx)
+
+
+def _cam(chosen: argparse.Namespace) -> None:
+    from handbone.cli.cam import explain_images
+
+    explain_images(chosen.images, chosen.output, chosen.classes, chosen.layer, chosen.model, chosen.rev)

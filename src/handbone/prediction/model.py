@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import cv2
@@ -13,7 +14,7 @@ from torch import Tensor
 from handbone.cache.resize import UInt8Image, shrink
 from handbone.config.params import SubmissionParams, mirrored_classes
 from handbone.dataset.preprocess import apply_clahe
-from handbone.evaluation.decision import decide
+from handbone.evaluation.decision import Decision, decide
 from handbone.inference.checks import LogitCheck
 from handbone.inference.predictor import InputSpec, network_input, predict_images
 from handbone.inference.tta import ensemble
@@ -46,24 +47,32 @@ class Prepared(Generic[Key]):
 class Model:
     """The mean of the networks of all folds, with the preprocessing, the views and the decision with which they were validated.
 
-    classes: the names of the C masks, in order. All images of a call need not have one size.
+    classes: the names of the C masks, in order. All images of a call need not have one size. networks: by fold, in eval mode.
     """
 
-    def __init__(self, found: ModelSet) -> None:
-        """Load the networks onto the GPU, if there is one. Raises `UserError` as `load_networks` does."""
+    networks: Mapping[int, SegmentationModel]
+
+    def __init__(self, found: ModelSet, folds: Path | None = None) -> None:
+        """Load the networks onto the GPU, if there is one. folds: as of `load_networks`, which says what is raised."""
         params = self._params = found.params
         self._decision = found.decision
-        models = load_networks(found)
+        networks = load_networks(found, folds)
         device = choose_device()
+        self.networks = {fold: network.to(device) for fold, network in networks.items()}
         self._inputs = InputSpec(params.train.size, params.model.in_channels, params.infer.batch_size, device, params.train.precision)
         self._check = LogitCheck()
-        watched = [self._check.watch(str(found.folders[fold]), model.to(device)) for fold, model in models.items()]
+        watched = [self._check.watch(str(found.folders[fold]), network) for fold, network in self.networks.items()]
         self._predictor = ensemble(watched, params.infer, mirrored_classes(params.data.classes, params.data.mirror))
 
     @property
     def classes(self) -> Sequence[str]:
         """The names of the C masks, in order."""
         return self._params.data.classes
+
+    @property
+    def decision(self) -> Decision:
+        """How probabilities become masks."""
+        return self._decision
 
     @property
     def form(self) -> SubmissionParams:
@@ -89,7 +98,11 @@ class Model:
             image = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
         settings = self._params.preprocess
         cached = shrink(apply_clahe(image, settings.clahe), settings.size)
-        return Prepared(key, shape, network_input(cached, shape, self._inputs))
+        return self.prepare_cached(key, cached, shape)
+
+    def prepare_cached(self, key: Key, image: UInt8Image, shape: tuple[int, int]) -> Prepared[Key]:
+        """An image as the cache has it, which was `shape` (H, W) before -> what `masks` takes."""
+        return Prepared(key, shape, network_input(image, shape, self._inputs))
 
     def masks(self, images: Iterable[Prepared[Key]]) -> Iterator[tuple[Key, RunLengthMasks]]:
         """The C masks of each image at its full size, in order. A few images are in memory at a time, whatever their number.
@@ -105,14 +118,14 @@ class Model:
         return prefetch_map(decided, predict_images(self._predictor, keyed, self._inputs, self._check))
 
 
-def load_networks(found: ModelSet) -> dict[int, SegmentationModel]:
-    """The networks by fold, in eval mode on the CPU.
+def load_networks(found: ModelSet, folds: Path | None = None) -> dict[int, SegmentationModel]:
+    """The networks by fold, in eval mode on the CPU. folds: the table of folds, if each must be one that has not seen its fold of it.
 
     Raises `UserError` as `load_folds` does, and for other weights than recorded (`predict.weights`).
     """
     params, size = found.params, found.params.train.size
     spec, side = spec_from_params(params.model, params.data.classes), params.infer.window_size or round(size * max(params.infer.scales))
-    networks, infos = load_folds(found.folders, spec, size, side)
+    networks, infos = load_folds(found.folders, spec, size, side, folds)
     expected, fix = f"the weights that {found.record} names", "run dvc repro"
     others = [found.folders[info.fold] for info in infos if info.sha256 != found.sha256.get(info.fold)]
     problems = [Problem("predict.weights", str(folder), expected, "others", fix) for folder in others]

@@ -67,12 +67,12 @@ WRITERS: dict[str, Callable[[Path, Predicted, Sequence[str]], None]] = {
 KINDS = (*WRITERS, COCO, CSV)
 
 
-def check_class_names(classes: Sequence[str]) -> None:
-    """Raise `UserError` with each class whose name cannot name a PNG."""
+def check_class_names(classes: Sequence[str], purpose: str = "--as png") -> None:
+    """Raise `UserError` with each class whose name cannot name a PNG, which `purpose` writes."""
     bad = [name for name in classes if "/" in name or "\0" in name or name.startswith(".") or len(name.encode()) > 200]
     fix = "use another format, or rename the class"
     if bad:
-        raise UserError(*(Problem("predict.class_name", "--as png", "classes that can name a file", ascii(name), fix) for name in bad))
+        raise UserError(*(Problem("predict.class_name", purpose, "classes that can name a file", ascii(name), fix) for name in bad))
 
 
 def write_outputs(
