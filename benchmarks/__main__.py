@@ -19,6 +19,7 @@ from benchmarks.logits import logits_to_rle_512, score_512, score_512_monai
 from benchmarks.lovasz import lovasz_512
 from benchmarks.memory_format import channels_last
 from benchmarks.mirrored import mirrored
+from benchmarks.onnx_runtime import onnx
 from benchmarks.preprocess import preprocess
 from benchmarks.scene import Scene, scene
 from benchmarks.storage import probabilities
@@ -51,6 +52,7 @@ BENCHMARKS: list[Callable[[Scene], list[ResultRow]]] = [
     checkpoint,
     channels_last,
     mirrored,
+    onnx,
     ema,
     lovasz_512,
     linear,

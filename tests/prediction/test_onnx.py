@@ -128,9 +128,9 @@ def test_without_the_packages_nothing_is_written(change_params: Run, monkeypatch
 @pytest.mark.slow
 def test_an_exported_folder_has_it_and_the_documented_lines_use_it(finished_run: Run) -> None:
     finished_run()
-    export_models(Path("bones"), None, onnx=True)
+    export_models(Path("bones_onnx"), None, onnx=True)
     found = read_model_set(paths.LINEAGE, paths.fold_model)
-    assert read_model_set(Path("bones/predict.json"), paths.fold_model).commit == found.commit
+    assert read_model_set(Path("bones_onnx/predict.json"), paths.fold_model).commit == found.commit
     image = cv2.imread("data/raw/test/DCM/C/c1.png", cv2.IMREAD_GRAYSCALE)
     cv2.imwrite("hand.png", image[:31, :32])
     (lines,) = re.findall(r"```python\n([^`]*onnxruntime.*?)```", (ROOT / "docs/predict.md").read_text(), re.S)
@@ -141,7 +141,7 @@ def test_an_exported_folder_has_it_and_the_documented_lines_use_it(finished_run:
         expected = networks(torch.from_numpy(image[None, None, :31, :32].copy())).numpy()
     assert np.abs(names["probabilities"] - expected).max() <= TOLERANCE and np.ptp(expected) > 0.01
     pixels = torch.from_numpy(image)[None, None]
-    assert max(largest_differences(networks, Path("bones/model.onnx"), [pixels, pixels[..., :17]])) <= TOLERANCE
+    assert max(largest_differences(networks, Path("bones_onnx/model.onnx"), [pixels, pixels[..., :17]])) <= TOLERANCE
 
 
 @pytest.mark.slow
