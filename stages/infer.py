@@ -52,8 +52,8 @@ def infer(subset: str, params: Params, accelerator: Accelerator | None) -> tuple
 
     accelerator: of several processes that share the samples; None: this is the only one.
     """
-    folders, size = {fold: paths.fold_model(fold) for fold in params.folds}, params.train.size
-    spec, side = spec_from_params(params.model, params.data.classes), params.infer.window_size or round(size * max(params.infer.scales))
+    views, size, spec = params.infer, params.train.size, spec_from_params(params.model, params.data.classes, params.data.exclusive)
+    folders, side = {fold: paths.fold_model(fold) for fold in params.folds}, views.window_size or round(size * max(views.scales))
     models, infos = load_folds(folders, spec, size, side, paths.FOLDS if subset == "oof" else None)
     device, rank, world_size = choose_device(), 0, 1
     if accelerator is not None:

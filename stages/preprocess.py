@@ -15,7 +15,7 @@ from handbone.config.params import load_params
 from handbone.dataset.inputs import read_inputs
 from handbone.dataset.layout import Sample
 from handbone.dataset.people import with_attributes
-from handbone.dataset.preprocess import PreprocessSpec, prepare_sample
+from handbone.dataset.preprocess import PreprocessSpec, prepare_sample, without_overlaps
 from handbone.dataset.summary import areas_table, summarise
 from handbone.dataset.whole_set import facts_of, whole_set_problems
 from handbone.utils.errors import Problem, UserError, raise_if_any, run_cli, warn
@@ -29,13 +29,16 @@ IndexRow = dict[str, Any]
 def cache_sample(sample: Sample, spec: PreprocessSpec) -> IndexRow | tuple[Problem, ...]:
     """Write the sample's npz -> its row of the index, with its facts for checks of the whole set; or every problem of its files."""
     try:
-        prepared = prepare_sample(sample, spec)
+        prepared, overlap = prepare_sample(sample, spec), 0
+        if spec.exclusive:
+            prepared, overlap = without_overlaps(prepared)
     except UserError as error:
         return error.problems
     path = paths.cached_sample(sample.subset, sample.key)
     write_sample(path, prepared)
+    height, width = prepared.shape
     row = {"subset": sample.subset, "key": sample.key, "person": sample.person, "image_name": sample.image.name}
-    return row | {"height": prepared.shape[0], "width": prepared.shape[1], "sha256": file_hash(path), "facts": facts_of(sample, prepared)}
+    return row | {"height": height, "width": width, "sha256": file_hash(path), "facts": facts_of(sample, prepared, overlap)}
 
 
 def cache_samples(samples: Sequence[Sample], spec: PreprocessSpec, workers: int | None, title: str) -> list[IndexRow]:
@@ -55,10 +58,11 @@ def main() -> None:
     params = load_params()
     data, settings, root = params.data, params.preprocess, Path(params.data.root)
     samples, people, warnings = read_inputs(root, data.exclude)
-    spec = PreprocessSpec(data.classes, data.allow_missing, settings.size, params.model.in_channels, settings.clahe, settings.max_pixels)
+    form = settings.size, params.model.in_channels, settings.clahe, settings.max_pixels
+    spec = PreprocessSpec(data.classes, data.allow_missing, *form, data.exclusive)
     rows = cache_samples(samples, spec, params.machine.preprocess_workers, f"{root} cannot be used")
     facts = [row["facts"] for row in rows]
-    warnings += whole_set_problems(facts, data.classes)
+    warnings += whole_set_problems(facts, data.classes, data.exclusive)
     warn(*warnings)
     index, areas = with_attributes(pd.DataFrame(rows).drop(columns="facts"), people), areas_table(facts, data.classes)
     for subset, path in (("train", paths.TRAIN_INDEX), ("test", paths.TEST_INDEX)):

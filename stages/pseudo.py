@@ -46,15 +46,18 @@ def read_sources(images: Mapping[str, TestImage], params: Params) -> list[dict[s
     return all_of("the pseudo-labels cannot be used", cached, *reads)[1:]
 
 
-def write_samples(images: Mapping[str, TestImage], sources: Sequence[Mapping[str, RunLengthMasks]], section: PseudoParams) -> pd.DataFrame:
-    """Write the images on which the submissions agree -> their rows of the index."""
+def write_samples(
+    images: Mapping[str, TestImage], sources: Sequence[Mapping[str, RunLengthMasks]], section: PseudoParams, exclusive: bool
+) -> pd.DataFrame:
+    """Write the images on which the submissions agree -> their rows of the index. exclusive: of several masks the last keeps a pixel."""
     rows = []
     for key in tqdm(images, desc="pseudo-labels", unit="image"):
         masks, *others = [source[key] for source in sources]
         agreement = mean_dice(masks, others[0]) if others else 1.0
         if agreement >= section.agreement:
             pixels = read_sample(paths.cached_sample("test", key)).image
-            write_sample(paths.pseudo_sample(key), CachedSample(pixels, masks.shape, PackedMasks.pack(masks.boxed())))
+            labels = masks.boxed().disjoint() if exclusive else masks.boxed()
+            write_sample(paths.pseudo_sample(key), CachedSample(pixels, masks.shape, PackedMasks.pack(labels)))
             digest = file_hash(paths.pseudo_sample(key))
             rows.append((key, key.split("/")[0], *masks.shape, round(agreement, 6), section.weight, digest))
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -72,7 +75,7 @@ def main() -> None:
     images = test_images(paths.TEST_INDEX) if params.pseudo.labels is not None else {}
     sources = read_sources(images, params) if images else []
     remove_folder(paths.PSEUDO)
-    table = write_samples(images, sources, params.pseudo) if images else pd.DataFrame(columns=COLUMNS)
+    table = write_samples(images, sources, params.pseudo, params.data.exclusive) if images else pd.DataFrame(columns=COLUMNS)
     write_table(paths.PSEUDO_INDEX, table)
     print(f"{len(table)} of {len(images)} test images join the training" if images else "no pseudo-labels")
 

@@ -52,7 +52,7 @@ def validated(params: Params) -> pd.DataFrame:
 def predicted(images: Mapping[str, TestImage], params: Params, names: list[str]) -> Ensemble:
     """The probabilities of the test images by these members, checked to be those of the folds, classes and images at hand."""
     stored = {name: Stored(paths.pin(name), *paths.stored("test", images, name)) for name in names}
-    return read_members(stored, "test", params.folds, params.data.classes, [paths.TEST_INDEX], paths.FOLDS)
+    return read_members(stored, "test", params.folds, params.data.classes, [paths.TEST_INDEX], paths.FOLDS, params.data.exclusive)
 
 
 def write_lineage(predictions: Ensemble, decision: Decision, params: Params) -> None:
@@ -78,7 +78,7 @@ def main() -> None:
     train, test = read_attributes(*tables, images, params.data.classes, SHAPE in params.split.stratify)
     write_table(paths.DICE_PER_ATTRIBUTE, dice_by_attribute(validation, counts, train, test))
     mixes = dice_under_test_mix(validation, train, test)
-    metrics = summarise(validation, counts, mixes)
+    metrics = summarise(validation, counts, mixes, params.data.exclusive)
     write_json(paths.METRICS, metrics)
     for name, mix in mixes.items():
         print(f"held-out Dice under the test images' mix of {name}: {mix}")

@@ -30,7 +30,7 @@ from handbone.utils.errors import run_cli
 from handbone.utils.io import read_class_table, write_table
 
 ROOT = Path(__file__).resolve().parent.parent  # has dvc.yaml, also if the stage runs in another folder
-THRESHOLD = 0.5  # of the score that picks the best epoch; a new decide.threshold does not retrain
+THRESHOLD, ARGMAX = Decision(0.5), Decision(None)  # of the score that picks the best epoch; a new decide.threshold does not retrain
 
 
 def fold_training(fold: int, params: Params) -> FoldTraining:
@@ -44,8 +44,9 @@ def fold_training(fold: int, params: Params) -> FoldTraining:
 def make_score(params: Params, accelerator: Accelerator) -> Score:
     """The full-resolution Dice of one view of each image."""
     train, ranks = params.train, {"rank": accelerator.process_index, "world_size": accelerator.num_processes}
+    decision = ARGMAX if params.data.exclusive else THRESHOLD
     inputs = InputSpec(train.size, params.model.in_channels, train.images_per_batch, accelerator.device, train.precision)
-    return partial(model_dice, inputs=inputs, window=train.crop, decision=Decision(THRESHOLD), **ranks)
+    return partial(model_dice, inputs=inputs, window=train.crop, decision=decision, **ranks)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -11,7 +12,7 @@ from handbone.config.params import Params, load_params
 from handbone.dataset.folds import read_folds
 from handbone.deciding.procedure import HeldOutImages, describe, make_decisions
 from handbone.evaluation.decision import Decision, decide, decided_counts
-from handbone.evaluation.dice import NESTED, count, counts_table, is_nested, mean_dice, nested_counts
+from handbone.evaluation.dice import NESTED, count, counts_table, is_nested, mean_dice, mean_pooled_iou, nested_counts
 from handbone.evaluation.members import Ensemble, Stored, read_members
 from handbone.evaluation.surface_distances import DISTANCES, scores_by_class, surface_distances
 from handbone.masks.cropped_maps import CroppedMaps
@@ -28,7 +29,8 @@ def held_out(params: Params) -> tuple[dict[str, int], Ensemble]:
     folds = {str(key): fold for fold in params.folds for key in table.loc[table["fold"] == fold, "key"]}
     check_samples(paths.TRAIN_INDEX, {key: paths.cached_sample("train", key) for key in folds})
     stored = {name: Stored(paths.pin(name), *paths.stored("oof", folds, name)) for name in params.decide.ensemble}
-    return folds, read_members(stored, "oof", params.folds, params.data.classes, [paths.TRAIN_INDEX, paths.FOLDS], paths.FOLDS)
+    tables = [paths.TRAIN_INDEX, paths.FOLDS]
+    return folds, read_members(stored, "oof", params.folds, params.data.classes, tables, paths.FOLDS, params.data.exclusive)
 
 
 def held_out_images(folds: dict[str, int], predictions: Ensemble) -> HeldOutImages:
@@ -53,8 +55,11 @@ def validation_counts(folds: dict[str, int], images: HeldOutImages, decisions: l
     def counts(key: str) -> pd.DataFrame:
         maps, truth = images.read(key)
         masks = decide(maps, truth.shape, decision), RunLengthMasks.from_packed(truth)
-        distances = dict(zip(DISTANCES, surface_distances(*masks).T, strict=True))
-        table = counts_table(key, images.classes, count(*masks)).assign(fold=folds[key], **distances)
+        # predictions of exclusive classes go on into void, where there is no true boundary
+        unknown = np.full((len(images.classes), len(DISTANCES)), np.nan)
+        distances = unknown if decision.exclusive else surface_distances(*masks)
+        table = counts_table(key, images.classes, count(*masks, decision.exclusive)).assign(fold=folds[key])
+        table[list(DISTANCES)] = distances
         if not any(search.accepted for search in decision.searches.values()):
             return table
         return table.assign(**dict(zip(NESTED, decided_counts(maps, truth, decisions[1 + groups[key]]).T, strict=True)))
@@ -76,7 +81,8 @@ def main() -> None:
     for line in describe(decisions[0], params.data.classes):
         print(line)
     nested = f" in sample, {mean_dice(nested_counts(table)):.4f} nested" if is_nested(table) else ""
-    print(f"held-out Dice {mean_dice(table):.4f}{nested} over {table['key'].nunique()} images and {len(params.data.classes)} classes")
+    miou = f", mIoU {mean_pooled_iou(table):.4f}" if params.data.exclusive else ""
+    print(f"held-out Dice {mean_dice(table):.4f}{nested}{miou} over {table['key'].nunique()} images and {len(params.data.classes)} classes")
 
 
 if __name__ == "__main__":

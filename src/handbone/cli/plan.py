@@ -92,7 +92,8 @@ def _ceilings(params: Params, images: _Images, chosen: list[Candidate]) -> dict[
         print("the ceilings need the masks that dvc repro preprocess makes")
         return {}
     sample = images.files[:: -(-len(images.files) // SAMPLE)]
-    return ceilings(sample, params.data.classes, sorted({each.size for each in chosen}), params.train.target == "hard")
+    sizes, hard = sorted({each.size for each in chosen}), params.train.target == "hard"
+    return ceilings(sample, params.data.classes, sizes, hard, params.data.exclusive)
 
 
 def _check_preset(name: str) -> None:

@@ -60,7 +60,7 @@ class Side:
         predicted = decide(maps, sample.shape, self.decision)
         truth = RunLengthMasks.from_packed(sample.masks)
         order = [names.index(name) for name in classes]
-        if not np.array_equal(count(predicted, truth)[order], self.held.decided([key], classes)[0]):
+        if not np.array_equal(count(predicted, truth, self.decision.exclusive)[order], self.held.decided([key], classes)[0]):
             expected, found = "the masks that validate counted", "other ones"
             raise UserError(Problem("compare.other_masks", f"{self.held.name}: {key}", expected, found, AGAIN))
         return Shown(sample.image, _only(sample.masks.unpack(), order), _only(predicted.boxed(), order))

@@ -24,6 +24,8 @@ BONES = (  # the classes of the first competition
     *("Trapezium", "Trapezoid", "Capitate", "Hamate", "Scaphoid", "Lunate", "Triquetrum", "Pisiform", "Radius", "Ulna"),
 )
 CURRENT = "current"  # the member that stands for the run of this working tree
+SIGMOID_LOSSES = ("bce", "focal", "lovasz", "boundary")  # those of independent classes only
+SOFTMAX_LOSSES = ("cross_entropy",)  # those of exclusive classes only
 MEMBER_NAME = "^[A-Za-z][A-Za-z0-9_-]{0,63}$"  # letters, digits, _ and -: a file's name, and a key that -S can name
 AUGMENT: list[dict[str, dict[str, Any]]] = [
     {"HorizontalFlip": {"p": 0.5}},
@@ -84,6 +86,9 @@ class DataParams(Section):
         {}, description='pairs of classes that swap when an image is mirrored, each once: {"11": "21"}; others stay themselves'
     )
     allow_missing: bool = Field(False, description="true: an image need not show every class")
+    exclusive: bool = Field(
+        False, description="true: a pixel has one class, by softmax and argmax, or is void: learned and scored nowhere (docs/exclusive.md)"
+    )
     exclude: list[str] = Field([], description="people (ID058) or samples (ID363/image1661392103627) to leave out")
 
     @field_validator("classes")
@@ -198,7 +203,7 @@ class TrainParams(Section):
     loss: dict[str, Weight | list[list[Weight]]] = Field(
         {"bce": 1.0, "dice": 1.0},
         min_length=1,
-        description="weights of bce, focal, dice, jaccard, tversky, lovasz, boundary; or [[epoch, weight], ...]",
+        description="weights of bce, focal, dice, jaccard, tversky, lovasz, boundary, cross_entropy; or [[epoch, weight], ...]",
     )
     class_weights: dict[str, Weight] = Field({}, description="weight of a class in the loss, by name; 1 for all others")
     ema_decay: float | None = Field(
@@ -297,8 +302,8 @@ class InferParams(Section):
 class DecideParams(Section):
     """How probabilities become masks, for held-out people and the test set alike; no network runs."""
 
-    threshold: Literal["per_class"] | Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.5, description="probability at full resolution above which a pixel counts as the class; per_class: searched"
+    threshold: Literal["per_class"] | Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        0.5, description="probability at full resolution above which a pixel counts as the class; per_class: searched; null: argmax"
     )
     clean_up: Annotated[list[Literal["largest", "min_area", "fill_holes"]], EachOnce] = Field(
         [], description="what to try per class: largest component only, no small components, filled holes; [] is off"
@@ -391,8 +396,28 @@ class Params(Section):
             (cached is None or cached >= size, "preprocess.size", f"null or at least train.size ({size})", cached),
             (not unknown, "train.class_weights", "names in data.classes", ", ".join(unknown)),
             (any(self.train.class_weights.get(name, 1.0) for name in self.data.classes), "train.class_weights", "one above 0", "only 0"),
+            *self._exclusive_rules(),
         )
         return self
+
+    def _exclusive_rules(self) -> Iterator[Rule]:
+        """What `data.exclusive` asks of other sections."""
+        exclusive, decide = self.data.exclusive, self.decide
+        others, instead = (SIGMOID_LOSSES, "cross_entropy and dice") if exclusive else (SOFTMAX_LOSSES, "bce and dice")
+        because = f"as data.exclusive is {json.dumps(exclusive)}"
+        for name in others:
+            yield (
+                name not in self.train.loss,
+                f"train.loss.{name}",
+                f"other losses, such as {instead}, {because}",
+                self.train.loss.get(name),
+            )
+        null = f"null (argmax), {because}" if exclusive else f"a threshold, {because}"
+        yield exclusive == (decide.threshold is None), "decide.threshold", null, decide.threshold
+        if exclusive:
+            yield not decide.clean_up, "decide.clean_up", f"[], {because}: masks cleaned up alone would overlap", decide.clean_up
+            yield decide.weights != "per_class", "decide.weights", f"given or greedy, {because}", decide.weights
+            yield self.infer.crf is None, "infer.crf", f"null, {because}: it refines each class alone", "a CRF"
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -31,6 +31,7 @@ class PreprocessSpec:
 
     classes: C labels. allow_missing: an image need not show every class. size: pixels of the longer side; None: native. channels: 1 or 3.
     clahe: clip limit as in OpenCV, the height of a tile's histogram relative to its mean; None: no CLAHE. max_pixels: of an image.
+    exclusive: classes exclude each other, see `without_overlaps`.
     """
 
     classes: Sequence[str]
@@ -39,6 +40,7 @@ class PreprocessSpec:
     channels: int
     clahe: float | None = None
     max_pixels: int = MAX_PIXELS
+    exclusive: bool = False
 
 
 def prepare_sample(sample: Sample, spec: PreprocessSpec) -> CachedSample:
@@ -60,6 +62,15 @@ def prepare_sample(sample: Sample, spec: PreprocessSpec) -> CachedSample:
         return CachedSample(shrink(apply_clahe(image, spec.clahe), spec.size), shape, masks)
     except Exception as error:
         raise UserError(unreadable(sample.image, error)) from error
+
+
+def without_overlaps(sample: CachedSample) -> tuple[CachedSample, int]:
+    """The sample with a pixel of several masks in the last of them only, and how many pixels the others lose."""
+    if sample.masks is None:
+        return sample, 0
+    drawn = sample.masks.unpack()
+    masks = drawn.disjoint()
+    return replace(sample, masks=PackedMasks.pack(masks)), int(drawn.areas().sum() - masks.areas().sum())
 
 
 def _checked_image(path: Path, spec: PreprocessSpec) -> tuple[UInt8Image | None, list[Problem]]:

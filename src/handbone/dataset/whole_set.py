@@ -20,7 +20,8 @@ class SampleFacts:
     """What the whole set is checked for.
 
     pixels: hash of the image; constant: it has one grey level; areas: pixels of the C masks, None in the test set; reach: how far to the
-    right and down the masks go, as shares of width and height; centres: of the C masks, x and y, likewise.
+    right and down the masks go, as shares of width and height; centres: of the C masks, x and y, likewise. void: pixels in no mask;
+    overlap: pixels that masks lost to later ones, as classes exclude each other.
     """
 
     subset: str
@@ -31,6 +32,8 @@ class SampleFacts:
     areas: Sequence[int] | None
     reach: tuple[float, float]
     centres: Sequence[tuple[float, float]] = ()
+    void: int = 0
+    overlap: int = 0
 
     @property
     def name(self) -> str:
@@ -38,22 +41,28 @@ class SampleFacts:
         return f"{self.subset}/{self.key}"
 
 
-def facts_of(sample: Sample, cached: CachedSample) -> SampleFacts:
-    """The facts of one cached sample."""
+def facts_of(sample: Sample, cached: CachedSample, overlap: int = 0) -> SampleFacts:
+    """The facts of one cached sample. overlap: as of `SampleFacts`."""
     image, masks = cached.image, cached.masks
     digest = hashlib.sha256(repr((image.shape, cached.shape)).encode())
     digest.update(image.tobytes())
     areas = None if masks is None else masks.unpack().areas().tolist()
+    void = 0 if areas is None else max(0, cached.shape[0] * cached.shape[1] - sum(areas))
     bottom, right = (0, 0) if masks is None else masks.boxes[:, 2:].max(0, initial=0).tolist()
     reach = (right / cached.shape[1], bottom / cached.shape[0])
     places = () if masks is None else centres(masks)
     constant = bool(image.min() == image.max())
-    return SampleFacts(sample.subset, sample.key, sample.person, digest.hexdigest(), constant, areas, reach, places)
+    return SampleFacts(sample.subset, sample.key, sample.person, digest.hexdigest(), constant, areas, reach, places, void, overlap)
 
 
-def whole_set_problems(facts: Sequence[SampleFacts], classes: Sequence[str]) -> list[Problem]:
-    """Everything worth a warning: classes that nobody drew, coordinates in another unit, constant and equal images, shared people."""
-    return [*_never_drawn(facts, classes), *_other_scale(facts), *_constant(facts), *_equal_images(facts), *_shared_people(facts)]
+def whole_set_problems(facts: Sequence[SampleFacts], classes: Sequence[str], exclusive: bool = False) -> list[Problem]:
+    """Everything worth a warning: classes that nobody drew, coordinates in another unit, constant and equal images, shared people.
+
+    If classes exclude each other, also masks that overlap, and sets that are mostly void.
+    """
+    kinds = [_never_drawn(facts, classes), _other_scale(facts), _constant(facts), _equal_images(facts), _shared_people(facts)]
+    kinds += [_overlapping(facts), _mostly_void(facts)] if exclusive else []
+    return [problem for kind in kinds for problem in kind]
 
 
 def _never_drawn(facts: Sequence[SampleFacts], classes: Sequence[str]) -> Iterable[Problem]:
@@ -95,6 +104,23 @@ def _shared_people(facts: Sequence[SampleFacts]) -> Iterable[Problem]:
             found = "a folder of this name in both"
             fix = "rename one if they are two people; if not, test scores are of people who were trained on"
             yield Problem("set.shared_person", f"person {same[0].person}", "people who are in train or in test", found, fix)
+
+
+def _overlapping(facts: Sequence[SampleFacts]) -> Iterable[Problem]:
+    overlaps = [fact.overlap for fact in facts if fact.overlap]
+    if overlaps:
+        drawn = sum(overlaps) + sum(sum(fact.areas) for fact in facts if fact.areas is not None)
+        found = f"{sum(overlaps) / drawn:.2%} of the drawn pixels in {len(overlaps)} images are also in a later class, which keeps them"
+        fix = "if that is not what is seen there, order data.classes from back to front, or correct the labels"
+        yield Problem("set.overlap", "all annotations", "classes that exclude each other (data.exclusive)", found, fix)
+
+
+def _mostly_void(facts: Sequence[SampleFacts]) -> Iterable[Problem]:
+    void, drawn = sum(fact.void for fact in facts), sum(sum(fact.areas) for fact in facts if fact.areas is not None)
+    if void > drawn:
+        found = f"{void / (void + drawn):.0%} of all pixels in none, so that nothing is learned there"
+        fix = "if they are a background, draw it as a class, or set data.exclusive to false"
+        yield Problem("set.void", "all annotations", "most pixels in a class, as data.exclusive leaves out all others", found, fix)
 
 
 def _groups(facts: Iterable[SampleFacts], key: Callable[[SampleFacts], str]) -> Iterable[list[SampleFacts]]:

@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from handbone.evaluation.decision import CleanUp, Decision, masks_above
+from handbone.evaluation.decision import CleanUp, Decision, raw_masks
 from handbone.evaluation.dice import count, dice
 from handbone.masks.components import Components
 from handbone.masks.cropped_maps import CroppedMaps
@@ -31,7 +31,7 @@ MIN_AREAS = (0.0, 0.05, 0.1, 0.25, 0.5)  # of the class's median area
 def weighting_dice(maps: Maps, truth: PackedMasks, decisions: Sequence[Decision]) -> Floats:
     """C maps of each member and their truth, and K decisions without a clean-up -> (C, K) Dice."""
     true_runs = RunLengthMasks.from_packed(truth)
-    return np.stack([dice(count(masks_above(maps, truth.shape, decision), true_runs)) for decision in decisions], 1)
+    return np.stack([dice(count(raw_masks(maps, truth.shape, decision), true_runs, decision.exclusive)) for decision in decisions], 1)
 
 
 def threshold_dice(maps: Maps, truth: PackedMasks, decision: Decision) -> Floats:
@@ -62,7 +62,7 @@ def clean_up_dice(maps: Maps, truth: PackedMasks, decisions: Sequence[Sequence[D
     def scored(decision: Decision) -> Floats:
         key = repr((decision.threshold, decision.members))
         if key not in components:
-            components[key] = Components.of(masks_above(maps, truth.shape, decision), true_runs)
+            components[key] = Components.of(raw_masks(maps, truth.shape, decision), true_runs)
         return dice(components[key].counts(decision.rules(truth.shape)))
 
     return np.stack([np.stack([scored(decision) for decision in of_one], 1) for of_one in decisions])

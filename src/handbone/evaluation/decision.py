@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 
 from handbone.config.params import CURRENT
 from handbone.evaluation.dice import count
+from handbone.masks.argmax import argmax_masks
 from handbone.masks.components import Rules, clean
 from handbone.masks.cropped_maps import CroppedMaps
 from handbone.masks.joined import joined_masks
@@ -80,13 +81,14 @@ class SearchRecord:
 class Decision:
     """Everything that `decide` needs to know, kept in reports/decision.json.
 
-    threshold: the probability (0..1) above which a pixel counts as the class, after upsampling to full resolution; one, or one per class.
+    threshold: the probability (0..1) above which a pixel counts as the class, after upsampling to full resolution; one, or one per class;
+    null: classes exclude each other, and each pixel has the most probable one, of several the first.
     clean_up: of every class, in their order; empty: none.
     members: the weight of each member in the mean of their probabilities, for all classes or per class; empty: the current run alone.
     searches: by parameter, the searches behind this decision; empty: it was given.
     """
 
-    threshold: Probability | dict[str, Probability]
+    threshold: Probability | dict[str, Probability] | None
     clean_up: dict[str, CleanUp] = Field(default_factory=dict)
     searches: dict[str, SearchRecord] = Field(default_factory=dict)
     members: dict[str, Weight | dict[str, Weight]] = Field(default_factory=dict)
@@ -127,8 +129,15 @@ class Decision:
         raise_if_any(list(_class_problems(path, decision, classes)), f"{path} cannot be used")
         return decision
 
+    @property
+    def exclusive(self) -> bool:
+        """Whether each pixel has one class, the most probable one."""
+        return self.threshold is None
+
     def thresholds(self) -> float | NDArray[np.float64]:
-        """-> the threshold of all classes, or (C,) one per class."""
+        """-> the threshold of all classes, or (C,) one per class. Raises ValueError if classes exclude each other."""
+        if self.threshold is None:
+            raise ValueError("the most probable class is taken, without a threshold")
         return np.array(list(self.threshold.values())) if isinstance(self.threshold, dict) else self.threshold
 
     @property
@@ -184,6 +193,11 @@ def _class_problems(path: Path, decision: Decision, classes: Sequence[str]) -> I
         if isinstance(given, dict) and given and list(given) != list(classes):
             expected, found = f"{', '.join(classes)} (params.yaml: data.classes)", ", ".join(given)
             yield Problem("decision.classes", f"{path}: {name}", expected, found, AGAIN)
+    if decision.exclusive:
+        alone = {"clean_up": decision.clean_up, **{name: weight for name, weight in of_members.items() if isinstance(weight, dict)}}
+        for name in filter(alone.get, alone):
+            expected = "the same for all classes, as they exclude each other (threshold: null)"
+            yield Problem("decision.value", f"{path}: {name}", expected, "values per class", AGAIN)
     for name in classes:
         weights = [weight.get(name) if isinstance(weight, dict) else weight for weight in decision.members.values()]
         if weights and not any(weights):
@@ -192,18 +206,23 @@ def _class_problems(path: Path, decision: Decision, classes: Sequence[str]) -> I
 
 def decide(maps: Sequence[CroppedMaps], shape: tuple[int, int], decision: Decision) -> RunLengthMasks:
     """C maps of probabilities of each member, at any sizes (h, w) -> C masks at full resolution `shape` (H, W)."""
-    masks = masks_above(maps, shape, decision)
+    masks = raw_masks(maps, shape, decision)
     return clean(masks, decision.rules(shape)) if decision.clean_up else masks
 
 
-def masks_above(maps: Sequence[CroppedMaps], shape: tuple[int, int], decision: Decision) -> RunLengthMasks:
-    """The masks before they are cleaned up: the pixels whose probability is above the class's threshold."""
+def raw_masks(maps: Sequence[CroppedMaps], shape: tuple[int, int], decision: Decision) -> RunLengthMasks:
+    """The masks before they are cleaned up: the pixels whose probability is above the class's threshold, or that of all other classes."""
+    classes = len(maps[0].boxes)
+    if decision.exclusive:
+        return argmax_masks(maps, decision.weights(classes), shape)
     if len(maps) == 1:
         return full_masks(maps[0], shape, decision.thresholds())
-    classes = len(maps[0].boxes)
     return joined_masks(maps, decision.weights(classes), shape, np.broadcast_to(decision.thresholds(), classes))
 
 
 def decided_counts(maps: Sequence[CroppedMaps], truth: PackedMasks, decision: Decision) -> NDArray[np.int64]:
-    """C maps of each member and their truth at full resolution -> (C, 3) pixels: true positive, false positive, false negative."""
-    return count(decide(maps, truth.shape, decision), RunLengthMasks.from_packed(truth))
+    """C maps of each member and their truth at full resolution -> (C, 3) pixels: true positive, false positive, false negative.
+
+    If classes exclude each other, pixels without a true class are not counted.
+    """
+    return count(decide(maps, truth.shape, decision), RunLengthMasks.from_packed(truth), decision.exclusive)

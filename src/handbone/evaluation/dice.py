@@ -19,10 +19,13 @@ COUNTS = ["tp", "fp", "fn"]
 NESTED = [f"nested_{name}" for name in COUNTS]  # under a decision that the image's person had no part in
 
 
-def count(predicted: RunLengthMasks, truth: RunLengthMasks) -> NDArray[np.int64]:
-    """C predicted and C true masks of one image -> (C, 3) numbers of pixels: true positive, false positive, false negative."""
-    both = predicted.intersections(truth)
-    return np.stack([both, predicted.areas() - both, truth.areas() - both], 1)
+def count(predicted: RunLengthMasks, truth: RunLengthMasks, exclusive: bool = False) -> NDArray[np.int64]:
+    """C predicted and C true masks of one image -> (C, 3) numbers of pixels: true positive, false positive, false negative.
+
+    exclusive: the true masks do not overlap, and what is predicted where none of them is (void) is not counted.
+    """
+    both, areas = predicted.intersections(truth), predicted.pixels_inside(truth) if exclusive else predicted.areas()
+    return np.stack([both, areas - both, truth.areas() - both], 1)
 
 
 def dice(counts: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -68,6 +71,21 @@ def mean_dice(table: pd.DataFrame) -> float:
 def mean_iou(table: pd.DataFrame) -> float:
     """The mean over the classes of the mean IoU over the images, of a table of counts."""
     return float(table.assign(iou=iou(table[COUNTS].to_numpy())).groupby("class", sort=False)["iou"].mean().mean())
+
+
+def pooled_iou(table: pd.DataFrame) -> pd.Series:
+    """A table of counts -> IoU per class over all pixels of the set: tp / (tp + fp + fn) of the images' sums, as the field's mIoU takes.
+
+    Classes without any pixel, true or predicted, are left out.
+    """
+    sums = table.groupby("class", sort=False)[COUNTS].sum()
+    sums = sums[sums.any(axis=1)]
+    return pd.Series(iou(sums.to_numpy()), sums.index, name="iou")
+
+
+def mean_pooled_iou(table: pd.DataFrame) -> float:
+    """The mean over the classes of their IoU over the whole set (mIoU)."""
+    return float(pooled_iou(table).mean())
 
 
 def is_nested(table: pd.DataFrame) -> bool:

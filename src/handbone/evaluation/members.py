@@ -97,13 +97,15 @@ def read_members(
     classes: Sequence[str],
     tables: Sequence[Path],
     folds_table: Path,
+    exclusive: bool = False,
 ) -> Ensemble:
     """Check the predictions of a subset (`oof` or `test`) by each member, by name; `current` is the run of the working tree.
 
     folds, classes: those of params.yaml. tables: those that name the samples; folds_table: the one by which the models were trained.
+    exclusive: `data.exclusive`.
     Networks, sizes, windows, preprocessing and the order of classes may differ between members.
     Raises one `UserError` for all members: for the current run as `read_predictions` does, for others as `read_pin` does, with each file
-    that is missing or not as pinned, and for other folds, another table of folds, other classes and other samples.
+    that is missing or not as pinned, and for other folds, another table of folds, other classes, their kind, and other samples.
     """
     reads = [
         partial(_read_pinned, where, subset, folds, classes, folds_table)
@@ -112,6 +114,7 @@ def read_members(
         for name, where in stored.items()
     ]
     members = dict(zip(stored, all_of(f"the {subset} predictions cannot be used", *reads), strict=True))
+    raise_if_any(_other_kinds(members, exclusive), f"the {subset} predictions cannot be used")
     return Ensemble(members, {name: read_pin(stored[name].pin) for name in members if name != CURRENT}, list(classes))
 
 
@@ -143,6 +146,17 @@ def _read_pinned(where: Stored, subset: str, folds: Sequence[int], classes: Sequ
     problems += _sample_problems(pin, recorded, where.files, fix) + _file_problems(pin, recorded, where.files)
     raise_if_any(problems, "")
     return Predictions(models, where.files, list(classes), _order(models, classes), fix)
+
+
+def _other_kinds(members: Mapping[str, Predictions], exclusive: bool) -> list[Problem]:
+    """A problem for each member whose probabilities are not those of classes that exclude each other, or are, unlike params.yaml."""
+    expected, found = (f"data.exclusive: {'true' if one else 'false'}" for one in (exclusive, not exclusive))
+    fix = "join experiments of one kind only"
+    return [
+        Problem("members.exclusive", f"params.yaml: decide.members: {name}", f"an experiment with {expected}", found, fix)
+        for name, predictions in members.items()
+        if any(model["spec"].get("exclusive", False) != exclusive for model in predictions.models.values())
+    ]
 
 
 def _order(models: Mapping[str, Any], classes: Sequence[str]) -> list[int]:

@@ -36,7 +36,7 @@ def model_dice(
     """
     check = LogitCheck()
     watched = check.watch("the network in training", model)
-    predictor = from_model(watched if window is None else windowed(watched, window, window // 2))
+    predictor = from_model(watched if window is None else windowed(watched, window, window // 2), decision.exclusive)
 
     def counts(predicted: tuple[str, CroppedMaps]) -> NDArray[np.int64]:
         key, maps = predicted

@@ -52,12 +52,20 @@ def to_uint8(probs: Tensor, in_place: bool = False) -> Tensor:
     return (scaled.mul_(255) if in_place else scaled.mul(255)).round_().to(torch.uint8)
 
 
-def from_model(model: Model) -> Predictor:
-    """A model as a predictor: float32 logits on a CPU; on a GPU uint8 probabilities, as the host then receives a quarter of the bytes."""
+def probabilities(logits: Tensor, exclusive: bool) -> Tensor:
+    """Logits (N, C, h, w) -> probabilities: of each class alone, or with the sum 1 if classes exclude each other."""
+    return logits.softmax(1) if exclusive else logits.sigmoid()
+
+
+def from_model(model: Model, exclusive: bool = False) -> Predictor:
+    """A model as a predictor: float32 logits on a CPU; on a GPU uint8 probabilities, as the host then receives a quarter of the bytes.
+
+    exclusive: classes exclude each other; then uint8 probabilities everywhere, because a logit alone does not tell its probability.
+    """
 
     def predictor(images: Tensor) -> Tensor:
         logits = model(images).float()
-        return to_uint8(logits.sigmoid(), in_place=True) if logits.is_cuda else logits
+        return to_uint8(probabilities(logits, exclusive), in_place=True) if exclusive or logits.is_cuda else logits
 
     return predictor
 

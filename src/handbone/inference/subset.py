@@ -52,7 +52,8 @@ def save_predictions(
         for job in jobs:
             check = LogitCheck()
             models = [check.watch(name, model.to(inputs.device)) for name, model in job.models.items()]
-            predictor = ensemble(models, params.infer, mirrored_classes(params.data.classes, params.data.mirror))
+            mirrored = mirrored_classes(params.data.classes, params.data.mirror)
+            predictor = ensemble(models, params.infer, mirrored, params.data.exclusive)
             own = share(job.files, inputs.batch_size, rank, world_size)
             hashes |= dict.fromkeys(job.files, "")  # the order of one process
             hashes |= prefetch_map(save, predict(predictor, own, inputs, job.desc if rank == 0 else None, check))

@@ -64,6 +64,15 @@ class BoxedMasks:
         crops = [np.ascontiguousarray(crop.T) for crop in self.crops]
         return BoxedMasks((self.shape[1], self.shape[0]), np.ascontiguousarray(self.boxes[:, [1, 0, 3, 2]]), crops)
 
+    def disjoint(self) -> BoxedMasks:
+        """-> the C masks without overlaps: a pixel of several masks belongs to the last of them, as if they were painted in order."""
+        painted = np.zeros(self.shape, np.int32)
+        places = [(slice(y0, y1), slice(x0, x1)) for y0, x0, y1, x1 in self.boxes.tolist()]
+        for number, (place, crop) in enumerate(zip(places, self.crops, strict=True), start=1):
+            painted[place][crop] = number
+        crops = [painted[place] == number for number, place in enumerate(places, start=1)]
+        return BoxedMasks.from_crops(self.shape, [(y0, x0) for y0, x0, _, _ in self.boxes.tolist()], crops)
+
     def areas(self) -> NDArray[np.int64]:
         """-> (C,) pixels."""
         return np.array([np.count_nonzero(crop) for crop in self.crops], np.int64)

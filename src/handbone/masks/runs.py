@@ -58,6 +58,12 @@ class RunLengthMasks:
             raise ValueError(f"masks of {self.shape} and {other.shape} pixels, {classes[0]} and {classes[1]} classes")
         return _intersections(self.indptr, self.intervals, other.indptr, other.intervals)
 
+    def pixels_inside(self, others: RunLengthMasks) -> NDArray[np.int64]:
+        """-> (C,) pixels of each mask that are in any of the `others`, which must not overlap each other."""
+        covered, classes = others.intervals[np.argsort(others.intervals[:, 0])], len(self.indptr) - 1
+        repeated = RunLengthMasks(others.shape, np.arange(classes + 1) * len(covered), np.tile(covered, (classes, 1)))
+        return self.intersections(repeated)
+
     def one_by_one(self) -> Iterator[RunLengthMasks]:
         """-> each of the C masks alone, for work that would otherwise take C times the memory of a plane."""
         for first, end in pairwise(self.indptr.tolist()):

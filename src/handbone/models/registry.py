@@ -176,14 +176,16 @@ def canonical(arch: str) -> str:
     return known[_normalised(arch)]
 
 
-def spec_from_params(model: ModelParams, classes: Sequence[str]) -> ModelSpec:
+def spec_from_params(model: ModelParams, classes: Sequence[str], exclusive: bool = False) -> ModelSpec:
     """The network that params.yaml names: its registered spelling, its encoder if it takes one, and its options.
+
+    classes, exclusive: of the section `data`.
 
     Raises `UserError` (`model.arch`) for an unknown name.
     """
     arch = canonical(model.arch)
     options = next((options for name, options in model.options.items() if canonical(name) == arch), {})
-    return ModelSpec(arch, model.encoder if ENTRIES[arch].takes_encoder else None, model.in_channels, list(classes), options)
+    return ModelSpec(arch, model.encoder if ENTRIES[arch].takes_encoder else None, model.in_channels, list(classes), options, exclusive)
 
 
 def build_model(spec: ModelSpec, weights: str | None = None) -> SegmentationModel:

@@ -170,8 +170,9 @@ def _seen_folds(folders: Mapping[int, Path], infos: Mapping[int, TrainedModelInf
 
 def _described(spec: ModelSpec, size: int) -> dict[str, Any]:
     """A network by the keys of params.yaml, as JSON keeps their values."""
-    keys = {"model.arch": spec.arch, "model.encoder": spec.encoder, "model.in_channels": spec.in_channels}
-    found: dict[str, Any] = json.loads(json.dumps(keys | {"model.options": dict(spec.options), "train.size": size}))
+    keys: dict[str, Any] = {"model.arch": spec.arch, "model.encoder": spec.encoder, "model.in_channels": spec.in_channels}
+    keys |= {"model.options": dict(spec.options), "train.size": size, "data.exclusive": spec.exclusive}
+    found: dict[str, Any] = json.loads(json.dumps(keys))
     return found
 
 

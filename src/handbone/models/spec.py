@@ -13,6 +13,7 @@ class ModelSpec:
 
     arch: a name of the registry; encoder: for architectures that take one, null is the architecture's default; in_channels: 1 or 3;
     classes: the names of the output channels, in order; options: arguments of the architecture's constructor.
+    exclusive: the logits are those of a softmax over the classes, not of one sigmoid per class.
     """
 
     arch: str
@@ -20,6 +21,7 @@ class ModelSpec:
     in_channels: int
     classes: Sequence[str]
     options: Mapping[str, Any] = field(default_factory=dict)
+    exclusive: bool = False
 
 
 def option_key(spec: ModelSpec) -> str:

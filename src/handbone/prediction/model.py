@@ -62,7 +62,7 @@ class Model:
         self._inputs = InputSpec(params.train.size, params.model.in_channels, params.infer.batch_size, device, params.train.precision)
         self._check = LogitCheck()
         watched = [self._check.watch(str(found.folders[fold]), network) for fold, network in self.networks.items()]
-        self._predictor = ensemble(watched, params.infer, mirrored_classes(params.data.classes, params.data.mirror))
+        self._predictor = ensemble(watched, params.infer, mirrored_classes(params.data.classes, params.data.mirror), params.data.exclusive)
 
     @property
     def classes(self) -> Sequence[str]:
@@ -124,7 +124,8 @@ def load_networks(found: ModelSet, folds: Path | None = None) -> dict[int, Segme
     Raises `UserError` as `load_folds` does, and for other weights than recorded (`predict.weights`).
     """
     params, size = found.params, found.params.train.size
-    spec, side = spec_from_params(params.model, params.data.classes), params.infer.window_size or round(size * max(params.infer.scales))
+    spec = spec_from_params(params.model, params.data.classes, params.data.exclusive)
+    side = params.infer.window_size or round(size * max(params.infer.scales))
     networks, infos = load_folds(found.folders, spec, size, side, folds)
     expected, fix = f"the weights that {found.record} names", "run dvc repro"
     others = [found.folders[info.fold] for info in infos if info.sha256 != found.sha256.get(info.fold)]

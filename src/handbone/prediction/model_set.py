@@ -15,16 +15,18 @@ from handbone.utils.io import new_folder, read_json, write_bytes, write_json
 
 RECORD = "predict.json"  # of an exported folder
 USED: dict[str, Any] = {
-    "data": {"classes", "mirror"},
+    "data": {"classes", "exclusive", "mirror"},
     "preprocess": {"size", "clahe"},
     "split": {"n_folds"},
     "folds": True,
     "model": True,
-    "train": {"size", "precision"},
+    "train": {"size", "precision", "loss"},
     "infer": True,
+    "decide": {"threshold"},
     "submission": True,
 }
-"""The parameters that decide masks and their CSV; an exported record has no others, such as names of people."""
+"""The parameters that decide masks and their CSV, and the loss, which has to fit data.exclusive; an exported record has no others, such as
+names of people."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from handbone.inference.predictor import probabilities
 from handbone.models.wrapper import SegmentationModel
 from handbone.prediction.model_set import ModelSet
 from handbone.utils.errors import Problem, UserError
@@ -31,22 +32,21 @@ CHOOSE = "docs/predict.md lists the networks that can be exported; handbone pred
 
 
 class EnsembleGraph(nn.Module):
-    """Pixels (N, C_in, H, W), uint8 -> the mean of the networks' probabilities (N, C, H, W), float32."""
+    """Pixels (N, C_in, H, W), uint8 -> the mean of the networks' probabilities (N, C, H, W), float32.
 
-    def __init__(self, networks: Sequence[nn.Module]) -> None:
+    exclusive: classes exclude each other, so that their probabilities in one pixel have the sum 1.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], exclusive: bool = False) -> None:
         super().__init__()
+        self.exclusive = exclusive
         self.networks = nn.ModuleList(networks)
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, C_in, H, W) uint8 -> (N, C, H, W) float32 in 0..1."""
         scaled = image.float() / 255
-        first, *others = (probabilities(network(scaled)) for network in self.networks)
+        first, *others = (probabilities(network(scaled), self.exclusive) for network in self.networks)
         return sum(others, first) / len(self.networks)
-
-
-def probabilities(logits: Tensor) -> Tensor:
-    """(N, C, H, W) logits -> probabilities, of each class alone."""
-    return logits.sigmoid()
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,12 @@ class OnnxFile:
 def export_onnx(found: ModelSet, networks: Sequence[SegmentationModel], folder: Path) -> OnnxFile:
     """Write the networks of `found` as the file `model.onnx` in `folder`, as `write_onnx` does, with metadata that says how to use it.
 
-    The metadata are texts, lists as JSON: classes; thresholds, one per class; size, the longer side in pixels to which images are shrunk;
-    clahe, which comes before; arch; commit, of the code; weights_sha256 by fold.
+    The metadata are texts, lists as JSON: classes; thresholds, one per class, or null if the most probable class is taken; size, the
+    longer side in pixels to which images are shrunk; clahe, which comes before; arch; commit, of the code; weights_sha256 by fold.
     """
     params = found.params
-    thresholds = np.broadcast_to(found.decision.thresholds(), len(params.data.classes)).tolist()
+    decision, classes = found.decision, len(params.data.classes)
+    thresholds = None if decision.exclusive else np.broadcast_to(decision.thresholds(), classes).tolist()
     values = {
         "classes": list(params.data.classes),
         "thresholds": thresholds,
@@ -88,20 +89,28 @@ def export_onnx(found: ModelSet, networks: Sequence[SegmentationModel], folder: 
         "arch": params.model.arch,
         "commit": found.commit or "unknown",
     }
-    return write_onnx(folder / FILE, networks, params.model.in_channels, params.train.size, metadata)
+    return write_onnx(folder / FILE, networks, params.model.in_channels, params.train.size, metadata, params.data.exclusive)
 
 
-def write_onnx(path: Path, networks: Sequence[SegmentationModel], channels: int, size: int, metadata: Mapping[str, str]) -> OnnxFile:
+def write_onnx(
+    path: Path,
+    networks: Sequence[SegmentationModel],
+    channels: int,
+    size: int,
+    metadata: Mapping[str, str],
+    exclusive: bool = False,
+) -> OnnxFile:
     """Write the mean of the networks as one graph, run it with ONNX Runtime, and compare.
 
     The graph has a free batch size. Height and width are free too, from the smallest side of the network on, which gives smaller images a
     border; if images of the training have no more pixels than that, both are fixed to `size`. Weights of 2 GiB and more are in a second
     file, `path` with `.data`.
-    channels: of the image, 1 or 3; size: longer side of the images in the training; metadata: of the model, for its users.
+    channels: of the image, 1 or 3; size: longer side of the images in the training; metadata: of the model, for its users;
+    exclusive: as of `EnsembleGraph`.
     Raises `UserError` if PyTorch or ONNX Runtime cannot do it (`onnx.unsupported`), and if a probability differs by more than `TOLERANCE`
     (`onnx.difference`).
     """
-    graph, least = EnsembleGraph(networks).eval(), networks[0].min_size
+    graph, least = EnsembleGraph(networks, exclusive).eval(), networks[0].min_size
     sides = Sides(size, fixed=True) if size <= least else Sides(max(least, 1), fixed=False)
     with _quiet():
         program = _program(graph, _example(networks[0], channels, sides), sides)

@@ -190,7 +190,8 @@ def _tiles(metrics: Json, decision: Decision) -> str:
     if "test" in metrics:
         tiles.append(("Test images", _count(metrics["test"]["n_images"])))
     tiles.append(("Folds", _count(metrics["n_folds"])))
-    tiles.append(("Threshold", "per class" if isinstance(decision.threshold, dict) else f"{decision.threshold:g}"))
+    given = decision.threshold
+    tiles.append(("Threshold", f"{given:g}" if isinstance(given, float) else "per class" if given else "none (argmax)"))
     if decision.members:
         tiles.append(("Members", _count(len(decision.members))))
     cells = "\n".join(f'<div class="tile"><dt>{name}</dt><dd>{value}</dd></div>' for name, value in tiles)

@@ -69,7 +69,7 @@ class FoldTraining:
         Raises `UserError` if a file is missing.
         """
         settings = self.params.model_dump(include={"seed", "model", "train"})
-        settings |= {"data": self.params.data.model_dump(include={"classes", "mirror"}), "fold": self.fold}
+        settings |= {"data": self.params.data.model_dump(include={"classes", "exclusive", "mirror"}), "fold": self.fold}
         settings |= {"torch": torch.__version__, "cuda": torch.cuda.is_available()}
         files = {"index": self.files.index, "areas": self.files.areas, "folds": self.files.folds, "pseudo": self.files.pseudo_index}
         files |= {"weights": self.weights.file} if self.weights.file else {}
@@ -94,14 +94,14 @@ class FoldTraining:
         accelerator.print(f"{name} on {accelerator.device}: {_summary(model, samples, len(batches), params)}")
         class_weights = [params.train.class_weights.get(name, 1.0) for name in params.data.classes]
         val_files = samples.val_files()
-        trainer = Trainer(model, loader, batches, params.train, class_weights, seed, accelerator)
+        trainer = Trainer(model, loader, batches, params.train, class_weights, seed, accelerator, params.data.exclusive)
         trainer.require_space(checkpoint, models)
         return trainer.fit(lambda averaged: score(averaged, val_files), checkpoint, name, on_epoch_end)
 
     def model_info(self, progress: Progress, accelerator: Accelerator) -> TrainedModelInfo:
         """The description that is saved with the best weights."""
         return TrainedModelInfo(
-            spec=spec_from_params(self.params.model, self.params.data.classes),
+            spec=spec_from_params(self.params.model, self.params.data.classes, self.params.data.exclusive),
             weights=self.params.model.weights,
             weights_sha256=self.weights.sha256,
             folds_sha256=file_hash(self.files.folds),

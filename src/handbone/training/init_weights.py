@@ -53,7 +53,8 @@ def resolve_init_weights(params: Params, fold: int, source: Path, fold_name: str
     if not source.is_dir():
         return InitWeights(source, of_experiment=False)
     folder = source / fold_name
-    problems = _experiment_problems(folder, read_info(folder), folds, fold, spec_from_params(params.model, params.data.classes))
+    spec = spec_from_params(params.model, params.data.classes, params.data.exclusive)
+    problems = _experiment_problems(folder, read_info(folder), folds, fold, spec)
     raise_if_any(problems, "the initial weights cannot be used")
     return InitWeights(folder / WEIGHTS, of_experiment=True)
 
@@ -93,7 +94,7 @@ def make_model(params: Params, weights: InitWeights) -> SegmentationModel:
 
     Raises `UserError` for weights that do not fit the network (`weights.*`), and for a network that breaks the contract (`model.*`).
     """
-    spec, name = spec_from_params(params.model, params.data.classes), params.model.weights
+    spec, name = spec_from_params(params.model, params.data.classes, params.data.exclusive), params.model.weights
     if weights.of_experiment and weights.file is not None:
         model = build_model(spec)
         load_into(model, _of_experiment(weights.file, spec), str(weights.file))

@@ -71,6 +71,37 @@ class LossInputs:
         return weighted_mean(values.sum((2, 3)) / pixels, self.weights)  # the gradient of .mean((2, 3)) would be stored for each pixel
 
 
+class ExclusiveInputs(LossInputs):
+    """A batch of classes that exclude each other: p is the softmax over them, and void (pixels in no class) counts nowhere.
+
+    At the network's size a pixel is void in part: coverage becomes the classes' shares of the rest, by whose size the pixel is weighted.
+    """
+
+    def __init__(self, logits: Tensor, coverage: Tensor, weights: Tensor) -> None:
+        covered = coverage.sum(1, keepdim=True)
+        super().__init__(logits, coverage / covered.clamp_min(torch.finfo(covered.dtype).eps), weights)
+        self.valid = covered.clamp(max=1)  # (N, 1, H, W) in 0..1
+
+    @property
+    def probs(self) -> Tensor:
+        """Probabilities (N, C, H, W) in 0..1 with the sum 1."""
+        return self._once("probs", lambda: self.logits.softmax(1))
+
+    @property
+    def squares(self) -> Tensor:
+        """Sum of p² + y², (C,), in pixels."""
+        return self._once("squares", lambda: self.total(self.probs.square() + self.coverage.square()))
+
+    def total(self, values: Tensor) -> Tensor:
+        """(N, C, H, W) -> (C,) weighted sum over pixels that are not void, and samples."""
+        return super().total(values * self.valid)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """(N, C, H, W) -> (C,) weighted mean over pixels that are not void, and samples; 0 if all of them are."""
+        sums = super().total(torch.cat([values * self.valid, self.valid], 1))  # joined: one message instead of two
+        return sums[:-1] / sums[-1].clamp_min(torch.finfo(sums.dtype).eps)
+
+
 def _square_sums(maps: Tensor) -> Tensor:
     """(N, C, H, W) -> (N, C)."""
     return maps.square().sum((2, 3))
@@ -135,6 +166,15 @@ def boundary(inputs: LossInputs) -> Tensor:
     return inputs.mean(inputs.probs * signed_distances(inputs.coverage >= 0.5))
 
 
+def cross_entropy(inputs: LossInputs) -> Tensor:
+    """-y·log(softmax) times the number of classes, so that the mean of the classes is the cross entropy; its optimum is p = y.
+
+    With equal class weights it is torch's `cross_entropy` with void as `ignore_index`. A class's weight counts for its pixels, as there,
+    but relative to the mean of all class weights, whatever classes a batch shows.
+    """
+    return inputs.logits.shape[1] * inputs.mean(-inputs.coverage * inputs.logits.log_softmax(1))
+
+
 LOSSES: dict[str, Callable[[LossInputs], Tensor]] = {
     "bce": bce,
     "focal": focal,
@@ -146,10 +186,25 @@ LOSSES: dict[str, Callable[[LossInputs], Tensor]] = {
 }
 
 
+EXCLUSIVE_LOSSES: dict[str, Callable[[LossInputs], Tensor]] = {
+    "cross_entropy": cross_entropy,
+    "dice": dice,
+    "jaccard": jaccard,
+    "tversky": tversky,
+}
+"""Those of `ExclusiveInputs`."""
+
+
 def loss_values(names: tuple[str, ...], logits: Tensor, coverage: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
     """The losses `names` of a batch as in `LossInputs`, each (C,)."""
     inputs = LossInputs(logits, coverage, weights)
     return tuple(LOSSES[name](inputs) for name in names)
+
+
+def exclusive_loss_values(names: tuple[str, ...], logits: Tensor, coverage: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
+    """The losses `names` of a batch as in `ExclusiveInputs`, each (C,)."""
+    inputs = ExclusiveInputs(logits, coverage, weights)
+    return tuple(EXCLUSIVE_LOSSES[name](inputs) for name in names)
 
 
 class Criterion:
@@ -157,13 +212,15 @@ class Criterion:
 
     weights: of the losses by name; class_weights: C numbers, relative to each other. Each loss is the mean of its classes by these weights.
     A loss is not computed in epochs in which its weight is 0. The trainer sets `epoch`, which counts from 1.
+    exclusive: classes exclude each other.
     """
 
-    def __init__(self, weights: Mapping[str, LossWeight], class_weights: Sequence[float]) -> None:
+    def __init__(self, weights: Mapping[str, LossWeight], class_weights: Sequence[float], exclusive: bool = False) -> None:
         self.epoch = 1
         self._weights = dict(weights)
         self._class_shares = torch.tensor(class_weights, dtype=torch.float32) / sum(class_weights)
-        self.compute: Callable[..., tuple[Tensor, ...]] = loss_values  # which a training may compile
+        # a training may compile it
+        self.compute: Callable[..., tuple[Tensor, ...]] = exclusive_loss_values if exclusive else loss_values
 
     def __call__(self, logits: Tensor, coverage: Tensor, weights: Tensor) -> Tensor:
         """The same value in all processes."""
@@ -174,22 +231,25 @@ class Criterion:
         return (by_class.sum(0) * self._class_shares).sum()
 
 
-def build_loss(weights: Mapping[str, LossWeight], class_weights: Sequence[float]) -> Criterion:
+def build_loss(weights: Mapping[str, LossWeight], class_weights: Sequence[float], exclusive: bool = False) -> Criterion:
     """The weighted sum of the named losses. A schedule of weights is linear between its epochs and constant outside.
+
+    exclusive: classes exclude each other.
 
     Raises `UserError` that lists unknown losses, epochs in which every weight is 0, and class weights that are all 0.
     """
-    problems = [_unknown(name) for name in weights if name not in LOSSES]
+    known = EXCLUSIVE_LOSSES if exclusive else LOSSES
+    problems = [_unknown(name, list(known)) for name in weights if name not in known]
     problems += [_no_loss(epoch) for epoch in _corners(weights) if not any(_weight_at(epoch, weight) for weight in weights.values())]
     if not any(class_weights):
         found, fix = "0 for all of them", "give the classes that should count a weight above 0"
         problems.append(Problem("train.class_weights", "params.yaml: train.class_weights", "a class with a weight above 0", found, fix))
     raise_if_any(problems, "the loss cannot be used")
-    return Criterion(weights, class_weights)
+    return Criterion(weights, class_weights, exclusive)
 
 
-def _unknown(name: str) -> Problem:
-    return Problem("train.loss", f"params.yaml: train.loss.{name}", "the name of a loss", repr(name), nearest(name, list(LOSSES)))
+def _unknown(name: str, known: list[str]) -> Problem:
+    return Problem("train.loss", f"params.yaml: train.loss.{name}", "the name of a loss", repr(name), nearest(name, known))
 
 
 def _no_loss(epoch: float) -> Problem:

@@ -28,7 +28,7 @@ from handbone.training.data.sampling import ResumableBatchSampler
 from handbone.training.deep_supervision import DeepSupervisionLoss
 from handbone.training.distributed import any_rank, broadcast_buffers
 from handbone.training.estimate import check_hours, dry_run, format_estimate
-from handbone.training.losses import build_loss, loss_values
+from handbone.training.losses import build_loss
 from handbone.training.optim import make_optimizer, set_rate, set_train_mode
 from handbone.training.preemption import Preempted, PreemptionFlag, preemption
 from handbone.training.schedule import Schedule, scores_since_best
@@ -61,10 +61,14 @@ class Trainer:
         class_weights: Sequence[float],
         seed: int,
         accelerator: Accelerator,
+        exclusive: bool = False,
     ) -> None:
-        """seed: of what happens in the network, such as dropout; class_weights: C numbers, relative to each other."""
+        """seed: of what happens in the network, such as dropout; class_weights: C numbers, relative to each other.
+
+        exclusive: classes exclude each other (`data.exclusive`).
+        """
         self._params, self._seed, self._loader, self._batches, self._accelerator = params, seed, loader, batches, accelerator
-        self._loss = DeepSupervisionLoss(build_loss(params.loss, class_weights))
+        self._loss = DeepSupervisionLoss(build_loss(params.loss, class_weights, exclusive))
         if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
             model = synchronize_batch_norm(model)
         model = model.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -247,9 +251,10 @@ class Trainer:
     def compile(self, desc: str) -> None:
         """Compile network and loss; what the compiler cannot do runs as it is."""
         model, criterion = self._state.model, self._loss.criterion
-        self._network, criterion.compute = compiled(model), compiled(loss_values, in_one_piece=True)
+        losses = criterion.compute
+        self._network, criterion.compute = compiled(model), compiled(losses, in_one_piece=True)
         if not self._runs(f"{desc}: network and loss"):
-            criterion.compute = loss_values
+            criterion.compute = losses
             if not self._runs(f"{desc}: the network alone"):
                 self._network = model
 

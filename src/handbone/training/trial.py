@@ -69,7 +69,7 @@ def forward_backward(
 ) -> None:
     """The gradients of a batch (N, h, w) of noise, with every loss that some epoch uses. dtype: of autocast; null: float32 throughout."""
     classes = len(params.data.classes)
-    loss = DeepSupervisionLoss(build_loss(dict.fromkeys(params.train.loss, 1.0), [1.0] * classes))
+    loss = DeepSupervisionLoss(build_loss(dict.fromkeys(params.train.loss, 1.0), [1.0] * classes, params.data.exclusive))
     images = torch.rand(shape[0], params.model.in_channels, *shape[1:], device=device).contiguous(memory_format=torch.channels_last)
     target, weights = torch.rand(shape[0], classes, *shape[1:], device=device), torch.ones(shape[0], device=device)
     with torch.autocast(device.type, dtype, enabled=dtype is not None):

@@ -20,22 +20,32 @@ from handbone.models.wrapper import SegmentationModel
 from handbone.prediction.cam.layers import Layer
 
 
-def grad_cam(network: SegmentationModel, layer: Layer, image: Tensor, label: int, min_logit: float) -> NDArray[np.float32]:
+def grad_cam(
+    network: SegmentationModel, layer: Layer, image: Tensor, label: int, min_logit: float, exclusive: bool = False
+) -> NDArray[np.float32]:
     """How much each place of the image raises the logits of a class: (H, W) float32, largest value 1, or 0 everywhere.
 
     The channels of the layer's map are added, each weighted by the mean of its gradient; negative sums become 0. The map is enlarged to the
     image (bilinear). The gradient is that of the sum of the class's logits over the pixels with more than `min_logit`, or, if there are
     none, over all pixels.
-    image: (1, C_in, H, W) in 0..1, on the device of the network.
+    image: (1, C_in, H, W) in 0..1, on the device of the network; exclusive: classes exclude each other, as of `class_logit`.
     """
     from captum.attr import LayerGradCam  # optional: only this command needs it
 
-    method: Any = LayerGradCam(lambda images: _score(network(images)[:, label], min_logit), layer.module)
+    method: Any = LayerGradCam(lambda images: _score(class_logit(network(images), label, exclusive), min_logit), layer.module)
     heat = method.attribute(image, relu_attributions=True).detach()
     enlarged = functional.interpolate(heat, layer.padded, mode="bilinear")[0, 0, : image.shape[2], : image.shape[3]]
     highest = enlarged.max()
     scaled: NDArray[np.float32] = (enlarged / highest if highest > 0 else torch.zeros_like(enlarged)).cpu().numpy()
     return scaled
+
+
+def class_logit(logits: Tensor, label: int, exclusive: bool) -> Tensor:
+    """Logits (N, C, H, W) -> (N, H, W) the logit of the class's probability, which depends on the other classes if they exclude each other."""
+    if not exclusive:
+        return logits[:, label]
+    others = [other for other in range(logits.shape[1]) if other != label]
+    return logits[:, label] - logits[:, others].logsumexp(1)
 
 
 def _score(logits: Tensor, min_logit: float) -> Tensor:

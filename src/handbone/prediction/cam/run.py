@@ -14,6 +14,7 @@ from torch import Tensor
 
 from handbone.cache.resize import UInt8Image
 from handbone.evaluation.dice import count, dice
+from handbone.inference.predictor import probabilities
 from handbone.masks.boxed import BoxedMasks
 from handbone.masks.packed import PackedMasks
 from handbone.masks.runs import RunLengthMasks
@@ -22,7 +23,6 @@ from handbone.prediction.cam.grad_cam import grad_cam
 from handbone.prediction.cam.layers import Layer, choose_layer
 from handbone.prediction.cam.page import Explained, Heat, cam_page
 from handbone.prediction.model import Model, Prepared
-from handbone.prediction.onnx_graph import probabilities
 from handbone.report.figures import jpeg_data_uri
 from handbone.utils.errors import Problem, UserError
 from handbone.utils.io import new_folder, write_bytes, write_text
@@ -75,14 +75,15 @@ def _explain(case: Case, folder: Path, names: Sequence[str], layer: str | None) 
 
 def _heats(case: Case, image: Tensor, layers: dict[int, Layer], names: Sequence[str]) -> Iterator[tuple[Heat, UInt8Image]]:
     model, classes = case.model, case.model.classes
-    thresholds = np.broadcast_to(model.decision.thresholds(), len(classes))
+    exclusive = model.decision.exclusive
+    thresholds = np.broadcast_to(0.5 if exclusive else model.decision.thresholds(), len(classes))
     ((_, predicted),) = model.masks([case.prepared])
-    scores = None if case.truth is None else dice(count(predicted, RunLengthMasks.from_packed(case.truth)))
+    scores = None if case.truth is None else dice(count(predicted, RunLengthMasks.from_packed(case.truth), exclusive))
     truth, masks = None if case.truth is None else case.truth.unpack(), predicted.boxed()
     worst = _certainty(model, image, thresholds) if scores is None else scores
     for label in [classes.index(name) for name in names] or np.argsort(worst, kind="stable")[:SHOWN].tolist():
         logit = float(np.log(thresholds[label] / (1 - thresholds[label])))
-        heat = np.mean([grad_cam(model.networks[fold], each, image, label, logit) for fold, each in layers.items()], axis=0)
+        heat = np.mean([grad_cam(model.networks[fold], each, image, label, logit, exclusive) for fold, each in layers.items()], axis=0)
         picture = draw_heat(case.picture, heat, truth and _only(truth, label), _only(masks, label))
         score, remark = None if scores is None else float(scores[label]), "" if heat.any() else "no place of this layer raises its logits"
         yield Heat(classes[label], jpeg_data_uri(picture), score, remark), picture
@@ -92,7 +93,7 @@ def _heats(case: Case, image: Tensor, layers: dict[int, Layer], names: Sequence[
 def _certainty(model: Model, image: Tensor, thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
     """(C,) the mean probability of each class in the pixels where it is found; 0 for a class that is not."""
     logits = torch.stack([network(image)[0] for network in model.networks.values()])
-    probs = probabilities(logits).mean(0).flatten(1).cpu().double().numpy()
+    probs = probabilities(logits, model.decision.exclusive).mean(0).flatten(1).cpu().double().numpy()
     found = probs > thresholds[:, None]
     return np.asarray((probs * found).sum(1) / np.maximum(found.sum(1), 1))
 
