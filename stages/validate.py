@@ -55,11 +55,8 @@ def validation_counts(folds: dict[str, int], images: HeldOutImages, decisions: l
     def counts(key: str) -> pd.DataFrame:
         maps, truth = images.read(key)
         masks = decide(maps, truth.shape, decision), RunLengthMasks.from_packed(truth)
-        # predictions of exclusive classes go on into void, where there is no true boundary
-        unknown = np.full((len(images.classes), len(DISTANCES)), np.nan)
-        distances = unknown if decision.exclusive else surface_distances(*masks)
         table = counts_table(key, images.classes, count(*masks, decision.exclusive)).assign(fold=folds[key])
-        table[list(DISTANCES)] = distances
+        table[list(DISTANCES)] = np.nan if decision.exclusive else surface_distances(*masks)  # void has no true surface
         if not any(search.accepted for search in decision.searches.values()):
             return table
         return table.assign(**dict(zip(NESTED, decided_counts(maps, truth, decisions[1 + groups[key]]).T, strict=True)))

@@ -103,7 +103,7 @@ def test_weights_that_one_file_cannot_hold_are_beside_it(tmp_path: Path, monkeyp
 
 
 def test_another_result_than_pytorchs_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
-    monkeypatch.setattr(onnx_graph, "probabilities", lambda logits: logits.sigmoid() + torch.rand(()))
+    monkeypatch.setattr(onnx_graph, "probabilities", lambda logits, exclusive: logits.sigmoid() + torch.rand(()))
     with fails("onnx.difference", "x.onnx"):
         write_onnx(tmp_path / "x.onnx", [small_network()], 1, 64, {})
 

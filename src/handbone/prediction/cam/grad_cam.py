@@ -41,7 +41,7 @@ def grad_cam(
 
 
 def class_logit(logits: Tensor, label: int, exclusive: bool) -> Tensor:
-    """Logits (N, C, H, W) -> (N, H, W) the logit of the class's probability, which depends on the other classes if they exclude each other."""
+    """Logits (N, C, H, W) -> (N, H, W) the logit of the class's probability; if classes exclude each other, it depends on the others."""
     if not exclusive:
         return logits[:, label]
     others = [other for other in range(logits.shape[1]) if other != label]
