@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     _add_diff(commands)
     _add_doctor(commands)
     _add_compare(commands)
+    _add_best(commands)
     _add_explain(commands)
     _add_import(commands)
     _add_export_labels(commands)
@@ -134,6 +135,18 @@ def _add_compare(commands: Any) -> None:
     parser.add_argument("--html", metavar="OUT", type=Path, help="also write an offline page with charts, a table and pictures")
 
 
+def _add_best(commands: Any) -> None:
+    text = (
+        "List the experiments by score. Each has the paired difference to HEAD with a 95 % interval, as handbone compare computes it, and "
+        "the parameters that differ from those of HEAD."
+    )
+    parser = _add(commands, "best", _best, text, "handbone best -n 5")
+    parser.add_argument("-n", "--number", metavar="N", type=_positive, default=20, help="how many experiments (default: 20)")
+    parser.add_argument("--against", metavar="REV", default="HEAD", help="compare with another commit, tag or branch (default: HEAD)")
+    parser.add_argument("--commits", action="store_true", help="list also the commits of this branch that changed the metrics")
+    parser.add_argument("--json", action="store_true", help="print a JSON document")
+
+
 def _add_explain(commands: Any) -> None:
     text = (
         "Say what a submission was made from, and whether it can be made again. Reads the record beside the CSV, or finds the commit that "
@@ -188,6 +201,12 @@ def _add_export_labels(commands: Any) -> None:
 
 def _listed(text: str) -> list[str]:
     return text.split(",")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"a number from 1 on, not {text}")
+    return int(text)
 
 
 def _add_members(commands: Any) -> None:
@@ -300,6 +319,12 @@ def _compare(chosen: argparse.Namespace) -> None:
     from handbone.cli.compare import print_comparison
 
     print_comparison(chosen.first, chosen.second, chosen.html)
+
+
+def _best(chosen: argparse.Namespace) -> None:
+    from handbone.cli.best import print_best
+
+    print_best(chosen.against, chosen.number, chosen.commits, chosen.json)
 
 
 def _explain(chosen: argparse.Namespace) -> None:

@@ -28,7 +28,7 @@ def print_comparison(first: str, second: str | None, html: Path | None = None) -
     first, second: revisions; None for the working tree. html: also write the page with pictures to this file.
     Raises `UserError` for what `cached_outs`, `read_held_out` and `compare` do not accept.
     """
-    held = all_of("cannot compare", lambda: _held_out(first), lambda: _held_out(second))
+    held = all_of("cannot compare", lambda: held_out(first), lambda: held_out(second))
     comparison = compare(*held)
     print("\n".join(_lines(comparison, held[0].name, held[1].name)))
     if html is not None:
@@ -69,7 +69,8 @@ def _member_of(name: str, folder: StoredFolder) -> Member:
     return Member(folder.file(paths.prediction_record("oof", name)), lambda key: folder.file(paths.prediction("oof", key, name)))
 
 
-def _held_out(rev: str | None) -> HeldOut:
+def held_out(rev: str | None) -> HeldOut:
+    """The counts of a revision from DVC's cache, or of the working tree for None. Raises `UserError` if they cannot be read."""
     outs = [paths.VALIDATION_COUNTS, paths.FOLDS]
     if rev is None:
         return read_held_out("the working tree", *outs)

@@ -1,0 +1,17 @@
+"""What differs between two documents of parameters."""
+
+from handbone.provenance.experiments import differences, flat
+
+
+def test_values_are_by_dotted_key() -> None:
+    assert flat({"seed": 1, "train": {"loss": {"dice": 1.0}, "exclude": []}, "mirror": {}}) == {
+        "seed": 1,
+        "train.loss.dice": 1.0,
+        "train.exclude": [],
+        "mirror": {},
+    }
+    assert flat(None) == flat("text") == {}
+
+
+def test_a_key_that_only_one_has_differs() -> None:
+    assert differences({"a": 1, "b": 2, "c": 3}, {"a": 1, "b": 4, "d": None}) == {"b": (2, 4), "c": (3, None)}
