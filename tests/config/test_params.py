@@ -129,6 +129,22 @@ def test_a_wrong_value_is_an_error_at_its_key(tmp_path: Path, fails: Fails, chan
 
 
 @pytest.mark.parametrize(
+    ("key", "written", "nearest"),
+    [("train.augment", "mediun", "medium"), ("train.optimizer", "adam", "adamw"), ("decide.threshold", "perclass", "per_class")],
+)
+def test_a_misspelled_choice_is_answered_by_the_nearest_one(tmp_path: Path, fails: Fails, key: str, written: str, nearest: str) -> None:
+    with fails("params.value") as error:
+        load_params(write(tmp_path, {key: written}))
+    assert nearest in error.value.problems[0].fix
+
+
+def test_a_misspelled_key_of_a_name_is_shown(tmp_path: Path, fails: Fails) -> None:
+    with fails("params.value") as error:
+        load_params(write(tmp_path, {"decide.members": {"1st": 2}}))
+    assert error.value.problems[0].found == "1st"
+
+
+@pytest.mark.parametrize(
     ("key", "suggestion"),
     [
         ("model.archh", "model.arch"),

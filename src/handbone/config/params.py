@@ -7,13 +7,14 @@ Stages and commands load the file and pass sections on; nothing else in the pack
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from handbone.config.yaml12 import read_yaml
 from handbone.utils.errors import Problem, nearest, raise_if_any
@@ -32,6 +33,19 @@ AUGMENT: list[dict[str, dict[str, Any]]] = [
     {"Affine": {"rotate": [-20, 20], "scale": [0.9, 1.1], "translate_percent": [-0.05, 0.05], "p": 0.9}},
     {"RandomBrightnessContrast": {"brightness_limit": 0.2, "contrast_limit": 0.2, "p": 0.5}},
 ]
+
+KINDS = {  # what pydantic's kinds of errors expect; with a key before it: of this value
+    "bool_type": "true or false",
+    "dict_type": "names with values",
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "list_type": "a list",
+    "model_type": "a section: keys with values",
+    "string_pattern_mismatch": "a letter, and up to 63 more letters, digits, _ and -",  # only names of members have a pattern
+    "string_type": "a text",
+    "train.augment.list_type": "a list of transforms",
+    "train.augment.dict_type": "a list of transforms with their arguments, such as [{HorizontalFlip: {p: 0.5}}]",
+}
 
 Weight = Annotated[float, Field(ge=0, le=1000)]
 MemberName = Annotated[str, Field(pattern=MEMBER_NAME)]
@@ -489,9 +503,10 @@ def _missing(document: Any, source: str) -> list[Problem]:
 def _invalid(document: Any, source: str, error: ValidationError) -> Iterator[Problem]:
     """One problem for each value that pydantic refuses; the alternatives that a value may have are joined by `or`."""
     expected: dict[str, list[str]] = {}
+    fixes: dict[str, str] = {}
     for details in error.errors():
         keys, value = _locate(document, details["loc"])
-        place = ".".join(keys)
+        place, value = ".".join(keys), keys[-1] if details["loc"][-1:] == ("[key]",) else value
         if details["type"] == "extra_forbidden":
             yield Problem("params.unknown", f"{source}: {place}", "a known key", "no such key", _suggestion(keys))
         elif details["type"] == "rules":
@@ -500,8 +515,10 @@ def _invalid(document: Any, source: str, error: ValidationError) -> Iterator[Pro
                 yield Problem("params.value", f"{source}: {where}", wanted, _shown(found), "change the value")
         else:
             expected.setdefault(place, [_shown(value)]).append(_wording(details["type"], details["msg"], keys))
+            fixes[place] = _nearest_choice(value, details) or fixes.get(place, "change the value")
     for place, (found, *alternatives) in expected.items():
-        yield Problem("params.value", f"{source}: {place or 'the whole file'}", " or ".join(alternatives), found, "change the value")
+        wanted = " or ".join(dict.fromkeys(alternatives))
+        yield Problem("params.value", f"{source}: {place or 'the whole file'}", wanted, found, fixes[place])
 
 
 def _locate(document: Any, location: tuple[str | int, ...]) -> tuple[list[str], Any]:
@@ -524,13 +541,19 @@ def _suggestion(keys: list[str]) -> str:
     return nearest(".".join(keys), beside if len(keys) > 1 else list(Params.model_fields))
 
 
+def _nearest_choice(value: Any, details: ErrorDetails) -> str | None:
+    """A question that offers the nearest of the names that a value can be; None if none is near."""
+    names = re.findall(r"'([^']+)'", details.get("ctx", {}).get("expected", "")) if details["type"] == "literal_error" else []
+    question = nearest(value, names) if isinstance(value, str) else ""
+    return question if question.endswith("?") else None
+
+
 def _wording(kind: str, message: str, keys: list[str]) -> str:
     """What pydantic expects, as a clause; where null is possible, it says so, because 0 is not "off"."""
-    if kind == "model_type":
-        return "a section: keys with values"
     section = sections().get(keys[0]) if len(keys) == 2 else None
     optional = section and type(None) in get_args(section.model_fields[keys[1]].annotation)
-    return ("null, or " if optional else "") + message.removeprefix("Input should be ")
+    clause = KINDS.get(".".join([*keys, kind])) or KINDS.get(kind) or re.sub("^(Input|String) should (be )?", "", message)
+    return ("null, or " if optional else "") + clause
 
 
 def _shown(value: object) -> str:

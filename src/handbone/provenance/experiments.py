@@ -73,7 +73,8 @@ def flat(document: Any, start: str = "") -> Flat:
 def differences(before: Flat, after: Flat) -> dict[str, tuple[Any, Any]]:
     """The keys whose value is not the same: the value before and after, None for a key that is not there."""
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    return {key: (before.get(key), after.get(key)) for key in keys}
+    filled = {key for key in keys if {} in (before.get(key), after.get(key)) and any(other.startswith(f"{key}.") for other in keys)}
+    return {key: (before.get(key), after.get(key)) for key in keys if key not in filled}
 
 
 def _with_metrics(folder: Path, metrics: Path, named: list[tuple[str, str]]) -> Iterator[Experiment]:
