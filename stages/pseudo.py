@@ -16,7 +16,7 @@ from handbone.evaluation.dice import count, dice
 from handbone.masks.packed import PackedMasks
 from handbone.masks.runs import RunLengthMasks
 from handbone.submission.csv import TestImage, submitted_masks, test_images
-from handbone.utils.errors import Problem, all_of, nearest, raise_if_any, run_cli
+from handbone.utils.errors import Problem, UserError, all_of, nearest, raise_if_any, run_cli
 from handbone.utils.hashing import file_hash
 from handbone.utils.io import remove_folder, write_table
 
@@ -36,6 +36,15 @@ def check_sources(section: PseudoParams) -> None:
             fix = nearest(name, tables) if tables else "copy a submission there"
             problems.append(Problem("pseudo.file", f"params.yaml: pseudo.{key}", f"a file in {paths.PSEUDO_SOURCES}/", name, fix))
     raise_if_any(problems, "")
+
+
+def labelled_images(section: PseudoParams) -> dict[str, TestImage]:
+    """The test images; none without pseudo-labels. Raises `UserError` if pseudo-labels are asked for and there is no test image."""
+    images = test_images(paths.TEST_INDEX) if section.labels is not None else {}
+    if section.labels is not None and not images:
+        expected, fix = "null, as the data set has no test images", "set pseudo.labels to null, or add test images"
+        raise UserError(Problem("pseudo.no_test_set", "params.yaml: pseudo.labels", expected, section.labels, fix))
+    return images
 
 
 def read_sources(images: Mapping[str, TestImage], params: Params) -> list[dict[str, RunLengthMasks]]:
@@ -72,7 +81,7 @@ def main() -> None:
     """Run the stage."""
     params = load_params()
     check_sources(params.pseudo)
-    images = test_images(paths.TEST_INDEX) if params.pseudo.labels is not None else {}
+    images = labelled_images(params.pseudo)
     sources = read_sources(images, params) if images else []
     remove_folder(paths.PSEUDO)
     table = write_samples(images, sources, params.pseudo, params.data.exclusive) if images else pd.DataFrame(columns=COLUMNS)

@@ -13,7 +13,6 @@ from tqdm import tqdm
 from handbone.config import paths
 from handbone.config.params import Params, SubmissionParams, load_params
 from handbone.dataset.folds import read_folds
-from handbone.dataset.shapes import SHAPE
 from handbone.evaluation.attributes import dice_by_attribute, dice_under_test_mix
 from handbone.evaluation.decision import Decision, decide
 from handbone.evaluation.dice import per_class, read_counts
@@ -26,6 +25,8 @@ from handbone.submission.score import score_if_known
 from handbone.utils.errors import all_of, run_cli
 from handbone.utils.io import write_json, write_table
 from handbone.utils.parallel import prefetch_map
+
+NO_TEST_SET = ": there is no test set, so the held-out Dice is the only score"
 
 
 def submission_rows(
@@ -74,15 +75,14 @@ def main() -> None:
     counts = score_if_known(paths.SUBMISSION, images, params)
     write_table(paths.TEST_COUNTS, counts)
     write_table(paths.TEST_DICE_PER_CLASS, per_class(counts).reset_index())
-    tables = paths.TRAIN_INDEX, paths.AREAS, paths.TEST_INDEX, paths.SUBMISSION
-    train, test = read_attributes(*tables, images, params.data.classes, SHAPE in params.split.stratify)
+    train, test = read_attributes(paths.TRAIN_INDEX, paths.AREAS, paths.TEST_INDEX, paths.SUBMISSION, images, params)
     write_table(paths.DICE_PER_ATTRIBUTE, dice_by_attribute(validation, counts, train, test))
     mixes = dice_under_test_mix(validation, train, test)
     metrics = summarise(validation, counts, mixes, params.data.exclusive)
     write_json(paths.METRICS, metrics)
     for name, mix in mixes.items():
         print(f"held-out Dice under the test images' mix of {name}: {mix}")
-    score = f", test Dice {metrics['test']['dice']['mean']:.4f}" if "test" in metrics else ""
+    score = f", test Dice {metrics['test']['dice']['mean']:.4f}" if "test" in metrics else "" if images else NO_TEST_SET
     print(f"{len(images)} images in {paths.SUBMISSION}{score}")
 
 

@@ -146,7 +146,7 @@ def test_excluded_images_are_left_out_whatever_is_wrong_with_them(sources: Path)
 def test_without_a_rule_for_people_there_is_a_warning(sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("handbone import coco train.json --images images -o new")
     out, warnings = capsys.readouterr()
-    assert "every image counts as its own person" in warnings and "no test images" in warnings
+    assert "every image counts as its own person" in warnings and "--test FOLDER" in warnings
     assert "classes:\n  - ulna\n  - radius\n" in out
 
 

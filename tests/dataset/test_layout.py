@@ -57,6 +57,36 @@ def test_a_subset_needs_at_least_one_image(root: Path, fails: Fails) -> None:
         find_samples(root, ["ID010"])
 
 
+@pytest.mark.parametrize("left", [None, "test", "test/DCM", "test/DCM/.DS_Store"])
+def test_the_test_set_is_optional(root: Path, left: str | None) -> None:
+    """No folder at all, or one with nothing in it."""
+    shutil.rmtree(root / "test")
+    if left is not None and left.endswith(".DS_Store"):
+        touch(root / left)
+    elif left is not None:
+        (root / left).mkdir(parents=True)
+    assert {sample.subset for sample in find_samples(root, [])} == {"train"}
+    assert not has_truth(root)
+
+
+def test_without_a_test_set_other_faults_are_found_as_ever(root: Path, fails: Fails) -> None:
+    shutil.rmtree(root / "test")
+    touch(root / "test/ID010/a.png")
+    with fails("layout.unknown", "test/ID010"):
+        find_samples(root, [])
+    shutil.rmtree(root / "test")
+    (root / "test").symlink_to(root / "nowhere")
+    with fails("layout.missing", "test/DCM"):
+        find_samples(root, [])
+
+
+def test_truth_without_test_images_is_refused(root: Path, fails: Fails) -> None:
+    shutil.rmtree(root / "test")
+    touch(root / "test_truth/outputs_json/ID010/a.json")
+    with fails("layout.truth", "ID010/a.json"):
+        find_samples(root, [])
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -120,17 +150,18 @@ def test_an_excluded_sample_may_be_broken(root: Path) -> None:
 
 
 def test_every_missing_folder_is_in_one_error(root: Path, fails: Fails) -> None:
-    missing = ["train/DCM", "test/DCM", "train/outputs_json"]
+    missing = ["train/DCM", "train/outputs_json"]
     for name in missing:
         shutil.rmtree(root / name)
     with fails("layout.missing", *missing) as error:
         find_samples(root, [])
-    assert len(error.value.problems) == 3
+    assert len(error.value.problems) == 2
 
 
 def test_a_folder_without_people_is_an_error(root: Path, fails: Fails) -> None:
-    shutil.rmtree(root / "test/DCM/ID010")
-    with fails("layout.missing", "test/DCM"):
+    for key in ("ID001", "ID002"):
+        shutil.rmtree(root / "train/DCM" / key)
+    with fails("layout.missing", "train/DCM"):
         find_samples(root, [])
 
 
@@ -175,14 +206,13 @@ def test_what_no_stage_would_read_is_an_error(root: Path, name: str, code: str, 
 
 def test_all_of_these_are_in_one_error(root: Path) -> None:
     shutil.rmtree(root / "train/outputs_json")
-    shutil.rmtree(root / "test")
     for name in ("train/DCM/loose1.png", "train/DCM/loose2.png", "train/DCM/ID001/c.jpg", "train/DCM/ID001/sub/x.png"):
         touch(root / name)
     (root / "train/DCM/ID007").symlink_to(root / "train/DCM/ID001")
     with pytest.raises(UserError) as error:
         find_samples(root, ["ID099"])
     assert sorted(problem.code for problem in error.value.problems) == sorted(
-        ["exclude.unknown", "layout.depth", "layout.link", *["layout.missing"] * 2, *["layout.person"] * 2, "layout.unknown"]
+        ["exclude.unknown", "layout.depth", "layout.link", "layout.missing", *["layout.person"] * 2, "layout.unknown"]
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -112,6 +113,17 @@ def test_each_kind_of_bad_data_is_one_clear_error(root: Path, spoil: Callable[[P
         main()
     assert len(error.value.problems) == 1
     assert not Path("data/cache").exists()
+
+
+def test_without_a_test_set_the_index_is_empty_and_a_warning_says_so(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(root / "test")
+    main()
+    index = read_table(Path("data/cache/test/index.csv"))
+    assert list(index.columns) == COLUMNS and index.empty
+    assert len(read_table(Path("data/cache/train/index.csv"))) == 2
+    assert "data/raw/test/DCM: expected test images; found none" in capsys.readouterr().err
+    report = json.loads(Path("reports/data.json").read_text())
+    assert "test" not in report and len(report["warnings"]) == 1
 
 
 def test_the_faults_of_all_samples_are_in_one_error(root: Path) -> None:

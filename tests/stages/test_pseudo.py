@@ -55,6 +55,14 @@ def run(**changes: object) -> pd.DataFrame:
     return read_table(paths.PSEUDO_INDEX)
 
 
+def test_without_a_test_set_there_is_nothing_to_label(masks: dict[str, np.ndarray], fails: Fails) -> None:
+    submit(masks, "labels.csv")
+    write_table(paths.TEST_INDEX, read_table(paths.TEST_INDEX).head(0))
+    assert len(run(labels=None)) == 0
+    with fails("pseudo.no_test_set", "pseudo.labels"):
+        run(labels="labels.csv")
+
+
 def test_without_labels_the_table_is_empty(masks: dict[str, np.ndarray]) -> None:
     submit(masks, "unused.csv")
     assert len(run(labels=None)) == 0

@@ -205,3 +205,22 @@ def test_another_format_has_the_same_score(validated_run: ChangeParams) -> None:
     submit.main()
     assert paths.SUBMISSION.read_text().startswith("i,c,r\n") and paths.SUBMISSION.read_text() != before
     assert read_json(paths.METRICS)["test"] == score
+
+
+def empty_test_set() -> None:
+    """No test image, as if infer@test had run on none."""
+    write_table(paths.TEST_INDEX, read_table(paths.TEST_INDEX).head(0))
+    record = read_json(paths.prediction_record("test"))
+    write_json(paths.prediction_record("test"), record | {"tables": {str(paths.TEST_INDEX): file_hash(paths.TEST_INDEX)}, "files": {}})
+
+
+def test_without_a_test_set_there_are_held_out_scores_alone(predicted_run: ChangeParams, capsys: pytest.CaptureFixture[str]) -> None:
+    set_wrists(paths.TRAIN_INDEX, A="straight", B="bent")
+    set_wrists(paths.TEST_INDEX, C="straight", D="bent")
+    empty_test_set()
+    validate.main()
+    submit.main()
+    metrics = read_json(paths.METRICS)
+    assert "test" not in metrics and set(metrics["dice"]["attribute"]["wrist"]) == {"bent", "straight"}
+    assert paths.SUBMISSION.read_text() == "image_name,class,rle\n"
+    assert "there is no test set" in capsys.readouterr().out

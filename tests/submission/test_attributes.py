@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from handbone.config.params import Params, SubmissionParams
 from handbone.masks.boxed import BoxedMasks
 from handbone.masks.rle import encode_runs
 from handbone.masks.runs import RunLengthMasks
@@ -47,17 +48,33 @@ def tables(tmp_path: Path) -> tuple[Path, Path, Path, Path]:
     return train, areas, test, submission
 
 
+def params(**split: object) -> Params:
+    return Params.model_validate({"data": {"classes": CLASSES}, "split": split})
+
+
 IMAGES = {"B/b": ("b.png", *SHAPE), "C/c": ("c.png", *SHAPE)}
 
 
 def test_attributes_of_people_are_those_of_the_indexes(tables: tuple[Path, Path, Path, Path]) -> None:
     tables[1].unlink()
-    train, test = read_attributes(*tables, IMAGES, CLASSES, shape=False)
+    train, test = read_attributes(*tables, IMAGES, params())
     assert train.to_dict("list") == {"sex": ["f"] * 6} and test["sex"].to_dict() == {"B/b": "m", "C/c": ""}
 
 
 def test_the_pose_of_a_test_image_is_that_of_its_submitted_masks(tables: tuple[Path, Path, Path, Path]) -> None:
-    train, test = read_attributes(*tables, IMAGES, CLASSES, shape=True)
+    train, test = read_attributes(*tables, IMAGES, params(stratify=["shape"]))
     groups = train["shape"].tolist()
     assert groups[0] == groups[1] != groups[2] == groups[3] != groups[4] == groups[5]
     assert test["shape"].to_dict() == {"B/b": groups[4], "C/c": ""}, "an image without one of the classes is of no group"
+
+
+def test_without_a_test_set_the_training_images_have_their_poses(tables: tuple[Path, Path, Path, Path]) -> None:
+    write_table(tables[2], pd.read_csv(tables[2]).head(0))
+    train, test = read_attributes(*tables, {}, params(stratify=["shape"]))
+    assert train["shape"].nunique() == 3 and test.empty and list(test.columns) == ["sex", "shape"]
+
+
+def test_the_submission_may_have_another_format(tables: tuple[Path, Path, Path, Path]) -> None:
+    tables[3].write_text(tables[3].read_text().replace("image_name,class,rle", "i,c,r"))
+    other = params(stratify=["shape"]).model_copy(update={"submission": SubmissionParams(columns=["i", "c", "r"])})
+    assert read_attributes(*tables, IMAGES, other)[1]["shape"].tolist()[0]

@@ -14,7 +14,7 @@ from handbone.doctor.examine import Expected, examine
 from handbone.doctor.repair import repair
 from handbone.doctor.training import read_training
 from handbone.submission.csv import TestImage, test_images
-from handbone.utils.errors import Problem, raise_if_any, warn
+from handbone.utils.errors import Problem, UserError, raise_if_any, warn
 
 
 def examine_submission(path: Path, out: Path | None = None) -> None:
@@ -24,7 +24,11 @@ def examine_submission(path: Path, out: Path | None = None) -> None:
     training = None
     if paths.AREAS.is_file():
         training = read_training(paths.TRAIN_INDEX, paths.AREAS, partial(paths.cached_sample, "train"), data.classes)
-    expected = Expected(_images(data), data.classes, training, params.submission)
+    images = _images(data)
+    if not images:
+        fix = "add test images and run dvc repro; without them the held-out Dice in reports/metrics.json is the only score"
+        raise UserError(Problem("doctor.no_test_set", data.root, "the test images that the submission is of", "none", fix))
+    expected = Expected(images, data.classes, training, params.submission)
     if out is not None:
         for line in repair(path, out, expected):
             print(line)

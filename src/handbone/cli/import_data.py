@@ -158,15 +158,8 @@ def _report(chosen: argparse.Namespace, written: Sequence[Written], notes: Seque
         fix = "if a person has several images, use --person-from, or scores will be too high"
         warn(Problem("import.people", str(chosen.output), "--person-from", "every image counts as its own person", fix))
     if not written[1].images:
-        warn(
-            Problem(
-                "import.test",
-                str(chosen.output),
-                "--test FOLDER",
-                "no test images, which the graph needs",
-                f"add images to {chosen.output}/test/DCM",
-            )
-        )
+        found, fix = "none, so the only scores will be those of held-out people", "add it if there are images to predict"
+        warn(Problem("import.test", str(chosen.output), "--test FOLDER", found, fix))
 
 
 def _announce(data: Mapping[str, object], preset: Path | None, like: Mapping[str, Any]) -> None:

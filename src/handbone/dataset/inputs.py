@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from handbone.dataset.layout import Sample, find_samples
+from handbone.dataset.layout import IMAGES, Sample, find_samples
 from handbone.dataset.people import People, people_faults, read_people
 from handbone.utils.errors import Problem, UserError, raise_if_any
 
@@ -29,4 +29,12 @@ def read_inputs(root: Path, exclude: Sequence[str]) -> tuple[list[Sample], Peopl
     names = {subset: {sample.person for sample in samples if sample.subset == subset} | set(exclude) for subset in ("train", "test")}
     errors, warnings = people_faults(root, people, names["train"], names["test"])
     raise_if_any(errors, title)
-    return samples, people, warnings
+    return samples, people, warnings + _no_test_set(root, samples)
+
+
+def _no_test_set(root: Path, samples: Sequence[Sample]) -> list[Problem]:
+    """A warning if there is nothing to predict: it may be meant so, or the folder has another name."""
+    if any(sample.subset == "test" for sample in samples):
+        return []
+    found = "none, so scores are those of held-out people only, and the submission will have no rows"
+    return [Problem("layout.no_test_set", str(root / IMAGES["test"]), "test images", found, "add them if there are any")]

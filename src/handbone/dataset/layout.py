@@ -3,6 +3,8 @@
 <root>/train/DCM/<person>/<image>.png          <root>/train/outputs_json/<person>/<image>.json
 <root>/test/DCM/<person>/<image>.png           <root>/test_truth/outputs_json/<person>/<image>.json  (if the truth is known)
 <root>/train/people.csv                        (optional; see people.py)
+
+The test set is optional: without one, the held-out people give the only scores.
 """
 
 from __future__ import annotations
@@ -49,10 +51,10 @@ def find_samples(root: Path, exclude: Sequence[str]) -> list[Sample]:
 
     Raises one `UserError` with every fault of the folders: links to folders, missing and empty folders, every file that no stage would
     read, names that no table can hold; every unknown name in `exclude`, every image without annotation, every annotation without
-    image, every image name that is used twice in a subset, and every subset without any image.
+    image, every image name that is used twice in a subset, and a training set without any image.
     """
     left_out = {composed(name) for name in exclude}
-    images = {subset: list_samples(root / folder, ".png", left_out) for subset, folder in IMAGES.items()}
+    images = {subset: list_samples(root / folder, ".png", left_out, optional=subset == "test") for subset, folder in IMAGES.items()}
     annotations = list_samples(root / ANNOTATIONS, ".json", left_out)
     problems = _folder_problems(root, [*images.values(), annotations])
     problems += _empty_problems(images["train"], annotations) + list(images["test"].empty.values())

@@ -51,13 +51,16 @@ def is_ignored(name: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in IGNORED)
 
 
-def list_samples(folder: Path, suffix: str, exclude: Collection[str]) -> Listing:
+def list_samples(folder: Path, suffix: str, exclude: Collection[str], optional: bool = False) -> Listing:
     """The <person>/<name><suffix> files below `folder`, the suffix in any letter case, and every fault of the folder.
 
     Links to folders are left to the caller. exclude: people and keys in composed form, whose faults do not count.
+    optional: the folder may be missing or empty.
     """
     listing = Listing()
     expected = f"<person>/<image>{suffix} files"
+    if optional and not os.path.lexists(folder) and not folder.parent.is_symlink():  # a link to nowhere is meant to be something
+        return listing
     if not folder.is_dir():
         listing.problems.append(Problem("layout.missing", shown(folder), expected, "no such folder", PLACE))
         return listing
@@ -71,7 +74,7 @@ def list_samples(folder: Path, suffix: str, exclude: Collection[str]) -> Listing
         else:
             listing.problems.append(_unknown(entry, expected))
     listing.problems += _same_names(folder, {key.split("/")[0] for key in listing.names})
-    if not listing.files and not listing.problems and not listing.names:
+    if not (listing.files or listing.problems or listing.names or optional):
         listing.problems.append(Problem("layout.missing", shown(folder), expected, f"no {suffix} file", PLACE))
     listing.files = dict(sorted(listing.files.items(), key=lambda item: item[1].relative_to(folder).as_posix()))
     return listing

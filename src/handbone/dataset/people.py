@@ -15,7 +15,7 @@ from handbone.utils.errors import Problem, UserError, raise_if_any
 from handbone.utils.io import ATTRIBUTE
 from handbone.utils.names import composed
 
-TABLE = Path("train/people.csv")  # below train/, which is a dependency of the stage preprocess: DVC cannot depend on an optional file
+TABLE = Path("train/people.csv")
 People = Mapping[str, Mapping[str, str]]
 """Attribute -> person -> value, all text; a person who is not in the table is absent."""
 _Rows = list[tuple[int, list[str]]]
@@ -35,7 +35,7 @@ def read_people(root: Path) -> People:
     """
     path, misplaced = root / TABLE, root / TABLE.name
     if misplaced.exists():
-        found = "it in a folder that is no dependency, so DVC does not see its changes"
+        found = "it where no stage reads it"
         raise UserError(Problem("people.place", str(misplaced), f"the table of people at {path}", found, f"move {misplaced} to {path}"))
     if not path.exists():
         return {}

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from handbone.config.params import Params
 from handbone.dataset.attributes import person_attributes
 from handbone.dataset.shapes import SHAPE, ShapeGroups
 from handbone.masks.runs import RunLengthMasks
@@ -16,20 +17,25 @@ from handbone.utils.io import read_class_table, read_table
 
 
 def read_attributes(
-    train_index: Path, areas: Path, test_index: Path, submission: Path, images: Mapping[str, TestImage], classes: Sequence[str], shape: bool
+    train_index: Path, areas: Path, test_index: Path, submission: Path, images: Mapping[str, TestImage], params: Params
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The attributes of the training and of the test images: one row per image, by key, one column per attribute; empty: unknown.
 
-    areas: the table of the training masks' places. shape: whether to find poses too; the training images alone say what the groups are.
+    areas: the table of the training masks' places. Poses are found if `split.stratify` has them; the training images alone say what their
+    groups are.
     """
     train, test = read_table(train_index, ["key"]), read_table(test_index, ["key"])
     train_attributes, test_attributes = person_attributes(train), person_attributes(test)
-    if not shape:
+    if SHAPE not in params.split.stratify:
         return train_attributes, test_attributes
     places = read_class_table(areas, ["pixels", "x", "y"])
     groups = ShapeGroups.fit(places, train)
-    submitted = pd.concat([_places(key, classes, masks) for key, masks in submitted_masks(submission, images, classes).items()])
-    return train_attributes.assign(**{SHAPE: groups.of(places, train)}), test_attributes.assign(**{SHAPE: groups.of(submitted, test)})
+    train_attributes = train_attributes.assign(**{SHAPE: groups.of(places, train)})
+    if not images:  # there is no test set
+        return train_attributes, test_attributes.assign(**{SHAPE: ""})
+    submitted = submitted_masks(submission, images, params.data.classes, params.submission)
+    test_places = pd.concat([_places(key, params.data.classes, masks) for key, masks in submitted.items()])
+    return train_attributes, test_attributes.assign(**{SHAPE: groups.of(test_places, test)})
 
 
 def _places(key: str, classes: Sequence[str], masks: RunLengthMasks) -> pd.DataFrame:

@@ -127,7 +127,7 @@ def nearest(name: str, known: Sequence[str]) -> str:
 def require_file(path: Path) -> Path:
     """`path`, a file that an earlier stage writes; a `UserError` if it does not exist, as when a stage is run by hand."""
     if not path.is_file():
-        fix = "run dvc repro, which runs the stages that are missing"
+        fix = "run dvc repro, which runs the stages that are missing, or dvc pull if a remote has their results"
         raise UserError(Problem("stage.input_missing", str(path), "the file that an earlier stage writes", "none", fix))
     return path
 
