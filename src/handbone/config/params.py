@@ -94,7 +94,9 @@ class Section(BaseModel):
 class DataParams(Section):
     """The data set, its classes, and what to leave out."""
 
-    root: str = Field("data/raw", description="folder that holds train/ and test/; for data/phantom the graph makes the synthetic data set")
+    root: str = Field(
+        "data/raw", description="folder that holds train/ (and test/); for data/phantom the graph makes the synthetic data set"
+    )
     classes: list[str] = Field(list(BONES), min_length=1, description="label names, in the order of the submission")
     mirror: dict[str, str] = Field(
         {}, description='pairs of classes that swap when an image is mirrored, each once: {"11": "21"}; others stay themselves'
