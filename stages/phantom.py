@@ -7,16 +7,20 @@ from pathlib import Path
 from handbone.config import paths
 from handbone.config.params import BONES, DataParams, load_params
 from handbone.phantom.dataset import write_phantom
-from handbone.utils.errors import Problem, UserError, run_cli
+from handbone.utils.errors import Problem, UserError, run_cli, warn
 from handbone.utils.io import remove_folder, write_text
 
 
 def main() -> None:
     """Write the phantom to its folder, or a note there that the data root is another folder."""
     params = load_params()
-    needed = Path(params.data.root) == paths.PHANTOM
+    root = Path(params.data.root)
+    needed = root == paths.PHANTOM
     if needed:
         check_classes(params.data)
+    elif not root.is_dir():  # DVC's own error names the folder, and no parameter; another stage may still make the folder
+        fix = "put the data there, or set data.root to the folder that holds train/ (and test/)"
+        warn(Problem("phantom.data_root", "params.yaml: data.root", "the folder of the data set", f"no folder {root}", fix))
     remove_folder(paths.PHANTOM)
     if needed:
         write_phantom(params.phantom, paths.PHANTOM, params.machine.preprocess_workers)

@@ -30,6 +30,7 @@ from handbone.submission.csv import encode_masks, image_rows, write_submission
 from handbone.submission.csv import test_images as read_images
 from handbone.submission.score import true_masks
 from handbone.utils.errors import UserError
+from handbone.utils.io import read_table, write_table
 from imports import ROOT
 
 SIZE, C = 192, 29
@@ -312,6 +313,20 @@ def test_the_command_warns_fails_and_repairs(case: Case, monkeypatch: pytest.Mon
     assert error.value.codes == {"doctor.class_order"}
     examine_submission(Path("s.csv"), Path("out.csv"))
     assert capsys.readouterr().out.endswith("out.csv: nothing found\n")
+
+
+def test_a_path_to_nothing_is_an_error_about_the_path(case: Case, monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
+    monkeypatch.chdir(case.folder)
+    with fails("doctor.missing", "nowhere.csv"):
+        examine_submission(Path("nowhere.csv"))
+
+
+def test_without_a_test_set_no_submission_is_ready(case: Case, monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
+    monkeypatch.chdir(case.folder)
+    write_table(Path("none.csv"), read_table(paths.TEST_INDEX).head(0))
+    monkeypatch.setattr(paths, "TEST_INDEX", Path("none.csv"))
+    with fails("doctor.no_test_set"):
+        examine_submission(case.right)
 
 
 def test_without_a_cache_the_images_of_the_data_set_count(

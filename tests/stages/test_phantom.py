@@ -46,10 +46,18 @@ def test_it_removes_the_files_of_an_earlier_phantom() -> None:
     assert not old.exists()
 
 
-def test_it_writes_a_note_if_the_data_root_is_another_folder() -> None:
+def test_it_writes_a_note_if_the_data_root_is_another_folder(capsys: pytest.CaptureFixture[str]) -> None:
     write_params("data/raw", ["left", "right"])
+    Path("data/raw").mkdir(parents=True)
     main()
-    assert files(paths.PHANTOM) == ["README.txt"]
+    assert files(paths.PHANTOM) == ["README.txt"] and not capsys.readouterr().err
+
+
+def test_a_data_root_that_does_not_exist_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    """DVC stops at the next stage, and names neither the parameter nor what to do."""
+    write_params("data/rwa", list(BONES))
+    main()
+    assert "data.root: expected the folder of the data set; found no folder data/rwa" in capsys.readouterr().err
 
 
 def test_it_refuses_classes_that_the_phantom_does_not_have(fails: Fails) -> None:

@@ -117,7 +117,7 @@ def _add_doctor(commands: Any) -> None:
         "others. Exit status: 1 after errors, 0 if there are only warnings, or nothing."
     )
     parser = _add(commands, "doctor", _doctor, text, "handbone doctor submissions/submission.csv")
-    parser.add_argument("path", metavar="SUBMISSION|DATA", type=Path, help="the CSV, or the folder that holds train/ and test/")
+    parser.add_argument("path", metavar="SUBMISSION|DATA", type=Path, help="the CSV, or the folder that holds train/ (and test/)")
     which = parser.add_mutually_exclusive_group()
     text = "repair what needs no guess (header, order of rows and runs, runs that could be one), and examine the result"
     which.add_argument("--fix", metavar="OUT", type=Path, help=f"of a submission: {text}")

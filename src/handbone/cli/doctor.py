@@ -21,6 +21,9 @@ def examine_submission(path: Path, out: Path | None = None) -> None:
     """Print every warning, and raise a `UserError` with every error. out: where to write the repaired submission, to examine that one."""
     params = load_params()
     data = params.data
+    if not path.is_file():
+        fix = "correct the path, or run dvc repro, which writes submissions/submission.csv"
+        raise UserError(Problem("doctor.missing", str(path), "a submission, or the folder of a data set", "no such file or folder", fix))
     training = None
     if paths.AREAS.is_file():
         training = read_training(paths.TRAIN_INDEX, paths.AREAS, partial(paths.cached_sample, "train"), data.classes)

@@ -13,7 +13,7 @@ from handbone.config import paths
 from handbone.config.params import Params
 from handbone.provenance.explanation import GraphFiles, explain
 from handbone.provenance.text import SENTENCES, lines
-from handbone.utils.errors import UserError
+from handbone.utils.errors import Problem, UserError
 
 FILES = GraphFiles(
     paths.SUBMISSION, paths.LINEAGE, paths.METRICS, {"train": paths.TRAIN_INDEX, "test": paths.TEST_INDEX, "folds": paths.FOLDS}
@@ -22,6 +22,9 @@ FILES = GraphFiles(
 
 def print_explanation(csv: Path, as_json: bool = False) -> None:
     """Print the score of a submission, what it was made from, and the commands that make it again. Raises `UserError` as `explain` does."""
+    if not csv.is_file():
+        fix = "correct the path, or run dvc repro or dvc pull if it is the graph's"
+        raise UserError(Problem("submission.missing", str(csv), "a submission", "no such file", fix))
     explanation = explain(csv, FILES)
     base, changes = closest_parameters(explanation.record["parameters"])
     if as_json:

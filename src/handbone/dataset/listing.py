@@ -14,7 +14,7 @@ from handbone.utils.names import composed
 
 IGNORED = (".*", "*~", "#*#", "Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir", "*.dvc", "*.partial")  # of editors, systems and DVC
 FIX = "convert an image to PNG, move anything else out of the data set, or name the sample in data.exclude"
-PLACE = "put the data there, or set data.root to the folder that holds train/ and test/"
+PLACE = "put the data there, or set data.root to the folder that holds train/ (and test/); dvc repro makes data/phantom"
 
 
 @dataclass
