@@ -1,5 +1,6 @@
-"""`python -m benchmarks.onnx [NAME ...]`: export every network to ONNX and compare with PyTorch -> the table in docs/predict.md.
+"""`python -m benchmarks.onnx [NAME ...]`: export the networks to ONNX and compare with PyTorch -> the table in docs/predict.md.
 
+Larger versions of another network have its operators, and are exported only if they are named.
 Each network is exported in a separate process, with random weights, 3 channels and 2 classes; networks with an option for their widths are
 narrow, which changes no operator. The results are written after each network, so a run that was stopped resumes with the missing ones;
 named networks are exported again.
@@ -39,6 +40,14 @@ NARROW: dict[str, dict[str, Any]] = {
     "SegNet": {"widths": VGG["widths"]},
     "UNet3Plus": UNET | {"branch_width": 8},
 }
+LARGER = {  # larger versions of another network, with the same operators
+    **dict.fromkeys(("SegformerB1", "SegformerB2", "SegformerB3", "SegformerB4", "SegformerB5"), "SegformerB0"),
+    "FCN_ResNet101": "FCN_ResNet50",
+    "DeepLabV3_ResNet101": "DeepLabV3_ResNet50",
+    **dict.fromkeys(("FCDenseNet67", "FCDenseNet103"), "FCDenseNet56"),
+    **dict.fromkeys(("HRNetW32", "HRNetW48"), "HRNetW18"),
+    **dict.fromkeys(("HRNetW32OCR", "HRNetW48OCR"), "HRNetW18OCR"),
+}
 Record = Mapping[str, Any]
 
 
@@ -63,6 +72,9 @@ def spread_logits(network: SegmentationModel, images: Tensor) -> None:
 
     Without it, batch norm would leave activations as small as random weights make them, and all probabilities would be nearly equal.
     """
+    for parameter in network.parameters():
+        if parameter.dim() > 1 and not parameter.any():  # the scores of FCN start as 0
+            nn.init.kaiming_normal_(parameter)
     norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         norm.momentum = 1.0  # the statistics of this batch alone
@@ -76,24 +88,27 @@ def spread_logits(network: SegmentationModel, images: Tensor) -> None:
 def table(records: Mapping[str, Record]) -> str:
     """The Markdown table of all networks."""
     lines = ["| " + " | ".join(HEAD) + " |", "|---|---|---:|"]
-    return "\n".join(lines + [f"| `{name}` | {_cells(records[name])} |" for name in ENTRIES])
+    return "\n".join(lines + [f"| `{name}` | {_cells(name, records)} |" for name in ENTRIES])
 
 
-def _cells(record: Record) -> str:
-    return f"{record['image']} | {record['difference']:.0e}" if "difference" in record else f"{record['error']} | not exported"
+def _cells(name: str, records: Mapping[str, Record]) -> str:
+    if name in LARGER:
+        return f"as `{LARGER[name]}` | not tried"
+    record = records[name]
+    return f"{record['image']} | {record['difference']:.0e}" if "difference" in record else f"not exported: {record['error']} |"
 
 
 def main() -> None:
     """Export the missing networks, or the named ones; write the results and the table."""
     known: dict[str, Record] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    todo = [canonical(name) for name in sys.argv[1:]] or [name for name in ENTRIES if name not in known]
+    todo = [canonical(name) for name in sys.argv[1:]] or [name for name in ENTRIES if name not in {*known, *LARGER}]
     print(f"{len(todo)} networks, opset {OPSET}, tolerance {TOLERANCE:g}; ten seconds to a minute each", file=sys.stderr)
     for position, name in enumerate(todo, 1):
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             known[name] = pool.submit(export, name).result()
         write_json(RESULTS, {name: known[name] for name in ENTRIES if name in known})
         print(f"{position}/{len(todo)} {name}: {known[name]}", file=sys.stderr, flush=True)
-    if set(known) == set(ENTRIES):
+    if set(known) | set(LARGER) == set(ENTRIES):
         replace_table(table(known))
 
 

@@ -160,6 +160,11 @@ def test_wrong_arguments_are_errors(finished_run: Run, fails: Fails, monkeypatch
         explain_images(["A/a1"], out, [], None, Path("bones"), None)
     with fails("cam.image", "IMAGES"):
         explain_images([], out, [], None, Path("bones"), None)
+    Path("more").mkdir()
+    for name in ("c1.png", "more/c1.png"):
+        cv2.imwrite(name, np.zeros((32, 32), np.uint8))
+    with fails("cam.image", "c1"):
+        explain_images(["c1.png", "more/c1.png"], out, [], None, models, None)
     with fails("cam.class", "--classes"):
         explain_images([], out, ["ulna"], None, models, None)
     with fails("cam.layer"):

@@ -263,6 +263,8 @@ def _add_cam(commands: Any) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--model", metavar="FOLDER", type=Path, default=Path("models"), help="models, or a folder of handbone export")
     which.add_argument("--rev", metavar="REV", help="take the models of a commit, tag, branch or experiment")
+    text = "the values that become black and white, for pictures of more than 8 bits"
+    parser.add_argument("--window", metavar=("LOW", "HIGH"), type=float, nargs=2, help=text)
 
 
 def _preset(chosen: argparse.Namespace) -> None:
@@ -371,4 +373,4 @@ def _export(chosen: argparse.Namespace) -> None:
 def _cam(chosen: argparse.Namespace) -> None:
     from handbone.cli.cam import explain_images
 
-    explain_images(chosen.images, chosen.output, chosen.classes, chosen.layer, chosen.model, chosen.rev)
+    explain_images(chosen.images, chosen.output, chosen.classes, chosen.layer, chosen.model, chosen.rev, chosen.window)

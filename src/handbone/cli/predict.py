@@ -17,12 +17,17 @@ def predict_images(images: Path, out: Path, kinds: Sequence[str], folder: Path, 
     Raises `UserError` with every option that cannot be used, as `load_model` does, and as `predict_files` does.
     """
     problems = [Problem("predict.format", "--as", "a format", kind, nearest(kind, KINDS)) for kind in kinds if kind not in KINDS]
-    if window and window[0] >= window[1]:
-        found = "{:g} and {:g}".format(*window)
-        problems.append(Problem("predict.window", "--window", "the value of black and a higher one of white", found, "correct it"))
-    raise_if_any(problems, "")
+    raise_if_any(problems + window_problems(window), "")
     model = load_model(folder, rev)
     if "png" in kinds:
         check_class_names(model.classes)
     count = predict_files(model, images, out, kinds, (window[0], window[1]) if window else None)
     print(f"{out}: {', '.join(kinds)} of {count} images")
+
+
+def window_problems(window: Sequence[float] | None) -> list[Problem]:
+    """What is wrong with the values that become black and white."""
+    if not window or window[0] < window[1]:
+        return []
+    found = "{:g} and {:g}".format(*window)
+    return [Problem("predict.window", "--window", "the value of black and a higher one of white", found, "correct it")]
