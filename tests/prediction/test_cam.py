@@ -147,7 +147,7 @@ def test_pictures_are_explained_by_all_networks_of_an_exported_folder_too(finish
     explain_images([picture], Path("cam"), ["Ulna"], "encoder.model.layer1", Path("bones"), None)
     assert sorted(path.name for path in Path("cam").rglob("*.png")) == ["Ulna.png"]
     page = Path("cam/index.html").read_text()
-    assert "networks of fold 0, 1, layer encoder.model.layer1" in page and "outline of the truth" not in page
+    assert "networks of folds 0, 1, layer encoder.model.layer1" in page and "outline of the truth" not in page
 
 
 def test_wrong_arguments_are_errors(finished_run: Run, fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -102,18 +102,25 @@ def write_onnx(
 ) -> OnnxFile:
     """Write the mean of the networks as one graph, run it with ONNX Runtime, and compare.
 
-    The graph has a free batch size. Height and width are free too, from the smallest side of the network on, which gives smaller images a
-    border; if images of the training have no more pixels than that, both are fixed to `size`. Weights of 2 GiB and more are in a second
-    file, `path` with `.data`.
+    The graph has a free batch size. Height and width are free too, from the smallest side of the network on, which gives images a border
+    up to the sides that it takes. Both are fixed to `size` if images of the training have no more pixels than the smallest side, and for
+    networks whose operators depend on the size, such as pooling to a fixed grid. Weights of 2 GiB and more are in a second file, `path`
+    with `.data`.
     channels: of the image, 1 or 3; size: longer side of the images in the training; metadata: of the model, for its users;
     exclusive: as of `EnsembleGraph`.
     Raises `UserError` if PyTorch or ONNX Runtime cannot do it (`onnx.unsupported`), and if a probability differs by more than `TOLERANCE`
     (`onnx.difference`).
     """
     graph, least = EnsembleGraph(networks, exclusive).eval(), networks[0].min_size
-    sides = Sides(size, fixed=True) if size <= least else Sides(max(least, 1), fixed=False)
+    if size > least:
+        with suppress(UserError):
+            return _write(path, graph, networks[0].divisor, channels, size, Sides(max(least, 1), fixed=False), metadata)
+    return _write(path, graph, networks[0].divisor, channels, size, Sides(size, fixed=True), metadata)
+
+
+def _write(path: Path, graph: nn.Module, divisor: int, channels: int, size: int, sides: Sides, metadata: Mapping[str, str]) -> OnnxFile:
     with _quiet():
-        program = _program(graph, _example(networks[0], channels, sides), sides)
+        program = _program(graph, _example(divisor, channels, sides), sides)
     _describe(program.model, metadata)
     program.save(path, external_data=_bytes(graph) > IN_ONE_FILE)
     found = OnnxFile(path, sides, max(largest_differences(graph, path, trials(channels, size, sides))))
@@ -143,7 +150,7 @@ def open_session(path: Path) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors: it warns of shapes that it cannot infer
+    options.log_severity_level = 4  # errors are raised, and nobody can act on its warnings
     options.intra_op_num_threads = torch.get_num_threads()
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -166,9 +173,9 @@ def trials(channels: int, size: int, sides: Sides) -> list[Tensor]:
     return batches
 
 
-def _example(network: SegmentationModel, channels: int, sides: Sides) -> Tensor:
+def _example(divisor: int, channels: int, sides: Sides) -> Tensor:
     """An image by which the graph is traced. Where sides are free, no side of it fits the network, so that the trace has the border."""
-    height, width = (sides.least, sides.least) if sides.fixed else (max(sides.least, 64) + network.divisor * more + 1 for more in (2, 3))
+    height, width = (sides.least, sides.least) if sides.fixed else (max(sides.least, 64) + divisor * more + 1 for more in (2, 3))
     return torch.zeros(2, channels, height, width, dtype=torch.uint8)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -35,9 +34,13 @@ def grad_cam(
     method: Any = LayerGradCam(lambda images: _score(class_logit(network(images), label, exclusive), min_logit), layer.module)
     heat = method.attribute(image, relu_attributions=True).detach()
     enlarged = functional.interpolate(heat, layer.padded, mode="bilinear")[0, 0, : image.shape[2], : image.shape[3]]
-    highest = enlarged.max()
-    scaled: NDArray[np.float32] = (enlarged / highest if highest > 0 else torch.zeros_like(enlarged)).cpu().numpy()
-    return scaled
+    return relative(enlarged.cpu().numpy())
+
+
+def relative(heat: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Heat from 0 on, divided by its largest value; 0 stays 0."""
+    highest = heat.max()
+    return heat / highest if highest > 0 else heat
 
 
 def class_logit(logits: Tensor, label: int, exclusive: bool) -> Tensor:

@@ -14,7 +14,7 @@ NOTE = (
     "Grad-CAM of a class: bright places raise the logits of the pixels in which the network finds the class, or of all pixels, if it finds "
     "none. The heat is as coarse as the layer's map, and shows what the network uses, not whether that is right."
 )
-CSS = ".cases { grid-template-columns: repeat(auto-fill, minmax(min(19rem, 100%), 1fr)); }"
+CSS = ".cases { grid-template-columns: repeat(auto-fill, minmax(min(19rem, 100%), 1fr)); } .note { margin-bottom: .75rem; }"
 
 
 @dataclass(frozen=True)

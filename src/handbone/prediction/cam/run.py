@@ -19,7 +19,7 @@ from handbone.masks.boxed import BoxedMasks
 from handbone.masks.packed import PackedMasks
 from handbone.masks.runs import RunLengthMasks
 from handbone.prediction.cam.drawing import draw_heat
-from handbone.prediction.cam.grad_cam import grad_cam
+from handbone.prediction.cam.grad_cam import grad_cam, relative
 from handbone.prediction.cam.layers import Layer, choose_layer
 from handbone.prediction.cam.page import Explained, Heat, cam_page
 from handbone.prediction.model import Model, Prepared
@@ -69,7 +69,8 @@ def _explain(case: Case, folder: Path, names: Sequence[str], layer: str | None) 
         write_bytes(folder / key / f"{heat.label}.png", encoded.tobytes())
         heats.append(heat)
     first = next(iter(layers.values()))
-    folds = f"network{'s' if len(layers) > 1 else ''} of fold {', '.join(map(str, layers))}"
+    plural = "s" if len(layers) > 1 else ""
+    folds = f"network{plural} of fold{plural} {', '.join(map(str, layers))}"
     return Explained(key, "{}, layer {}, a map of {} x {}".format(folds, first.name, *first.shape), heats)
 
 
@@ -83,7 +84,8 @@ def _heats(case: Case, image: Tensor, layers: dict[int, Layer], names: Sequence[
     worst = _certainty(model, image, thresholds) if scores is None else scores
     for label in [classes.index(name) for name in names] or np.argsort(worst, kind="stable")[:SHOWN].tolist():
         logit = float(np.log(thresholds[label] / (1 - thresholds[label])))
-        heat = np.mean([grad_cam(model.networks[fold], each, image, label, logit, exclusive) for fold, each in layers.items()], axis=0)
+        raised = [grad_cam(model.networks[fold], each, image, label, logit, exclusive) for fold, each in layers.items()]
+        heat = relative(np.sum(raised, axis=0))
         picture = draw_heat(case.picture, heat, truth and _only(truth, label), _only(masks, label))
         score, remark = None if scores is None else float(scores[label]), "" if heat.any() else "no place of this layer raises its logits"
         yield Heat(classes[label], jpeg_data_uri(picture), score, remark), picture
