@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,17 @@ def fails() -> Fails:
             assert any(place in found for found in caught.value.places), caught.value
 
     return expect
+
+
+@pytest.fixture
+def in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples are mapped without worker processes, whose start takes a second; tests/utils/test_parallel.py and the real graph have these."""
+
+    def mapped(function: Callable[[Any], Any], items: Sequence[Any], *_: Any) -> list[Any]:
+        return [function(item) for item in items]
+
+    for module in ("stages.preprocess", "handbone.phantom.dataset", "handbone.doctor.labels.reading"):
+        monkeypatch.setattr(f"{module}.map_samples", mapped)
 
 
 def build(

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from forked import run_line
 from imports import ROOT
 
 SMALL = {
@@ -86,12 +87,11 @@ class Project:
         self.git("add", "-A")
         self.git("commit", "-qm", message)
 
-    def sh(self, command: str, code: int | None = 0) -> str:
-        """Run a command line of this environment and return all that it prints; fail where it ends with another code."""
-        words = ["bash", "-c", command]
-        done = subprocess.run(words, cwd=self.folder, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert code is None or done.returncode == code, done.stdout[-5000:]
-        return done.stdout
+    def sh(self, command: str, code: int | None = 0, **environment: str) -> str:
+        """Run a command line with these changes of the environment and return all that it prints; fail where it ends with another code."""
+        found, printed = run_line(command, self.folder, self.environment() | environment)
+        assert code is None or found == code, printed[-5000:]
+        return printed
 
     def reset(self) -> None:
         """Back to the last commit, outs included."""

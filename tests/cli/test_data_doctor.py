@@ -30,7 +30,7 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phantom: Path) -> Path:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phantom: Path, in_one_process: None) -> Path:
     """A copy of the phantom, beside a params.yaml that names it."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(phantom, tmp_path / "data")

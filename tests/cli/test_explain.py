@@ -99,10 +99,11 @@ def project(base: Project, tmp_path: Path) -> Project:
     return Project(tmp_path / "copy")
 
 
-def explained(project: Project, csv: str = CSV, environment: str = "") -> dict[str, Any]:
+def explained(project: Project, csv: str = CSV, **environment: str) -> dict[str, Any]:
     """The JSON document, after a look that the text is written too."""
-    assert "Traceback" not in project.sh(f"{environment} handbone explain {csv}")
-    return dict(json.loads(project.sh(f"{environment} handbone explain {csv} --json 2> /dev/null")))
+    assert "Traceback" not in project.sh(f"handbone explain {csv}", **environment)
+    printed = project.sh(f"handbone explain {csv} --json", **environment)  # with what git and DVC print as warnings
+    return dict(json.JSONDecoder().raw_decode(printed, printed.index("{\n"))[0])
 
 
 def made_again(project: Project, steps: list[str]) -> str:
@@ -250,12 +251,12 @@ def test_sources_that_are_lost_are_named(project: Project) -> None:
 
 def test_without_a_repository_it_says_so(base: Project, tmp_path: Path) -> None:
     shutil.copytree(base.folder / "submissions", tmp_path / "submissions")
-    found = explained(Project(tmp_path), environment="GIT_CEILING_DIRECTORIES=/")
+    found = explained(Project(tmp_path), GIT_CEILING_DIRECTORIES="/")
     assert found["answer"] == "unknown" and "repository" in found["history"]["problem"] and found["steps"]
 
 
 def test_a_repository_of_somebody_else_comes_with_the_command(base: Project) -> None:
-    found = explained(base, environment="GIT_TEST_ASSUME_DIFFERENT_OWNER=1")
+    found = explained(base, GIT_TEST_ASSUME_DIFFERENT_OWNER="1")
     assert found["answer"] == "unknown" and "safe.directory" in found["steps"][0]
 
 
@@ -263,7 +264,7 @@ def test_without_git_it_says_so(base: Project, tmp_path: Path) -> None:
     """A PATH with this environment's commands alone."""
     for name in ("handbone", "python", "bash"):
         (tmp_path / name).symlink_to(str(shutil.which(name, path=base.environment()["PATH"])))
-    found = explained(base, environment=f"PATH={tmp_path}")
+    found = explained(base, PATH=str(tmp_path))
     assert found["answer"] == "unknown" and "install git" in found["steps"]
 
 

@@ -52,7 +52,9 @@ def outs() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kind", ["symlink", "hardlink"])
-def test_stages_replace_links_and_do_not_change_their_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_stages_replace_links_and_do_not_change_their_targets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_one_process: None, kind: str
+) -> None:
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
     write_params(seed=1)

@@ -26,7 +26,7 @@ SQUARE = [[2, 2], [12, 2], [12, 12], [2, 12]]
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_one_process: None) -> Path:
     """A small data set without faults; the working directory is its project."""
     monkeypatch.chdir(tmp_path)
     for subset, people in [("train", ["A", "B"]), ("test", ["C"])]:
