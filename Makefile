@@ -22,7 +22,7 @@ demo: $(READY)
 PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: $(READY)
-	$(PYTEST) tests/test_pipeline.py tests/test_pipeline_commands.py tests
+	$(PYTEST) tests/test_pipeline_trainings.py tests/models tests/test_pipeline.py tests
 
 slow: $(READY)
 	$(PYTEST) -m slow

@@ -46,7 +46,7 @@ def fails() -> Fails:
 
 @pytest.fixture
 def in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Samples are mapped without worker processes, whose start takes a second; tests/utils/test_parallel.py and the real graph have these."""
+    """Samples are mapped without worker processes, whose start takes a second; tests of `map_samples` and of the graph have them."""
 
     def mapped(function: Callable[[Any], Any], items: Sequence[Any], *_: Any) -> list[Any]:
         return [function(item) for item in items]

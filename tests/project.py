@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from forked import run_line
@@ -24,6 +26,11 @@ SMALL = {
     "train": {"size": 64, "epochs": 2, "batch_size": 3, "validate_every": 1},
     "machine": {"preprocess_workers": 2},
 }
+
+TRAIN = {"train@0", "train@1"}
+DECIDE = {"validate", "submit", "report"}  # no network runs in these
+INFER = {"infer@oof", "infer@test", *DECIDE}
+STAGES = {"phantom", "preprocess", "split", "pseudo", *TRAIN, *INFER}
 
 
 class Project:
@@ -105,6 +112,29 @@ class Project:
     def digest(self, path: str) -> str:
         """SHA-256 of a file."""
         return hashlib.sha256((self.folder / path).read_bytes()).hexdigest()
+
+
+def finished_run(factory: pytest.TempPathFactory) -> Project:
+    """A copy of the small graph, run and committed: it runs once, whatever number of modules and processes of the tests use it."""
+    shared = factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else factory.getbasetemp()
+    finished = shared / "finished_run"
+    with (shared / "finished_run.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not finished.exists():
+            shutil.rmtree(shared / "running", ignore_errors=True)
+            (shared / "running").mkdir()
+            _run_everything(Project.create(shared / "running", SMALL))
+            (shared / "running").rename(finished)
+    copy = factory.mktemp("copy") / "project"
+    shutil.copytree(finished, copy, symlinks=True)
+    return Project(copy)
+
+
+def _run_everything(project: Project) -> None:
+    before = (project.folder / "dvc.yaml").read_bytes()
+    assert ran(project.sh("dvc repro")) == STAGES
+    assert (project.folder / "dvc.yaml").read_bytes() == before  # some tools write into it
+    project.commit("ran")
 
 
 def ran(output: str) -> set[str]:

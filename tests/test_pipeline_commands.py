@@ -7,18 +7,13 @@ from pathlib import Path
 import pytest
 
 from handbone.config.params import load_params
-from project import SMALL, Project, ran
-
-DECIDE = {"validate", "submit", "report"}  # no network runs in these
+from project import DECIDE, Project, finished_run, ran
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The graph, run once and committed."""
-    project = Project.create(tmp_path_factory.mktemp("project"), SMALL)
-    project.sh("dvc repro")
-    project.commit("ran")
-    return project
+    """The graph, run and committed."""
+    return finished_run(tmp_path_factory)
 
 
 def test_score_is_printed_last(project: Project) -> None:

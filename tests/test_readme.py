@@ -4,7 +4,7 @@ import re
 
 from imports import ROOT
 
-RUN_BY = [".ci/run", "Makefile", "tests/test_pipeline.py", "tests/test_pipeline_commands.py"]
+RUN_BY = [".ci/run", "Makefile", "tests/test_pipeline.py", "tests/test_pipeline_commands.py", "tests/test_pipeline_trainings.py"]
 
 
 def commands() -> list[str]:

@@ -121,7 +121,9 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights(tmp_path: Path, 
     """In a separate process, which imports once and forks: it kills each child while it trains, and another child resumes."""
     script = Path(__file__).with_name("kill_and_resume.py")
     environment = os.environ | {"PYTHONPATH": str(script.parent.parent), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, str(script), str(tmp_path), str(moments)], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), str(moments)], env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert f"{moments} killed, {moments} equal" in done.stdout, done.stdout[-2000:]
 
