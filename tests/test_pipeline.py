@@ -148,16 +148,6 @@ def test_what_is_added_to_dvc_is_known_to_it(project: Project) -> None:
     project.git("reset", "-q", "--hard")
 
 
-def test_a_subset_of_folds_ensembles_no_stale_one(project: Project) -> None:
-    """The model of another fold may still be in models/: a glob would ensemble it."""
-    assert ran(project.sh("dvc exp run -S 'folds=[0]'")) == INFER
-    lineage = json.loads((project.folder / "submissions/submission.json").read_text())
-    assert list(lineage["models"]) == ["0"]
-    assert project.metrics()["n_folds"] == 1
-    assert project.metrics()["n_images"] == 4
-    project.reset()
-
-
 def test_the_real_competition_in_five_lines(project: Project) -> None:
     """README.md's lines. Nobody knows the test's truth, and no phantom is made."""
     shutil.copytree(project.folder / "data/phantom", project.environment()["DATA"], ignore=shutil.ignore_patterns("test_truth"))
