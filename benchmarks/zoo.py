@@ -76,8 +76,9 @@ def storage_id(tensor: Tensor) -> int:
 
 def train(name: str, params: Params) -> dict[str, Any]:
     """The Dice on the first fold's held-out people after the short training, and its seconds; the error of a training that diverges."""
-    from stages.train import fold_training, make_score
+    from stages.train import fold_training
 
+    from handbone.evaluation.model_dice import make_score
     from handbone.training.checkpoint import Checkpoint
     from handbone.training.distributed import make_accelerator  # importing these takes seconds, and only this process needs them
 
@@ -89,7 +90,7 @@ def train(name: str, params: Params) -> dict[str, Any]:
     try:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()), TemporaryDirectory() as folder:
             training, score = fold_training(FOLD, params), make_score(params, accelerator)
-            progress = training.run(accelerator, Checkpoint(Path(folder)), Path(folder), score, on_epoch_end=lambda curve: None)
+            progress = training.run(accelerator, Checkpoint(Path(folder)), Path(folder), score, watchers=[])
     except UserError as error:
         return {"dice": None, "seconds": round(perf_counter() - start), "error": str(error)}
     return {"dice": round(progress.best_dice, 4), "seconds": round(perf_counter() - start)}

@@ -34,7 +34,8 @@ COVERED_BUT_NOT_IMPORTED = {  # below src/handbone: files whose change reruns a 
     "validate": {"cache/sides.py", *(f"masks/{name}.py" for name in ("contours", "coverage", "rasterize", "rle"))},
     "submit": {  # a table, a CSV and a few Dice: seconds
         *(f"dataset/{name}.py" for name in DATA_SET),
-        *("evaluation/comparison.py", "evaluation/model_dice.py", "masks/coverage.py", "masks/histogram.py"),
+        *(f"evaluation/{name}.py" for name in ("comparison", "held_out_pictures", "model_dice")),
+        *("masks/coverage.py", "masks/histogram.py"),
         *(f"submission/{name}.py" for name in ("alignment", "difference", "vote")),
     },
     "report": {"cache/sides.py", *(f"masks/{name}.py" for name in ("contours", "histogram", "rasterize", "rle", "surfaces"))},

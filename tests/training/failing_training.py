@@ -22,7 +22,7 @@ from handbone.training.distributed import make_accelerator
 from handbone.training.preemption import Preempted
 from handbone.training.trainer import Trainer
 from handbone.utils.errors import run_cli
-from small_training import make_files, small_network
+from small_training import make_files, scored, small_network
 from training_params import PARAMS
 
 FOLDER, FAULT = Path(sys.argv[1]), sys.argv[2]
@@ -67,7 +67,7 @@ def main() -> None:
     network.trainer = trainer
     with checkpoint_lock(FOLDER / "resume", wait=1):
         try:
-            trainer.fit(lambda _: 0.5, Checkpoint(FOLDER / "resume"), "test")
+            trainer.fit(scored(0.5), Checkpoint(FOLDER / "resume"), "test")
         except Preempted as stop:
             print(f"saved at {stop}")
             sys.exit(stop.exit_code)

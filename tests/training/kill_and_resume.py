@@ -12,7 +12,7 @@ import torch._dynamo  # takes two seconds, which the first optimizer would spend
 from safetensors.torch import load_file, save_file
 
 from handbone.training.checkpoint import Checkpoint
-from small_training import SmallTraining, make_files
+from small_training import SmallTraining, make_files, scored
 from training_params import PARAMS
 
 LONG = PARAMS.model_copy(update={"epochs": 12, "grad_accum": 2, "batch_size": 1})
@@ -23,7 +23,7 @@ def start_child(files: list[Path], folder: Path) -> int:
     if pid := os.fork():
         return pid
     trainer = SmallTraining(files, LONG).trainer
-    progress = trainer.fit(lambda model: float(model[0].weight.sum()), Checkpoint(folder / "resume"), "test")
+    progress = trainer.fit(lambda model: scored(float(model[0].weight.sum()))(model), Checkpoint(folder / "resume"), "test")
     save_file({name: tensor.contiguous() for name, tensor in progress.best_weights.items()}, folder / "end.safetensors")
     os._exit(0)
 

@@ -15,7 +15,7 @@ from handbone.training.checkpoint import Checkpoint
 from handbone.training.compilation import MIN_STEPS, compiled, is_compiled
 from handbone.training.losses import loss_values
 from handbone.training.state import Progress
-from small_training import SmallTraining, make_files
+from small_training import SmallTraining, make_files, scored
 from training_params import PARAMS
 
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
@@ -67,7 +67,7 @@ def train(folder: Path, compile_it: bool) -> Progress:
     params = PARAMS.model_copy(update={"compile": compile_it, "epochs": 2, "validate_every": 1})
     folder.mkdir()
     training = SmallTraining(make_files(folder), params, plain=True)
-    return training.trainer.fit(lambda _: 0.5, Checkpoint(folder / "state"), "test")
+    return training.trainer.fit(scored(0.5), Checkpoint(folder / "state"), "test")
 
 
 def test_a_compiled_training_ends_where_the_plain_one_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,7 +100,7 @@ def test_another_error_of_the_first_step_is_raised(tmp_path: Path) -> None:
 
     params = PARAMS.model_copy(update={"compile": True})
     with pytest.raises(OSError, match="no such file"):
-        SmallTraining(make_files(tmp_path), params, network=Broken(1, 2, 1)).trainer.fit(lambda _: 0.5, Checkpoint(tmp_path / "c"), "test")
+        SmallTraining(make_files(tmp_path), params, network=Broken(1, 2, 1)).trainer.fit(scored(0.5), Checkpoint(tmp_path / "c"), "test")
 
 
 def test_a_function_is_compiled_for_each_shape() -> None:

@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from accelerate.optimizer import patch_optimizer_step
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -20,7 +22,7 @@ from handbone.training import estimate, trainer
 from handbone.training.checkpoint import Checkpoint
 from handbone.training.preemption import Preempted
 from handbone.training.state import CurveRow, Progress
-from small_training import SmallTraining, make_files, small_network
+from small_training import EachCurve, SmallTraining, make_files, scored, small_network
 from training_params import PARAMS
 
 
@@ -37,10 +39,10 @@ def train(files: list[Path], folder: Path, stop_at: int | None = None, params: T
     """Train. stop_at: raise `KilledError` during the validation of that epoch."""
     small = SmallTraining(files, params)
 
-    def evaluate(model: nn.Module) -> float:
+    def evaluate(model: nn.Module) -> NDArray[np.float64]:
         if stop_at is not None and small.batches.epoch == stop_at:
             raise KilledError
-        return float(sum(parameter.abs().sum() for parameter in model.parameters()))
+        return scored(float(sum(parameter.abs().sum() for parameter in model.parameters())))(model)
 
     return small.trainer.fit(evaluate, Checkpoint(folder), "test")
 
@@ -81,10 +83,10 @@ def test_the_curve_is_reported_after_every_epoch_and_after_a_resume(files: list[
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Preempted):
-        SmallTraining(files, PARAMS).trainer.fit(lambda _: 0.5, Checkpoint(tmp_path), "test", preempt_in_epoch_4)
+        SmallTraining(files, PARAMS).trainer.fit(scored(0.5), Checkpoint(tmp_path), "test", [EachCurve(preempt_in_epoch_4)])
     assert [len(rows) for rows in curves] == [1, 2, 3]
     resumed: list[list[CurveRow]] = []
-    SmallTraining(files, PARAMS).trainer.fit(lambda _: 0.5, Checkpoint(tmp_path), "test", lambda rows: resumed.append(list(rows)))
+    SmallTraining(files, PARAMS).trainer.fit(scored(0.5), Checkpoint(tmp_path), "test", [EachCurve(resumed.append)])
     assert [len(rows) for rows in resumed] == [3, 4, 5] and resumed[0] == curves[-1]
 
 
@@ -110,7 +112,7 @@ def test_after_sigterm_it_saves_in_the_middle_of_an_epoch(files: list[Path], tmp
     torch.manual_seed(3)
     small = SmallTraining(files, params, network=Preempting(*small_network()))
     with pytest.raises(Preempted, match="epoch 2 of 5, batch 2 of 5"):
-        small.trainer.fit(lambda _: 0.0, Checkpoint(tmp_path / "stopped"), "test")
+        small.trainer.fit(scored(0.0), Checkpoint(tmp_path / "stopped"), "test")
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     resumed = train(files, tmp_path / "stopped", params=params)
     assert same(whole.best_weights, resumed.best_weights) and whole.rows == resumed.rows
@@ -134,7 +136,7 @@ def test_accumulated_batches_are_one_step(files: list[Path], tmp_path: Path) -> 
     ends = []
     for batch_size, grad_accum in ((4, 1), (2, 2)):
         small = SmallTraining(files[:4], bce.model_copy(update={"batch_size": batch_size, "grad_accum": grad_accum}), plain=True)
-        ends.append(small.trainer.fit(lambda _: 0.0, Checkpoint(tmp_path / f"{batch_size}"), "test"))
+        ends.append(small.trainer.fit(scored(0.0), Checkpoint(tmp_path / f"{batch_size}"), "test"))
     one, two = ends
     assert [row["loss"] for row in one.rows] == pytest.approx([row["loss"] for row in two.rows], abs=2e-6)
     assert all(torch.allclose(one.best_weights[name], two.best_weights[name], atol=1e-6) for name in one.best_weights)
@@ -158,15 +160,15 @@ def test_two_processes_end_where_one_does(files: list[Path], tmp_path: Path) -> 
 def test_patience_ends_a_training_that_no_longer_improves(files: list[Path], tmp_path: Path) -> None:
     params = PARAMS.model_copy(update={"epochs": 50, "validate_every": 1, "patience": 3})
     scores = iter([0.1, 0.3, 0.2, 0.3, 0.1])
-    progress = SmallTraining(files, params).trainer.fit(lambda _: next(scores), Checkpoint(tmp_path), "test")
+    progress = SmallTraining(files, params).trainer.fit(lambda model: scored(next(scores))(model), Checkpoint(tmp_path), "test")
     assert len(progress.rows) == 5 and progress.best_epoch == 2
-    resumed = SmallTraining(files, params).trainer.fit(lambda _: 1.0, Checkpoint(tmp_path), "test")
+    resumed = SmallTraining(files, params).trainer.fit(scored(1.0), Checkpoint(tmp_path), "test")
     assert len(resumed.rows) == 5  # a finished training stays finished when it is resumed
 
 
 def test_without_patience_all_epochs_are_trained(files: list[Path], tmp_path: Path) -> None:
     params = PARAMS.model_copy(update={"epochs": 8, "validate_every": 1, "patience": None})
-    assert len(SmallTraining(files, params).trainer.fit(lambda _: 0.0, Checkpoint(tmp_path), "test").rows) == 8
+    assert len(SmallTraining(files, params).trainer.fit(scored(0.0), Checkpoint(tmp_path), "test").rows) == 8
 
 
 def test_without_a_maximum_norm_gradients_are_not_clipped(files: list[Path], tmp_path: Path) -> None:
@@ -181,7 +183,7 @@ def test_without_a_maximum_norm_gradients_are_not_clipped(files: list[Path], tmp
 def test_without_averages_the_weights_themselves_are_validated_and_kept(files: list[Path], tmp_path: Path) -> None:
     params = PARAMS.model_copy(update={"ema_decay": None, "swa_epochs": None, "validate_every": 5})
     small = SmallTraining(files, params)
-    end = small.trainer.fit(lambda _: 0.0, Checkpoint(tmp_path), "test").best_weights
+    end = small.trainer.fit(scored(0.0), Checkpoint(tmp_path), "test").best_weights
     assert same(end, dict(small.model.state_dict()))
 
 
@@ -189,7 +191,7 @@ def test_frozen_batch_norm_keeps_its_statistics_and_trains_its_weights(files: li
     params = PARAMS.model_copy(update={"freeze_batch_norm": True, "ema_decay": None, "epochs": 2})
     small = SmallTraining(files, params)
     before = {name: tensor.clone() for name, tensor in small.model.state_dict().items()}
-    end = small.trainer.fit(lambda _: 0.0, Checkpoint(tmp_path), "test").best_weights
+    end = small.trainer.fit(scored(0.0), Checkpoint(tmp_path), "test").best_weights
     assert torch.equal(end["1.running_mean"], before["1.running_mean"]) and end["1.num_batches_tracked"] == 0
     assert not torch.equal(end["1.weight"], before["1.weight"])
 
@@ -210,7 +212,7 @@ def test_a_frozen_encoder_stays_as_it_is(tmp_path: Path) -> None:
     params = PARAMS.model_copy(update={"encoder_lr_mult": 0.0, "ema_decay": None, "epochs": 2})
     small = SmallTraining(make_files(tmp_path), params, network=Network())
     before = {name: tensor.clone() for name, tensor in small.model.state_dict().items()}
-    end = small.trainer.fit(lambda _: 0.0, Checkpoint(tmp_path / "resume"), "test").best_weights
+    end = small.trainer.fit(scored(0.0), Checkpoint(tmp_path / "resume"), "test").best_weights
     unchanged = {name for name, tensor in end.items() if torch.equal(tensor, before[name])}
     assert unchanged == {name for name in end if name.startswith("encoder.")}
 
@@ -222,7 +224,7 @@ def test_swa_keeps_the_mean_of_the_last_epochs(files: list[Path], tmp_path: Path
     def remember(rows: list[CurveRow]) -> None:
         ends.append(small.model.state_dict()["0.weight"].clone())
 
-    averaged = small.trainer.fit(lambda _: 0.0, Checkpoint(tmp_path), "test", remember).best_weights
+    averaged = small.trainer.fit(scored(0.0), Checkpoint(tmp_path), "test", [EachCurve(remember)]).best_weights
     assert torch.allclose(averaged["0.weight"], torch.stack(ends[2:]).mean(0), atol=1e-6)
 
 
@@ -289,7 +291,7 @@ def test_a_step_that_the_scaler_skips_changes_nothing(files: list[Path], tmp_pat
     small = spiking(files, range(6, 8), scaler)
     steps: list[int] = []
     small.trainer._state.ema.update = lambda: steps.append(1)  # type: ignore[method-assign]
-    progress = small.trainer.fit(lambda _: 0.5, Checkpoint(tmp_path), "test")
+    progress = small.trainer.fit(scored(0.5), Checkpoint(tmp_path), "test")
     assert (scaler.skipped, progress.skipped, progress.skipped_in_a_row) == (2, 2, 0)
     assert len(steps) == 5 * 3 - 2
     assert all(row["loss"] is not None and math.isfinite(row["loss"]) for row in progress.rows)
@@ -297,13 +299,13 @@ def test_a_step_that_the_scaler_skips_changes_nothing(files: list[Path], tmp_pat
 
 def test_an_infinite_loss_without_a_scaler_is_an_error(files: list[Path], tmp_path: Path, fails: Fails) -> None:
     with fails("train.diverged", "train.lr"):
-        spiking(files, range(6, 7), None).trainer.fit(lambda _: 0.5, Checkpoint(tmp_path), "test")
+        spiking(files, range(6, 7), None).trainer.fit(scored(0.5), Checkpoint(tmp_path), "test")
 
 
 def test_many_skipped_steps_in_a_row_are_an_error(files: list[Path], tmp_path: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer, "MAX_SKIPPED", 4)
     with fails("train.diverged", "train.lr") as error:
-        spiking(files, range(6, 99), Overflowing()).trainer.fit(lambda _: 0.5, Checkpoint(tmp_path), "test")
+        spiking(files, range(6, 99), Overflowing()).trainer.fit(scored(0.5), Checkpoint(tmp_path), "test")
     assert "4 steps in a row" in error.value.problems[0].found
 
 
@@ -317,7 +319,7 @@ def test_weights_that_are_not_finite_are_never_kept(files: list[Path], tmp_path:
 
     small.trainer._state.ema.update = spoil  # type: ignore[method-assign]
     with fails("train.diverged", "train.lr") as error:
-        small.trainer.fit(lambda _: 0.5, Checkpoint(tmp_path), "test")
+        small.trainer.fit(scored(0.5), Checkpoint(tmp_path), "test")
     assert "weights" in error.value.problems[0].found
 
 
@@ -336,23 +338,23 @@ def test_a_disk_that_is_too_full_for_a_checkpoint_is_an_error_before_the_first_s
 
 def test_the_network_that_is_scored_is_channels_last(files: list[Path], tmp_path: Path) -> None:
     """The weights decide how convolutions run, as an image of one channel has both memory formats."""
-    scored: list[bool] = []
+    found: list[bool] = []
 
-    def evaluate(model: nn.Module) -> float:
-        scored.append(all(weight.is_contiguous(memory_format=torch.channels_last) for weight in model.parameters() if weight.dim() == 4))
-        return 0.5
+    def evaluate(model: nn.Module) -> NDArray[np.float64]:
+        found.append(all(weight.is_contiguous(memory_format=torch.channels_last) for weight in model.parameters() if weight.dim() == 4))
+        return scored(0.5)(model)
 
     SmallTraining(files, PARAMS.model_copy(update={"epochs": 1})).trainer.fit(evaluate, Checkpoint(tmp_path), "test")
-    assert scored == [True]
+    assert found == [True]
 
 
 def test_a_score_starts_no_search_for_kernels(files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
     searched: list[bool] = []
 
-    def evaluate(_: nn.Module) -> float:
+    def evaluate(model: nn.Module) -> NDArray[np.float64]:
         searched.append(torch.backends.cudnn.benchmark)
-        return 0.5
+        return scored(0.5)(model)
 
     SmallTraining(files, PARAMS.model_copy(update={"epochs": 1})).trainer.fit(evaluate, Checkpoint(tmp_path), "test")
     assert searched == [False] and torch.backends.cudnn.benchmark

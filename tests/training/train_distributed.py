@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from handbone.training.checkpoint import Checkpoint
 from handbone.training.distributed import any_rank
-from small_training import SmallTraining
+from small_training import EachCurve, SmallTraining, scored
 from training_params import PARAMS
 
 
@@ -21,10 +21,10 @@ def main() -> None:
     rank, world_size = small.accelerator.process_index, small.accelerator.num_processes
     curves: list[int] = []
     progress = small.trainer.fit(
-        lambda _: float(len(gather_object(list(range(7))[rank::world_size]))),
+        lambda model: scored(float(len(gather_object(list(range(7))[rank::world_size]))))(model),
         Checkpoint(out / "resume"),
         "test",
-        lambda rows: curves.append(len(rows)),
+        [EachCurve(lambda rows: curves.append(len(rows)))],
     )
     assert any_rank(rank == world_size - 1) and not any_rank(False)
     assert curves == ([1, 2, 3, 4, 5] if rank == 0 else [])

@@ -380,6 +380,9 @@ class MachineParams(Section):
     num_workers: int = Field(4, ge=0, le=256, description="processes that load images for one training; 0: the training loads them itself")
     gpus_per_fold: int = Field(1, ge=1, le=64, description="GPUs that share the batches of one training, and the images of infer")
     resume_dir: str | None = Field(None, description="folder for checkpoints of unfinished trainings; null: .dvc/tmp/resume")
+    tracker: Literal["tensorboard", "dvclive", "wandb", "mlflow"] | None = Field(
+        None, description="where trainings are recorded, in logs/: tensorboard, dvclive, wandb, mlflow (each is a package); null: nowhere"
+    )
 
 
 class Params(Section):

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import IO, Any
@@ -59,6 +60,10 @@ class Checkpoint:
         saved = self._file.stat().st_size if self._file.is_file() else 0
         fix = "free some space, or set machine.resume_dir to a folder on another disk"
         require_space({self._folder: max(size, 2 * size - saved), **others}, fix)
+
+    def saved_at(self) -> datetime | None:
+        """When the state was saved, in local time; null if there is none."""
+        return datetime.fromtimestamp(self._file.stat().st_mtime).astimezone() if self._file.is_file() else None
 
     def load(self) -> dict[str, Any] | None:
         """The saved state, null if there is none. It reads tensors and plain values only; nothing is unpickled.

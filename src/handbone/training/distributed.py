@@ -80,8 +80,10 @@ def _values(names: Sequence[str]) -> str:
     return ", ".join(f"{name}={os.environ[name]}" for name in names)
 
 
-def make_accelerator(precision: str) -> Accelerator:
-    """The accelerator that places models on devices and connects processes. precision: as `train.precision`.
+def make_accelerator(precision: str, tracker: str | None = None) -> Accelerator:
+    """The accelerator that places models on devices and connects processes.
+
+    precision: as `train.precision`; tracker: as `machine.tracker`, which then starts it.
 
     Variables of the environment do not change it: accelerate would take precision, gradient accumulation, compilation, sharding and more
     from them, and params.yaml would not show it. So they are removed.
@@ -94,7 +96,7 @@ def make_accelerator(precision: str) -> Accelerator:
     # in some networks no output depends on some of the parameters; without this, DDP would wait for their gradients for ever
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     many_on_cpu = is_launched() and device.type == "cpu"  # accelerate does not detect this itself
-    return Accelerator(cpu=many_on_cpu, mixed_precision=name, kwargs_handlers=[unused])
+    return Accelerator(cpu=many_on_cpu, mixed_precision=name, kwargs_handlers=[unused], log_with=tracker, project_dir=".")
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:

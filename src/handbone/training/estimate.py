@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from time import perf_counter
 
+import psutil
 import torch
 from torch import nn
 
@@ -50,9 +51,21 @@ def format_estimate(seconds: float, peak: int, model: nn.Module, steps: int, epo
     The optimizer's two moments and what CUDA itself takes are added to the peak. The time for full-resolution scores is not included.
     """
     epoch = seconds * steps
-    end = datetime.now().astimezone() + timedelta(seconds=epoch * epochs)
     memory = f", {(peak + moment_bytes(model) + CONTEXT) / 2**30:.1f} GiB of GPU memory" if peak else ""
-    return f"about {duration(epoch)} per epoch{memory}; {epochs} epochs take about {duration(epoch * epochs)}, until {end:%a %H:%M}"
+    whole = f"{epochs} epochs take about {duration(epoch * epochs)}, until {clock_time(epoch * epochs)}"
+    return f"about {duration(epoch)} per epoch{memory}; {whole}"
+
+
+def clock_time(seconds: float) -> str:
+    """The weekday and time in so many seconds, e.g. `Thu 16:40`."""
+    return f"{datetime.now().astimezone() + timedelta(seconds=seconds):%a %H:%M}"
+
+
+def memory_bytes(device: torch.device) -> int:
+    """The most memory of the GPU that PyTorch has reserved so far; on a CPU what this process uses now. Nothing waits for the GPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device)
+    return int(psutil.Process().memory_info().rss)
 
 
 def warn_without_gpu(size: int, device: torch.device) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
+from numpy.typing import NDArray
 from torch import nn
 
 from handbone.config.params import Params
@@ -23,14 +26,17 @@ from handbone.training.data.loader import make_loader, padded_shape
 from handbone.training.estimate import warn_without_gpu
 from handbone.training.init_weights import InitWeights, make_model
 from handbone.training.seeding import fold_seed
+from handbone.training.settings import training_settings
 from handbone.training.stage_code import stage_code
 from handbone.training.state import Progress
-from handbone.training.trainer import OnEpochEnd, Trainer
+from handbone.training.trainer import Trainer
+from handbone.training.watching import Watcher
 from handbone.utils.errors import require_file
 from handbone.utils.hashing import file_hash
 from handbone.utils.io import read_table
 
-Score = Callable[[nn.Module, Mapping[str, Path]], float]  # a model and the npz of each sample by key -> its Dice, equal in all processes
+# a model and the npz of each sample by key -> its Dice (N, C) for each image and class, equal in all processes
+Score = Callable[[nn.Module, Mapping[str, Path]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,11 @@ class FoldTraining:
     params: Params
     files: TrainFiles
     weights: InitWeights
+
+    @cached_property
+    def samples(self) -> FoldSamples:
+        """The images to train on and those that are held out. Raises `UserError` as `fold_samples` does."""
+        return fold_samples(self.fold, self.params, self.files)
 
     def with_batch_size(self, accelerator: Accelerator) -> FoldTraining:
         """The same training with a number for `train.batch_size: auto`: the same in each fold, and for any number of processes.
@@ -58,7 +69,7 @@ class FoldTraining:
             found = [find_batch_size(self.params, count, shape, accelerator.device, folder)]
         if accelerator.num_processes > 1:
             broadcast_object_list(found)
-        accelerator.print(f"fold {self.fold}: train.batch_size is {found[0]} on {accelerator.device}")
+        accelerator.print(f"fold {self.fold}: train.batch_size is {found[0]} on {accelerator.device}", flush=True)
         train = self.params.train.model_copy(update={"batch_size": found[0]})
         return replace(self, params=self.params.model_copy(update={"train": train}))
 
@@ -68,18 +79,17 @@ class FoldTraining:
         The code is that of the stage train in dvc.yaml of the repository's folder `root`, so the hash changes when DVC would train again.
         Raises `UserError` if a file is missing.
         """
-        settings = self.params.model_dump(include={"seed", "model", "train"})
-        settings |= {"data": self.params.data.model_dump(include={"classes", "exclusive", "mirror"}), "fold": self.fold}
+        settings = training_settings(self.params) | {"fold": self.fold}
         settings |= {"torch": torch.__version__, "cuda": torch.cuda.is_available()}
         files = {"index": self.files.index, "areas": self.files.areas, "folds": self.files.folds, "pseudo": self.files.pseudo_index}
         files |= {"weights": self.weights.file} if self.weights.file else {}
         files |= {file.as_posix(): root / file for file in stage_code(root, "train")}
         return run_fingerprint(settings, {name: require_file(file) for name, file in files.items()})
 
-    def run(self, accelerator: Accelerator, checkpoint: Checkpoint, models: Path, score: Score, on_epoch_end: OnEpochEnd) -> Progress:
+    def run(self, accelerator: Accelerator, checkpoint: Checkpoint, models: Path, score: Score, watchers: Sequence[Watcher]) -> Progress:
         """Train, or resume from the checkpoint -> the learning curve and the best weights.
 
-        models: the folder to which the caller will write the weights; score: gets the held-out samples.
+        models: the folder to which the caller will write the weights; score: gets the held-out samples; watchers: as of `Trainer.fit`.
         Raises `Preempted` after a signal once a checkpoint is written, and `UserError` for faults in the parameters or too little disk.
         """
         params, name, seed = self.params, f"fold {self.fold}", fold_seed(self.params.seed, self.fold)
@@ -87,16 +97,16 @@ class FoldTraining:
             warn_without_gpu(params.train.crop or params.train.size, accelerator.device)
         torch.manual_seed(seed)
         model = make_model(params, self.weights)  # first, so that weights that cannot be had cost no time
-        samples = fold_samples(self.fold, params, self.files)
+        samples = self.samples
         if accelerator.is_main_process:
             samples.check_files(self.files)
         loader, batches = make_loader(samples.train, params, seed, accelerator.process_index, accelerator.num_processes)
-        accelerator.print(f"{name} on {accelerator.device}: {_summary(model, samples, len(batches), params)}")
+        accelerator.print(f"{name} on {accelerator.device}: {_summary(model, samples, len(batches), params)}", flush=True)
         class_weights = [params.train.class_weights.get(name, 1.0) for name in params.data.classes]
         val_files = samples.val_files()
         trainer = Trainer(model, loader, batches, params.train, class_weights, seed, accelerator, params.data.exclusive)
         trainer.require_space(checkpoint, models)
-        return trainer.fit(lambda averaged: score(averaged, val_files), checkpoint, name, on_epoch_end)
+        return trainer.fit(lambda averaged: score(averaged, val_files), checkpoint, name, watchers)
 
     def model_info(self, progress: Progress, accelerator: Accelerator) -> TrainedModelInfo:
         """The description that is saved with the best weights."""

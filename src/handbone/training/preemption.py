@@ -5,12 +5,17 @@ SIGTERM announces that a scheduler takes the machine away, or that DVC has ended
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from handbone.utils.ending import STOP_SIGNALS, end_at_once_on_interrupt
+
+# a score or a large batch takes its time, so Ctrl-C answers at once
+INTERRUPTED = b"\nCtrl-C: the training saves its state and ends after this step or score; a second Ctrl-C ends it at once\n"
 
 
 class Preempted(Exception):  # noqa: N818 - it ends a training on request, it is no error
@@ -26,6 +31,16 @@ class Preempted(Exception):  # noqa: N818 - it ends a training on request, it is
         return 128 + self.signal
 
 
+@contextmanager
+def exit_when_preempted(name: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Turn `Preempted` into the end of the process, after a line about the training `name`."""
+    try:
+        yield
+    except Preempted as stop:
+        say(f"\n{name}: stopped by {stop.signal.name}, saved at {stop}; the same command resumes there")
+        sys.exit(stop.exit_code)
+
+
 class PreemptionFlag:
     """Whether one of the signals has arrived, and the first that did."""
 
@@ -36,6 +51,8 @@ class PreemptionFlag:
     def _set(self, number: int, frame: FrameType | None) -> None:
         if not self.is_set:
             self.is_set, self.signal = True, signal.Signals(number)
+            if number == signal.SIGINT and os.environ.get("RANK", "0") == "0":
+                os.write(2, INTERRUPTED)  # print might be what the signal has interrupted
         if number == signal.SIGINT:
             end_at_once_on_interrupt()  # at the second Ctrl-C
 

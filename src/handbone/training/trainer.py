@@ -9,14 +9,16 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from handbone.config.params import TrainParams
+from handbone.models.device import describe_machine
 from handbone.models.outputs import Outputs
 from handbone.models.synchronized import synchronize_batch_norm
 from handbone.training.checkpoint import Checkpoint
@@ -27,20 +29,22 @@ from handbone.training.data.loader import closed_workers, first_batch
 from handbone.training.data.sampling import ResumableBatchSampler
 from handbone.training.deep_supervision import DeepSupervisionLoss
 from handbone.training.distributed import any_rank, broadcast_buffers
-from handbone.training.estimate import check_hours, dry_run, format_estimate
+from handbone.training.estimate import check_hours, dry_run, format_estimate, memory_bytes
 from handbone.training.losses import build_loss
 from handbone.training.optim import make_optimizer, set_rate, set_train_mode
+from handbone.training.pace import Pace, is_scored
 from handbone.training.preemption import Preempted, PreemptionFlag, preemption
 from handbone.training.schedule import Schedule, scores_since_best
 from handbone.training.seeding import kernels_without_search, seed_batch
 from handbone.training.staging import StagedBatch, stage, staged
-from handbone.training.state import CurveRow, Progress, TrainState
+from handbone.training.state import Progress, TrainState
 from handbone.training.target_buffer import TargetBuffer
+from handbone.training.watching import EpochReport, TrainingStart, Watcher, Watchers
 from handbone.training.weight_averaging import Ema, Swa
 from handbone.utils.errors import Problem, UserError
 
-Evaluate = Callable[[nn.Module], float]  # the averaged model -> its Dice; every process calls it, and gets the same value
-OnEpochEnd = Callable[[Sequence[CurveRow]], None]  # the learning curve so far
+# the averaged model -> its Dice (N, C) for each held-out image and class; every process calls it, and gets the same values
+Evaluate = Callable[[nn.Module], NDArray[np.float64]]
 SAVE_EVERY = 300.0  # seconds between checkpoints within an epoch
 STOP_EVERY = 8  # steps, between two questions of several processes whether one has received a signal
 MAX_SKIPPED = 20  # steps in a row that the scaler of fp16 skips; it halves its factor each time, which starts at 65536
@@ -84,37 +88,44 @@ class Trainer:
         self._targets = TargetBuffer(accelerator.device)
         self._unlogged: list[Tensor] = []  # losses that are still on the device
         self._skipped_batches: set[int] = set()  # of this epoch
+        self._pace = Pace(params.epochs, params.validate_every, batches.images, len(batches))
+        self._watchers = Watchers([])
 
-    def fit(self, evaluate: Evaluate, checkpoint: Checkpoint, desc: str, on_epoch_end: OnEpochEnd = lambda rows: None) -> Progress:
+    def fit(self, evaluate: Evaluate, checkpoint: Checkpoint, desc: str, watchers: Sequence[Watcher] = ()) -> Progress:
         """Train the epochs that are left -> the learning curve and the best weights.
 
-        on_epoch_end: called by the main process after each epoch, and once after a resume.
+        watchers: of the main process, which are closed at the end; those of other processes are never called.
         Raises `Preempted` after SIGTERM, Ctrl-C or SIGHUP once a checkpoint is written; `UserError` (train.no_gpu) before the first epoch
         if a CPU would take too long, (train.diverged) if losses or weights are no longer finite. The loader's worker processes are gone
         afterwards.
         """
-        is_main = self._accelerator.is_main_process
-        if self.load_checkpoint(checkpoint):
-            self._accelerator.print(f"{desc}: resumes at {self._position()}")
-            if is_main:
-                on_epoch_end(self._progress.rows)
-        if is_compiled(self._params, self._params.epochs * self._steps_per_epoch, self._accelerator):
-            self.compile(desc)
-        self._accelerator.print(f"{desc}: {self._estimate()}")
-        bar = tqdm(total=self._params.epochs, initial=self._progress.epochs_done, desc=desc, unit="epoch", disable=not is_main)
-        writer = CheckpointWriter(checkpoint, SAVE_EVERY)  # closed last, when signals end the process as usual again
-        with writer, closed_workers(self._loader), bar, preemption() as flag:
-            while not self._finished():
-                epoch = self._progress.epochs_done + 1
-                self.train_epoch(epoch, writer, flag)
-                self._progress.finish_epoch(epoch, self._rate_at_start(epoch), self.evaluate(epoch, evaluate))
-                if is_main:
-                    on_epoch_end(self._progress.rows)
-                if self._finished() or writer.due(epoch_ended=True):
-                    self.save_checkpoint(writer)
-                bar.update()
-                bar.set_postfix({"loss": self._progress.rows[-1]["loss"], "dice": self._progress.best_dice}, refresh=False)
+        with Watchers(watchers if self._accelerator.is_main_process else []) as self._watchers:
+            if self.load_checkpoint(checkpoint):
+                self._print(f"{desc}: resumes at {self._position()}{_saved(checkpoint)}")
+            self._watchers.start(self._start())
+            if is_compiled(self._params, self._params.epochs * self._steps_per_epoch, self._accelerator):
+                self.compile(desc)
+            self._print(f"{desc}: {self._estimate()}")
+            writer = CheckpointWriter(checkpoint, SAVE_EVERY)  # closed last, when signals end the process as usual again
+            with writer, closed_workers(self._loader), preemption() as flag:
+                while not self._finished():
+                    self._run_epoch(self._progress.epochs_done + 1, evaluate, writer, flag)
         return self._progress
+
+    def _run_epoch(self, epoch: int, evaluate: Evaluate, writer: CheckpointWriter, flag: PreemptionFlag) -> None:
+        """Train on what is left of an epoch, score it, and save it if it is time to."""
+        self._pace.begin()
+        left = len(self._batches) - len(self._progress.losses)
+        self.train_epoch(epoch, writer, flag)
+        if left:
+            self._pace.trained(left)
+        scores = self.evaluate(epoch, evaluate)
+        if scores is not None:
+            self._pace.scored()
+        self._progress.finish_epoch(epoch, self._rate_at_start(epoch), None if scores is None else float(scores.mean()))
+        self._watchers.epoch_done(self._report(scores))
+        if self._finished() or writer.due(epoch_ended=True):
+            self.save_checkpoint(writer)
 
     def require_space(self, checkpoint: Checkpoint, models: Path) -> None:
         """Raise `UserError` (io.disk_full) if the checkpoint, or the weights in the folder `models`, will not fit on the disk."""
@@ -129,6 +140,7 @@ class Trainer:
         batches = staged(map(raise_fault, self._loader), self._accelerator.device)
         for index, batch in enumerate(batches, self._batches.start):
             self._unlogged.append(self.train_step(batch, epoch, index))
+            self._watchers.batch_done(epoch, index + 1)
             if not self._ends_step(index):
                 continue
             stop = self._must_stop(flag, index)
@@ -181,18 +193,18 @@ class Trainer:
             outputs = self._network(inputs)
         return self._loss(outputs, self._targets.fill(batch.target), batch.weights)
 
-    def evaluate(self, epoch: int, evaluate: Evaluate) -> float | None:
-        """The Dice of the averaged model, whose weights are kept if it is the best; null in epochs without validation."""
-        if epoch % self._params.validate_every and epoch != self._params.epochs:
+    def evaluate(self, epoch: int, evaluate: Evaluate) -> NDArray[np.float64] | None:
+        """The Dice (N, C) of the averaged model, whose weights are kept if it is the best; null in epochs without validation."""
+        if not is_scored(epoch, self._params.epochs, self._params.validate_every):
             return None
         averaged = self._state.averaged_model
         if not _all_finite(averaged):
             raise _diverged(f"weights that are not finite after epoch {epoch}")
         broadcast_buffers(averaged)
         with kernels_without_search():
-            dice = evaluate(averaged)
-        self._progress.keep_if_best(epoch, dice, averaged)
-        return dice
+            scores = evaluate(averaged)
+        self._progress.keep_if_best(epoch, float(scores.mean()), averaged)
+        return scores
 
     def save_checkpoint(self, writer: CheckpointWriter, wait: bool = False) -> None:
         """Save the state; only the main process writes. wait: until it is on the disk."""
@@ -211,6 +223,21 @@ class Trainer:
     @property
     def _progress(self) -> Progress:
         return self._state.progress
+
+    def _start(self) -> TrainingStart:
+        progress, device = self._progress, self._accelerator.device
+        position = self._params.epochs, len(self._batches), len(progress.losses)
+        return TrainingStart(progress.rows, *position, progress.best_epoch, progress.best_dice, str(describe_machine(device)["device"]))
+
+    def _report(self, scores: NDArray[np.float64] | None) -> EpochReport:
+        progress, pace = self._progress, self._pace
+        class_dice = None if scores is None else scores.mean(0).tolist()
+        best, memory = (progress.best_epoch, progress.best_dice), memory_bytes(self._accelerator.device)
+        left = 0.0 if self._finished() else pace.seconds_left(progress.epochs_done)
+        return EpochReport(progress.rows, *best, class_dice, pace.images_per_second, memory, left, self._state.averaged_model)
+
+    def _print(self, line: str) -> None:
+        self._accelerator.print(line, flush=True)  # at once also in a log file, which a long training is watched by
 
     def _position(self) -> str:
         batch, epoch = len(self._progress.losses), min(self._progress.epochs_done + 1, self._params.epochs)
@@ -266,9 +293,9 @@ class Trainer:
         except Exception as error:
             if (why := why_not_compiled(error)) is None:
                 raise
-            self._accelerator.print(f"{compiled_parts} cannot be compiled, which costs time only: {why}")
+            self._print(f"{compiled_parts} cannot be compiled, which costs time only: {why}")
             return False
-        self._accelerator.print(f"{compiled_parts} compiled in {monotonic() - start:.0f} s")
+        self._print(f"{compiled_parts} compiled in {monotonic() - start:.0f} s")
         return True
 
     def _estimate(self) -> str:
@@ -289,6 +316,12 @@ class Trainer:
 
         seconds, peak = dry_run(self._state.bare_model, step, device)
         return max(seconds, loading), peak
+
+
+def _saved(checkpoint: Checkpoint) -> str:
+    """When the state was saved, for the end of a line; nothing in a process that does not see the main process's disk."""
+    when = checkpoint.saved_at()
+    return "" if when is None else f", saved on {when:%a %d %b at %H:%M:%S}"
 
 
 def _all_finite(model: nn.Module) -> bool:

@@ -139,9 +139,10 @@ def run_cli(main: Callable[[], None]) -> None:
     """
     from handbone.utils.ending import INTERRUPTED, end_at_once_on_interrupt, stop_signals
     from handbone.utils.limits import limit_error
+    from handbone.utils.notice import notice_of_end
 
     try:
-        with stop_signals():
+        with stop_signals(), notice_of_end():
             main()
     except UserError as error:
         _fail(error)

@@ -107,7 +107,7 @@ def _load_if_it_fits(samples: TrainingSet, rank: int, world_size: int) -> None:
     first_image, first_masks = samples.load(0)
     if world_size * len(samples) * (first_image.nbytes + first_masks.bits.nbytes) < available_bytes() * MEMORY_SHARE:
         loaded = prefetch_map(samples.load, range(len(samples)))
-        bar = tqdm(loaded, total=len(samples), desc="load into memory", unit="image", leave=False, disable=rank > 0)
+        bar = tqdm(loaded, total=len(samples), desc="load into memory", unit="image", leave=False, disable=True if rank else None)
         samples.keep_in_memory(list(bar))
 
 

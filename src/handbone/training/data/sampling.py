@@ -34,6 +34,11 @@ class ResumableBatchSampler:
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def images(self) -> int:
+        """How many images an epoch draws, in all processes together."""
+        return self._total
+
     def __iter__(self) -> Iterator[list[SampleIndex]]:
         rng = np.random.default_rng([self._seed, self.epoch])
         drawn = _draw(self._rates, self._total, rng)
