@@ -18,6 +18,7 @@ from handbone.report.page import Case, Preview, render_page
 from handbone.training.data.augment import Augmenter
 from handbone.utils.errors import run_cli
 from handbone.utils.io import read_json, read_table, write_text
+from handbone.utils.notice import tell
 
 PREVIEWS, VERSIONS = 3, 3  # training images on the page, and augmented versions of each
 
@@ -81,6 +82,7 @@ def main() -> None:
     )
     write_text(paths.PAGE, page)
     print(f"open {paths.PAGE}")
+    tell("the graph is up to date")
 
 
 if __name__ == "__main__":

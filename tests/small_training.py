@@ -62,11 +62,13 @@ def scored(dice: float) -> Callable[[nn.Module], NDArray[np.float64]]:
 
 
 class SmallTraining:
-    """A trainer and its parts, all seeded. network: null for `small_network`."""
+    """A trainer and its parts, all seeded. network: null for `small_network`; tracker: as `machine.tracker`."""
 
-    def __init__(self, files: list[Path], params: TrainParams, plain: bool = False, network: nn.Module | None = None) -> None:
+    def __init__(
+        self, files: list[Path], params: TrainParams, plain: bool = False, network: nn.Module | None = None, tracker: str | None = None
+    ) -> None:
         torch.manual_seed(3)
-        self.accelerator = make_accelerator("no")
+        self.accelerator = make_accelerator("no", tracker)
         rank, world_size = self.accelerator.process_index, self.accelerator.num_processes
         samples = TrainingSet(files, TrainSampleSpec(1, 32, (32, 32), 3), Augmenter([{"HorizontalFlip": {"p": 0.5}}], 1))
         self.batches = ResumableBatchSampler([1.0] * len(files), params.batch_size, 3, rank, world_size)

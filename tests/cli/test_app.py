@@ -11,7 +11,7 @@ import pytest
 from handbone.cli.app import parser
 
 COMMAND = Path(sys.executable).parent / "handbone"
-COMMANDS = ["preset", "folds", "score", "vote", "diff", "doctor", "compare", "explain", "members", "predict", "export", "cam"]
+COMMANDS = ["preset", "folds", "status", "score", "vote", "diff", "doctor", "compare", "explain", "members", "predict", "export", "cam"]
 
 
 def handbone(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     _add_preset(commands)
     _add_plan(commands)
     _add_folds(commands)
+    _add_status(commands)
     _add_score(commands)
     _add_vote(commands)
     _add_diff(commands)
@@ -81,6 +82,12 @@ def _add_folds(commands: Any) -> None:
     parser = _add(commands, "folds", _folds, text, "handbone folds --devices 0,1")
     parser.add_argument("--devices", metavar="0,1,...", type=lambda text: text.split(","), help="GPUs to use (default: all)")
     parser.add_argument("--jobs", metavar="N", type=int, help="folds at a time (default: one per GPU; one if there is no GPU)")
+
+
+def _add_status(commands: Any) -> None:
+    text = "Show what the training of each fold is doing. It reads small files that trainings write, also while DVC runs."
+    parser = _add(commands, "status", _status, text, "handbone status")
+    parser.add_argument("--json", action="store_true", help="print a JSON document")
 
 
 def _add_score(commands: Any) -> None:
@@ -286,6 +293,12 @@ def _folds(chosen: argparse.Namespace) -> None:
     from handbone.cli.folds import reproduce_folds
 
     reproduce_folds(chosen.devices, chosen.jobs)
+
+
+def _status(chosen: argparse.Namespace) -> None:
+    from handbone.cli.status import print_status
+
+    print_status(chosen.json)
 
 
 def _score(_: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
@@ -17,6 +18,7 @@ from handbone.models.device import choose_device
 from handbone.models.precision import autocast_dtype
 from handbone.utils.ending import REPORTS
 from handbone.utils.errors import Problem, UserError
+from handbone.utils.notice import receive_notice
 from handbone.utils.parallel import usable_cores
 
 LAUNCH, MEETING = ("RANK", "LOCAL_RANK", "WORLD_SIZE"), ("MASTER_ADDR", "MASTER_PORT")  # that a launcher sets, all of them
@@ -46,6 +48,7 @@ def launch_distributed(module: str, arguments: Sequence[str], processes: int) ->
             return 128 + stopped.sigval
         finally:
             del os.environ[REPORTS]
+            receive_notice(Path(reports))
     return 0
 
 

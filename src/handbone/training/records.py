@@ -15,7 +15,7 @@ import numpy as np
 from accelerate.tracking import GeneralTracker
 from numpy.typing import NDArray
 
-from handbone.utils.io import write_text
+from handbone.utils.io import remove_folder, write_text
 
 PROJECT = "handbone"  # of wandb and MLflow
 TAG = "handbone.run"  # of an MLflow run
@@ -25,12 +25,12 @@ Picture = NDArray[np.uint8]  # (h, w, 3) RGB
 class Record:
     """A record in a tracker of accelerate.
 
-    folder: of all records of this kind; run: the name of the training, the same after a resume; first: the first epoch that is going to be
-    recorded, 1 for a training from the start, which has a new record.
+    folder: of all records of this kind; run: the name of the training, the same after a resume; resumed: if it is not, it has a new record;
+    first: the first epoch that is going to be recorded.
     """
 
-    def __init__(self, folder: Path, run: str, first: int) -> None:
-        self._folder, self._run, self._first = folder, run, first
+    def __init__(self, folder: Path, run: str, resumed: bool, first: int) -> None:
+        self._folder, self._run, self._resumed, self._first = folder, run, resumed, first
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -65,11 +65,13 @@ class TensorBoardRecord(Record):
 
     def options(self) -> dict[str, Any]:
         """See `Record`."""
-        return {"purge_step": self._first if self._first > 1 else 0}
+        if not self._resumed:
+            remove_folder(self._folder / self._run)
+        return {"purge_step": self._first}
 
     def add_settings(self, tracker: GeneralTracker, settings: dict[str, Any]) -> None:
         """As a text: accelerate would make a run of its own for them, and another one after each resume."""
-        if self._first == 1:
+        if not self._resumed:
             lines = "\n".join(f"    {name}: {value}" for name, value in settings.items())  # indented: code in Markdown
             tracker.tracker.add_text("parameters", lines, 0)
 
@@ -85,8 +87,9 @@ class DVCLiveRecord(Record):
 
     def options(self) -> dict[str, Any]:
         """See `Record`."""
-        self._cut()
-        return {"dir": str(self._folder / self._run), "resume": self._first > 1, "save_dvc_exp": False, "dvcyaml": None}
+        if self._resumed:
+            self._cut()
+        return {"dir": str(self._folder / self._run), "resume": self._resumed, "save_dvc_exp": False, "dvcyaml": None}
 
     def add_pictures(self, tracker: GeneralTracker, pictures: Mapping[str, Picture], epoch: int) -> None:
         """See `Record`."""
@@ -115,7 +118,7 @@ class WandbRecord(Record):
     def options(self) -> dict[str, Any]:
         """See `Record`."""
         file = self._folder / f"{self._run}.id"
-        if self._first == 1 or not file.is_file():
+        if not self._resumed or not file.is_file():
             write_text(file, f"{self._run}-{uuid.uuid4().hex[:8]}")
         return {"id": file.read_text(encoding="utf-8"), "name": self._run, "resume": "allow", "dir": str(self._folder)}
 
@@ -127,8 +130,8 @@ class WandbRecord(Record):
 class MLflowRecord(Record):
     """A run of MLflow, in a database of its own unless MLFLOW_TRACKING_URI names another; a tag finds it again."""
 
-    def __init__(self, folder: Path, run: str, first: int) -> None:
-        super().__init__(folder, run, first)
+    def __init__(self, folder: Path, run: str, resumed: bool, first: int) -> None:
+        super().__init__(folder, run, resumed, first)
         self._recorded = 0  # the last epoch that the run has
 
     def options(self) -> dict[str, Any]:
@@ -141,7 +144,7 @@ class MLflowRecord(Record):
             options["logging_dir"] = (self._folder / "artifacts").resolve().as_uri()
         client = mlflow.MlflowClient()
         experiment = client.get_experiment_by_name(os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT))
-        if self._first > 1 and experiment is not None:
+        if self._resumed and experiment is not None:
             tagged = f"tags.`{TAG}` = '{self._run}'"
             for run in client.search_runs([experiment.experiment_id], tagged, order_by=["attributes.start_time DESC"], max_results=1):
                 options["run_id"] = run.info.run_id

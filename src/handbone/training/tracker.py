@@ -50,7 +50,7 @@ class Tracker(Watcher):
         """Raises `UserError` (tracker.start) if the tracker does not start, e.g. because it wants a login."""
         try:
             folder = record_folder(self._kind)
-            record = RECORDS[self._kind](folder, self._run, len(start.rows) + 1)
+            record = RECORDS[self._kind](folder, self._run, start.resumed, len(start.rows) + 1)
             self._accelerator.project_configuration.logging_dir = str(folder)
             self._accelerator.init_trackers(record.project, init_kwargs={self._kind: record.options()})
             (tracker,) = self._accelerator.trackers

@@ -100,9 +100,10 @@ class Trainer:
         afterwards.
         """
         with Watchers(watchers if self._accelerator.is_main_process else []) as self._watchers:
-            if self.load_checkpoint(checkpoint):
+            resumed = self.load_checkpoint(checkpoint)
+            if resumed:
                 self._print(f"{desc}: resumes at {self._position()}{_saved(checkpoint)}")
-            self._watchers.start(self._start())
+            self._watchers.start(self._start(resumed))
             if is_compiled(self._params, self._params.epochs * self._steps_per_epoch, self._accelerator):
                 self.compile(desc)
             self._print(f"{desc}: {self._estimate()}")
@@ -224,10 +225,10 @@ class Trainer:
     def _progress(self) -> Progress:
         return self._state.progress
 
-    def _start(self) -> TrainingStart:
-        progress, device = self._progress, self._accelerator.device
-        position = self._params.epochs, len(self._batches), len(progress.losses)
-        return TrainingStart(progress.rows, *position, progress.best_epoch, progress.best_dice, str(describe_machine(device)["device"]))
+    def _start(self, resumed: bool) -> TrainingStart:
+        progress, device = self._progress, describe_machine(self._accelerator.device)["device"]
+        position, best = (self._params.epochs, len(self._batches), len(progress.losses)), (progress.best_epoch, progress.best_dice)
+        return TrainingStart(resumed, progress.rows, *position, *best, str(device))
 
     def _report(self, scores: NDArray[np.float64] | None) -> EpochReport:
         progress, pace = self._progress, self._pace

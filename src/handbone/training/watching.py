@@ -17,10 +17,11 @@ if TYPE_CHECKING:  # the command that shows the status reads its files without P
 class TrainingStart:
     """A training that is about to begin, or to resume.
 
-    rows: the learning curve so far; epochs: those of the whole training; batches: of an epoch; batches_done: of the current epoch;
-    best_dice: -1 without a score; device: its name.
+    resumed: from a checkpoint; rows: the learning curve so far; epochs: those of the whole training; batches: of an epoch;
+    batches_done: of the current epoch; best_dice: -1 without a score; device: its name.
     """
 
+    resumed: bool
     rows: Sequence[CurveRow]
     epochs: int
     batches: int

@@ -8,26 +8,29 @@ import platform
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from handbone.utils.ending import REPORTS
 
 WEBHOOK = "HANDBONE_NOTIFY"  # environment variable: the address, which is a secret and is never printed
+STAGE, EXPERIMENT, ROOT = "DVC_STAGE", "DVC_EXP_NAME", "DVC_ROOT"  # environment variables of DVC for the command of a stage
 TIMEOUT = 4.0  # seconds for the request, and a second more for everything, such as a name server that does not answer
 LONGEST = 1500  # characters; Discord refuses more than 2000
-STAGE = "DVC_STAGE"  # environment variable that DVC sets for the command of a stage, e.g. train@0
+HANDED = "notice"  # file in the folder `REPORTS`
 
 
 class Notice:
-    """What a stage has to say about its success. Without a text nothing is sent: most stages take seconds."""
+    """text: what the stage of this process has to say if it ends well; handed: what a process of its launch has said."""
 
-    def __init__(self) -> None:
-        self.text = ""
+    text = handed = ""
 
 
-NOTICE = Notice()  # of this process, which runs one stage
+NOTICE = Notice()
 
 
 def tell(text: str) -> None:
-    """Send this text if the stage of this process ends well, and somebody has asked for notices."""
+    """Say this in the notice if the stage ends well. Without a text there is none: most stages take seconds."""
     NOTICE.text = text
 
 
@@ -35,32 +38,49 @@ def tell(text: str) -> None:
 def notice_of_end() -> Iterator[None]:
     """At the end of this context, send how the stage that DVC has started ended: the text of `tell`, an interruption or an error.
 
-    Nothing happens outside DVC, without the environment variable, and in all but the first process of a launch.
+    Nothing happens outside DVC and without the environment variable. Of the processes of one launch the launcher sends.
     What cannot be sent is a warning that does not show the address; it neither fails nor delays the stage by more than five seconds.
     """
-    stage = os.environ.get(STAGE) if os.environ.get("RANK", "0") == "0" else None
-    if stage is None or not os.environ.get(WEBHOOK):
+    if not os.environ.get(STAGE) or not os.environ.get(WEBHOOK):
         yield
         return
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
-        if isinstance(stop, KeyboardInterrupt) or stop.code:
-            send(f"{stage} was stopped", os.environ[WEBHOOK])
+        code = stop.code if isinstance(stop, SystemExit) else 128
+        if code:
+            _deliver("was stopped" if isinstance(code, int) and code >= 128 else f"failed: {code}")
         raise
     except BaseException as error:
-        send(f"{stage} failed: {error or type(error).__name__}", os.environ[WEBHOOK])
+        _deliver(f"failed: {error or type(error).__name__}")
         raise
     if NOTICE.text:
-        send(f"{stage}: {NOTICE.text}", os.environ[WEBHOOK])
+        _deliver(NOTICE.text)
+
+
+def receive_notice(reports: Path) -> None:
+    """In a launcher: take over what its processes have said in their folder `REPORTS`, and send it at the end."""
+    with suppress(OSError):
+        NOTICE.text = NOTICE.handed = (reports / HANDED).read_text(encoding="utf-8")
+
+
+def _deliver(text: str) -> None:
+    reports = os.environ.get(REPORTS)
+    if reports is not None:
+        with suppress(OSError), (Path(reports) / HANDED).open("x", encoding="utf-8") as file:  # the first process that ends
+            file.write(text)
+    elif os.environ.get("RANK", "0") == "0":
+        send(f"{os.environ[STAGE]}: {NOTICE.handed or text}", os.environ[WEBHOOK])
 
 
 def send(text: str, address: str) -> None:
-    """POST the text, with the names of the machine and the folder, as JSON that Slack, Mattermost, Discord and ntfy's templates read."""
-    full = f"{platform.node()}, {os.path.basename(os.getcwd())}: {text}"[:LONGEST]
+    """POST the text, after the names of machine, repository and experiment, as JSON that Slack, Mattermost and Discord understand."""
+    repository = Path(os.environ.get(ROOT, ".")).resolve().name
+    place = ", ".join(filter(None, [platform.node(), repository, os.environ.get(EXPERIMENT)]))
     faults: list[str] = []
     # in a thread, as looking up a name has no time limit; it is a daemon, so the process ends without it
-    thread = threading.Thread(target=_post, args=(full, address, faults), name="notice", daemon=True)
+    arguments = (f"{place}: {text}"[:LONGEST], address, faults)
+    thread = threading.Thread(target=_post, args=arguments, name="notice", daemon=True)
     thread.start()
     thread.join(TIMEOUT + 1)
     fault = "no answer" if thread.is_alive() else next(iter(faults), "")
