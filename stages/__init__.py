@@ -6,6 +6,7 @@ A stage runs the code of the checkout that it is in, also in the copy that `dvc 
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 # `python -m` imports this file first: while a stage imports its libraries, Ctrl-C ends it without a traceback; then run_cli handles it
@@ -20,3 +21,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 # before seconds of other imports: who started this process, to end with it
 import handbone.utils.ending  # noqa: F401
+
+
+def run_stage(main: Callable[[], None]) -> None:
+    """`run_cli(main)` for the script that was called, whose seconds are noted for the page."""
+    from handbone.utils.durations import timed
+    from handbone.utils.errors import run_cli
+
+    run_cli(timed(main, sys.argv[0], sys.argv[1:]))

@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from handbone.utils.errors import Problem, UserError, all_of, run_cli
+from handbone.utils.errors import Problem, UserError, all_of
+from stages import run_stage
 
 if TYPE_CHECKING:
     from handbone.config.params import Params
@@ -84,4 +85,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    run_stage(main)

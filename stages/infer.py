@@ -25,9 +25,10 @@ from handbone.models.registry import spec_from_params
 from handbone.models.saved import TrainedModelInfo, load_folds
 from handbone.models.wrapper import SegmentationModel
 from handbone.training.distributed import is_launched, launch_distributed, make_accelerator
-from handbone.utils.errors import Problem, UserError, run_cli
+from handbone.utils.errors import Problem, UserError
 from handbone.utils.hashing import file_hash
 from handbone.utils.io import read_class_table, read_table, write_json
+from stages import run_stage
 
 Models = Mapping[int, SegmentationModel]  # by fold
 
@@ -72,8 +73,7 @@ def main() -> None:
     if params.machine.gpus_per_fold > 1 and not is_launched():
         sys.exit(launch_distributed("stages.infer", [subset], params.machine.gpus_per_fold))
     accelerator = make_accelerator(params.train.precision) if is_launched() else None
-    is_main = accelerator is None or accelerator.is_main_process
-    if subset == "oof" and is_main:
+    if (is_main := accelerator is None or accelerator.is_main_process) and subset == "oof":
         warn_of_missing_pairs(read_class_table(paths.AREAS, ["pixels", "x", "y"]), params)
     record = paths.prediction_record(subset)
     record.unlink(missing_ok=True)  # written last: an interrupted run leaves no record that fits only half of the files
@@ -87,4 +87,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    run_stage(main)

@@ -7,8 +7,9 @@ from pathlib import Path
 from handbone.config import paths
 from handbone.config.params import BONES, DataParams, load_params
 from handbone.phantom.dataset import write_phantom
-from handbone.utils.errors import Problem, UserError, run_cli, warn
+from handbone.utils.errors import Problem, UserError, warn
 from handbone.utils.io import remove_folder, write_text
+from stages import run_stage
 
 
 def main() -> None:
@@ -39,4 +40,4 @@ def check_classes(data: DataParams) -> None:
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    run_stage(main)

@@ -18,10 +18,11 @@ from handbone.dataset.people import with_attributes
 from handbone.dataset.preprocess import PreprocessSpec, prepare_sample, without_overlaps
 from handbone.dataset.summary import areas_table, summarise
 from handbone.dataset.whole_set import facts_of, whole_set_problems
-from handbone.utils.errors import Problem, UserError, raise_if_any, run_cli, warn
+from handbone.utils.errors import Problem, UserError, raise_if_any, warn
 from handbone.utils.hashing import file_hash
 from handbone.utils.io import remove_folder, write_json, write_table
 from handbone.utils.parallel import map_samples
+from stages import run_stage
 
 IndexRow = dict[str, Any]
 
@@ -73,4 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    run_stage(main)

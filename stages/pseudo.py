@@ -16,9 +16,10 @@ from handbone.evaluation.dice import count, dice
 from handbone.masks.packed import PackedMasks
 from handbone.masks.runs import RunLengthMasks
 from handbone.submission.csv import TestImage, submitted_masks, test_images
-from handbone.utils.errors import Problem, UserError, all_of, nearest, raise_if_any, run_cli
+from handbone.utils.errors import Problem, UserError, all_of, nearest, raise_if_any
 from handbone.utils.hashing import file_hash
 from handbone.utils.io import remove_folder, write_table
+from stages import run_stage
 
 COLUMNS = ["key", "person", "height", "width", "agreement", "weight", "sha256"]
 
@@ -62,7 +63,7 @@ def write_samples(
     rows = []
     for key in tqdm(images, desc="pseudo-labels", unit="image"):
         masks, *others = [source[key] for source in sources]
-        agreement = mean_dice(masks, others[0]) if others else 1.0
+        agreement = float(np.mean(dice(count(masks, others[0])))) if others else 1.0
         if agreement >= section.agreement:
             pixels = read_sample(paths.cached_sample("test", key)).image
             labels = masks.boxed().disjoint() if exclusive else masks.boxed()
@@ -70,11 +71,6 @@ def write_samples(
             digest = file_hash(paths.pseudo_sample(key))
             rows.append((key, key.split("/")[0], *masks.shape, round(agreement, 6), section.weight, digest))
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def mean_dice(masks: RunLengthMasks, others: RunLengthMasks) -> float:
-    """The mean over classes of the Dice of two submissions' masks of one image."""
-    return float(np.mean(dice(count(masks, others))))
 
 
 def main() -> None:
@@ -90,4 +86,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    run_stage(main)

@@ -2,88 +2,86 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 
-from handbone.cache.sample import read_masks, read_sample
+from tqdm import tqdm
+
+from handbone.cache.sample import CachedSample, read_sample
 from handbone.config import paths
-from handbone.config.params import Params, load_params, mirrored_classes
+from handbone.config.params import Params, load_params
+from handbone.config.yaml12 import read_yaml
 from handbone.evaluation.decision import Decision, decide
-from handbone.evaluation.dice import dice_by_class, with_dice
 from handbone.evaluation.members import maps_of
-from handbone.report.attributes import attribute_rows
-from handbone.report.augmentation_preview import preview_strip
-from handbone.report.figures import class_bars_svg, curves_svg, jpeg_data_uri, overlay, png_data_uri
-from handbone.report.page import Case, Preview, render_page
-from handbone.training.data.augment import Augmenter
-from handbone.utils.errors import run_cli
+from handbone.provenance.committed import committed_run
+from handbone.report.attributes import attributes_section
+from handbone.report.cases import cases_section, choose_images
+from handbone.report.changes import changes
+from handbone.report.checks import data_section
+from handbone.report.classes import classes_section
+from handbone.report.decision import decision_section
+from handbone.report.html import document
+from handbone.report.images import images_section
+from handbone.report.layers import Shown
+from handbone.report.neighbours import covered_pixels, neighbours_section
+from handbone.report.origin import lineage_section, stages_section
+from handbone.report.overview import headline, score_tiles
+from handbone.report.previews import previews_section
+from handbone.report.scores import Scores
+from handbone.report.training import folds_section
+from handbone.utils.durations import read_durations
 from handbone.utils.io import read_json, read_table, write_text
 from handbone.utils.notice import tell
+from handbone.utils.parallel import prefetch_map
+from stages import run_stage
 
-PREVIEWS, VERSIONS = 3, 3  # training images on the page, and augmented versions of each
+ROOT = Path(__file__).resolve().parent.parent  # has dvc.yaml, also if the stage runs in another folder
 
 
-def make_case(key: str, counts: pd.DataFrame, classes: list[str], decision: Decision) -> Case:
-    """The held-out image `key` with its truth and prediction; `counts`: its rows of class and dice."""
-    sample = paths.cached_sample("train", key)
-    image, truth = read_sample(sample).image, read_masks(sample)
+def read(key: str) -> CachedSample:
+    """A training image."""
+    return read_sample(paths.cached_sample("train", key))
+
+
+def show(key: str, classes: list[str], decision: Decision) -> Shown:
+    """A held-out image with the true and the predicted masks of all classes."""
+    sample = read(key)
     maps = [maps_of(paths.prediction_record("oof", name), paths.prediction("oof", key, name), classes) for name in decision.names]
-    picture = png_data_uri(overlay(image, truth.unpack(), decide(maps, truth.shape, decision).boxed(), classes))
-    lowest = counts.nsmallest(3, "dice")
-    caption = ", ".join(f"{name} {value:.3f}" for name, value in zip(lowest["class"], lowest["dice"], strict=True))
-    return Case(key, float(counts["dice"].mean()), picture, f"lowest: {caption}")
+    return Shown.of(sample, decide(maps, sample.shape, decision))
 
 
-def make_cases(params: Params, decision: Decision) -> tuple[list[Case], list[Case]]:
-    """The best and the worst held-out images by mean Dice."""
-    counts = with_dice(read_table(paths.VALIDATION_COUNTS))
-    images = {str(key): rows for key, rows in counts.groupby("key")}
-    ranking = counts.groupby("key")["dice"].mean().sort_values(kind="stable").index.astype(str).tolist()
-    shown = min(params.report.cases, -(-len(ranking) // 2))
-    worst, best = ranking[:shown], ranking[::-1][:shown]
-    cases = {key: make_case(key, images[key], params.data.classes, decision) for key in dict.fromkeys(best + worst)}
-    return [cases[key] for key in best], [cases[key] for key in worst]
-
-
-def make_previews(params: Params) -> list[Preview]:
-    """A few training images, evenly spread over the data set, each with augmented versions."""
-    augmenter = Augmenter(params.train.augment, params.model.in_channels)
-    keys = read_table(paths.TRAIN_INDEX)["key"].tolist()
-    shown = [keys[place * len(keys) // PREVIEWS] for place in range(min(PREVIEWS, len(keys)))]
-    seeds = [np.random.SeedSequence([params.seed, row]).generate_state(VERSIONS).tolist() for row in range(len(shown))]
-    samples = [read_sample(paths.cached_sample("train", key)) for key in shown]
-    mirrored = mirrored_classes(params.data.classes, params.data.mirror)
-    pictures = [preview_strip(sample, augmenter, params.train.size, row, mirrored) for sample, row in zip(samples, seeds, strict=True)]
-    return [Preview(key, jpeg_data_uri(picture)) for key, picture in zip(shown, pictures, strict=True)]
+def make_page(params: Params) -> str:
+    """The whole page: section by section, from top to bottom."""
+    lineage, metrics, data = read_json(paths.LINEAGE), read_json(paths.METRICS), read_json(paths.DATA_REPORT)
+    decision = Decision.load(paths.DECISION, params.data.classes, *paths.DECIDED_WITH)
+    scores, test = Scores.of(read_table(paths.VALIDATION_COUNTS)), Scores.of(read_table(paths.TEST_COUNTS))
+    chosen, masks = choose_images(scores, params.report.cases), partial(show, classes=params.data.classes, decision=decision)
+    covered = prefetch_map(lambda key: covered_pixels(masks(key)), scores.keys)
+    before = committed_run(Path.cwd(), paths.METRICS, Path("params.yaml"))
+    sections = [
+        folds_section(scores, {fold: read_table(paths.fold_curve(fold)) for fold in params.folds}),
+        classes_section(scores, test, data),
+        attributes_section(read_table(paths.DICE_PER_ATTRIBUTE), metrics),
+        decision_section(decision),
+        cases_section(scores, masks, chosen),
+        images_section(scores, chosen),
+        neighbours_section(params.data.classes, tqdm(covered, "report", len(scores.keys), unit="image")),
+        previews_section(read_table(paths.TRAIN_INDEX)["key"].tolist(), read, params),
+        data_section(data, data["warnings"] + read_json(paths.SPLIT_REPORT)["warnings"]),
+        stages_section(list(read_yaml(ROOT / "dvc.yaml")["stages"]), read_durations()),
+        lineage_section(lineage),
+    ]
+    top = score_tiles(scores, test, decision) + changes(before, metrics, read_yaml(Path("params.yaml")))
+    return document(*headline(lineage, f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"), top, sections)
 
 
 def main() -> None:
     """Run the stage."""
-    params, lineage = load_params(), read_json(paths.LINEAGE)
-    decision, model = Decision.load(paths.DECISION, params.data.classes, *paths.DECIDED_WITH), lineage["parameters"]["model"]
-    best, worst = make_cases(params, decision)
-    scores = dice_by_class(read_table(paths.VALIDATION_COUNTS), read_table(paths.TEST_COUNTS))
-    page = render_page(
-        title="Segmentation report",
-        subtitle=" · ".join(filter(None, [model["arch"], model["encoder"], f"{lineage['parameters']['train']['size']} px"])),
-        metrics=read_json(paths.METRICS),
-        scores=scores,
-        decision=decision,
-        classes=params.data.classes,
-        curves=curves_svg({fold: read_table(paths.fold_curve(fold)) for fold in params.folds}),
-        bars=class_bars_svg(scores),
-        attributes=attribute_rows(read_table(paths.DICE_PER_ATTRIBUTE)),
-        best=best,
-        worst=worst,
-        previews=make_previews(params),
-        lineage=lineage,
-        data_report=read_json(paths.DATA_REPORT),
-        warnings=read_json(paths.DATA_REPORT)["warnings"] + read_json(paths.SPLIT_REPORT)["warnings"],
-    )
-    write_text(paths.PAGE, page)
+    write_text(paths.PAGE, make_page(load_params()))
     print(f"open {paths.PAGE}")
     tell("the graph is up to date")
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    run_stage(main)

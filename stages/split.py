@@ -13,8 +13,9 @@ from handbone.config.params import load_params
 from handbone.dataset.attributes import images_by_value, with_few_values
 from handbone.dataset.splits import assign_folds, lacking_folds
 from handbone.dataset.strata import image_attributes, strata
-from handbone.utils.errors import Problem, UserError, run_cli, warn
+from handbone.utils.errors import Problem, UserError, warn
 from handbone.utils.io import read_class_table, read_table, write_json, write_table
+from stages import run_stage
 
 INDEX = ["key", "person", "height", "width"]
 Labels = Mapping[str, set[str]]  # label -> keys of its images
@@ -79,4 +80,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    run_stage(main)

@@ -22,9 +22,10 @@ from handbone.submission.attributes import read_attributes
 from handbone.submission.csv import SubmissionRow, TestImage, encode_masks, image_rows, test_images, write_submission
 from handbone.submission.lineage import lineage
 from handbone.submission.score import score_if_known
-from handbone.utils.errors import all_of, run_cli
+from handbone.utils.errors import all_of
 from handbone.utils.io import write_json, write_table
 from handbone.utils.parallel import prefetch_map
+from stages import run_stage
 
 NO_TEST_SET = ": there is no test set, so the held-out Dice is the only score"
 
@@ -78,8 +79,7 @@ def main() -> None:
     train, test = read_attributes(paths.TRAIN_INDEX, paths.AREAS, paths.TEST_INDEX, paths.SUBMISSION, images, params)
     write_table(paths.DICE_PER_ATTRIBUTE, dice_by_attribute(validation, counts, train, test))
     mixes = dice_under_test_mix(validation, train, test)
-    metrics = summarise(validation, counts, mixes, params.data.exclusive)
-    write_json(paths.METRICS, metrics)
+    write_json(paths.METRICS, metrics := summarise(validation, counts, mixes, params.data.exclusive))
     for name, mix in mixes.items():
         print(f"held-out Dice under the test images' mix of {name}: {mix}")
     score = f", test Dice {metrics['test']['dice']['mean']:.4f}" if "test" in metrics else "" if images else NO_TEST_SET
@@ -87,4 +87,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    run_stage(main)

@@ -23,9 +23,9 @@ from handbone.training.preemption import exit_when_preempted
 from handbone.training.seeding import set_determinism
 from handbone.training.tracker import require_tracker
 from handbone.training.watched import watched
-from handbone.utils.errors import run_cli
 from handbone.utils.io import read_class_table
 from handbone.utils.notice import tell
+from stages import run_stage
 
 ROOT = Path(__file__).resolve().parent.parent  # has dvc.yaml, also if the stage runs in another folder
 
@@ -75,4 +75,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    run_stage(main)

@@ -18,9 +18,9 @@ from handbone.evaluation.surface_distances import DISTANCES, scores_by_class, su
 from handbone.masks.cropped_maps import CroppedMaps
 from handbone.masks.packed import PackedMasks
 from handbone.masks.runs import RunLengthMasks
-from handbone.utils.errors import run_cli
 from handbone.utils.io import read_table, write_table
 from handbone.utils.parallel import prefetch_map
+from stages import run_stage
 
 
 def held_out(params: Params) -> tuple[dict[str, int], Ensemble]:
@@ -83,4 +83,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    run_stage(main)

@@ -38,7 +38,11 @@ COVERED_BUT_NOT_IMPORTED = {  # below src/handbone: files whose change reruns a 
         *("masks/coverage.py", "masks/histogram.py"),
         *(f"submission/{name}.py" for name in ("alignment", "difference", "vote")),
     },
-    "report": {"cache/sides.py", *(f"masks/{name}.py" for name in ("contours", "histogram", "rasterize", "rle", "surfaces"))},
+    "report": {  # a page: seconds
+        "cache/sides.py",
+        *(f"evaluation/{name}.py" for name in ("attributes", "comparison", "metrics", "model_dice")),
+        *(f"masks/{name}.py" for name in ("contours", "histogram", "rasterize", "rle", "surfaces")),
+    },
 }
 
 

@@ -1,6 +1,7 @@
 """The real graph, run by DVC on a few small phantoms: the traps that DVC pipelines of this shape fall into, each as a test."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def test_the_lineage_names_everything_that_made_the_submission(project: Project)
 def test_the_page_stands_alone(project: Project) -> None:
     page = (project.folder / "reports/index.html").read_text()
     assert "Pisiform" in page
-    assert "<script" not in page
+    assert page.count("<script") == 1 and not re.search(r'(?:src|href|srcset)="(?!data:|#)', page)
     assert f"{project.metrics()['test']['dice']['mean']:.4f}" in page
 
 

@@ -150,7 +150,7 @@ def test_another_clone_killed_and_resumed_gives_the_same_bytes(project: Project,
     assert "resumes at epoch" not in clone.sh("dvc repro -s train@0")  # another rate is another training
     assert checkpoints(clone) == [left]
     clone.git("checkout", "-q", "params.yaml")
-    with (clone.folder / "src/handbone/report/page.py").open("a") as file:
+    with (clone.folder / "src/handbone/report/html.py").open("a") as file:
         file.write("# an edit of the report is no reason to train again\n")
     before = machine_code()
     output = clone.sh("dvc repro")

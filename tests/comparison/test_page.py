@@ -11,23 +11,23 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
 from conftest import Fails
 from handbone.cache.sample import CachedSample, write_sample
-from handbone.comparison.figures import crop_window, intervals_svg, layers
+from handbone.comparison.figures import intervals_svg, layers
 from handbone.comparison.page import comparison_page
 from handbone.comparison.selection import classes_that_differ, images_that_differ
-from handbone.comparison.side import Member, Shown, Side
+from handbone.comparison.side import Member, Side
 from handbone.evaluation.bootstrap import Intervals
 from handbone.evaluation.comparison import Comparison, HeldOut, compare
 from handbone.evaluation.decision import Decision, decided_counts
 from handbone.masks.boxed import BoxedMasks
 from handbone.masks.cropped_maps import CroppedMaps
 from handbone.masks.packed import PackedMasks
+from handbone.report.layers import Shown
 from handbone.utils.io import write_json
 
 CLASSES = ["<b>Radius", "Ulna"]
@@ -176,45 +176,13 @@ def test_what_differs_most_comes_first(sides: tuple[Side, Side]) -> None:
     assert all(choice.image in (8, 9, 10, 11) for choices in classes_that_differ(comparison) for choice in choices)
 
 
-def shown(masks: np.ndarray[Any, np.dtype[np.bool_]], truth: np.ndarray[Any, np.dtype[np.bool_]]) -> Shown:
-    return Shown(np.full((SIZE, SIZE), 90, np.uint8), BoxedMasks.from_dense(truth), BoxedMasks.from_dense(masks))
-
-
-def areas(svg: str, layer: str) -> int:
-    """Pixels of a layer that are not transparent."""
-    found = re.search(rf'class="layer {layer}"[^>]*base64,([^"]+)"', svg)
-    if not found:
-        return 0
-    picture = cv2.imdecode(np.frombuffer(base64.b64decode(found[1]), np.uint8), cv2.IMREAD_UNCHANGED)
-    return int(np.count_nonzero(picture[..., 3]))
-
-
-def test_missed_and_extra_pixels_are_exact() -> None:
-    small, truth, large = square(20, 1), square(24, 1), square(30, 1)
-    pictures = layers("a", shown(small, truth), shown(large, truth))
-    assert (areas(pictures.first, "missed"), areas(pictures.first, "extra")) == (24**2 - 20**2, 0)
-    assert (areas(pictures.second, "missed"), areas(pictures.second, "extra")) == (0, 30**2 - 24**2)
-    assert pictures.scale == 1 and pictures.shape == (SIZE, SIZE)
-
-
-def test_a_crop_holds_all_masks_and_stays_inside_of_the_image() -> None:
-    rng = np.random.default_rng(1)
-    for _ in range(50):
-        masks = np.zeros((2, 300, 200), bool)
-        y, x = rng.integers(0, (290, 190))
-        masks[0, y : y + 9, x : x + 9] = True
-        y0, x0, y1, x1 = crop_window([BoxedMasks.from_dense(masks)])
-        assert 0 <= y0 <= y < y + 9 <= y1 <= 300 and 0 <= x0 <= x < x + 9 <= x1 <= 200
-    assert crop_window([BoxedMasks.from_dense(np.zeros((1, 30, 20), bool))]) == (0, 0, 30, 20)
-
-
-def test_a_large_crop_is_reduced() -> None:
-    truth = np.zeros((1, 2048, 1024), bool)
-    truth[:, 10:2000, 10:1000] = True
-    one = Shown(np.zeros((1024, 512), np.uint8), BoxedMasks.from_dense(truth), BoxedMasks.from_dense(truth))
-    pictures = layers("a", one, one)
-    sizes = [int(size) for size in re.findall(r'(?:width|height)="(\d+)"', pictures.first)]
-    assert max(sizes) == 512 and pictures.scale < 1
+def test_both_pictures_of_a_pair_show_the_same_part() -> None:
+    truth = BoxedMasks.from_dense(square(24, 1))
+    image = np.full((SIZE, SIZE), 90, np.uint8)
+    pair = layers("a", *(Shown(image, truth, BoxedMasks.from_dense(square(side, 1))) for side in (10, 40)), ["Radius"])
+    views = [re.findall('viewBox="([^"]+)"', svg) for svg in (pair.first, pair.second)]
+    assert views[0] == views[1] == [f"0 0 {SIZE} {SIZE}"] and pair.shape == (SIZE, SIZE)
+    assert pair.first.count("data:image/jpeg") == 1 and "data:image/jpeg" not in pair.second and 'href="#a"' in pair.second
 
 
 def test_a_class_that_cannot_be_judged_does_not_hide_the_others() -> None:

@@ -1,17 +1,13 @@
-"""Pictures: errors are coloured in the right place for every image size; charts are the same bytes each time."""
+"""Pictures: errors are coloured in the right place for every image size."""
 
 import base64
-import re
-from xml.etree import ElementTree
 
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
 
 from handbone.masks.boxed import BoxedMasks
-from handbone.report.figures import FOLD_COLOURS, PREDICTED_RGB, TRUTH_RGB, class_bars_svg, curves_svg, jpeg_data_uri, overlay, png_data_uri
-from handbone.utils.io import read_table
+from handbone.report.figures import PREDICTED_RGB, TRUTH_RGB, jpeg_data_uri, overlay
 
 NAMES = ["Radius", "Ulna"]
 
@@ -25,8 +21,8 @@ def boxed(shape, *rectangles):
 
 def leans_to(picture, colour):
     """(h, w) bool: the pixels whose hue is that of `colour`."""
-    green_minus_red = picture[..., 1].astype(int) - picture[..., 0]
-    return green_minus_red > 20 if colour == TRUTH_RGB else green_minus_red < -20
+    blue_minus_red = picture[..., 2].astype(int) - picture[..., 0]
+    return blue_minus_red > 20 if colour == TRUTH_RGB else blue_minus_red < -20
 
 
 def grey(shape):
@@ -49,7 +45,7 @@ def test_equal_masks_leave_no_colour_even_where_classes_overlap():
     picture = overlay(grey((400, 400)), masks, masks, NAMES)
     assert not leans_to(picture, TRUTH_RGB).any() and not leans_to(picture, PREDICTED_RGB).any()
     assert (picture[100, 100] == 100).all(), "the inside of a mask stays the image"
-    assert picture.max() == 255, "there are outlines"
+    assert picture.min(-1).max() > 250, "there are white outlines"
 
 
 def test_errors_are_tinted_where_they_are():
@@ -85,14 +81,6 @@ def test_overlay_of_29_large_classes_is_the_same_each_time():
     np.testing.assert_array_equal(first, second)
 
 
-def test_a_png_is_lossless():
-    picture = np.random.default_rng(0).integers(0, 255, (7, 11, 3), np.uint8)
-    kind, _, encoded = png_data_uri(picture).partition(",")
-    decoded = cv2.imdecode(np.frombuffer(base64.b64decode(encoded), np.uint8), cv2.IMREAD_COLOR)
-    assert kind == "data:image/png;base64"
-    np.testing.assert_array_equal(decoded[..., ::-1], picture)
-
-
 def test_a_jpeg_is_nearly_lossless():
     rows, columns = np.mgrid[:64, :96].astype(np.uint8)
     picture = np.stack([rows * 2, columns * 2, rows + columns], -1)
@@ -100,72 +88,3 @@ def test_a_jpeg_is_nearly_lossless():
     decoded = cv2.imdecode(np.frombuffer(base64.b64decode(encoded), np.uint8), cv2.IMREAD_COLOR)
     assert kind == "data:image/jpeg;base64"
     assert np.abs(decoded[..., ::-1].astype(int) - picture).mean() < 3
-
-
-def curve(*dice):
-    epochs = np.arange(1, len(dice) + 1)
-    return pd.DataFrame({"epoch": epochs, "lr": 1e-3, "loss": 1 / epochs, "dice": dice})
-
-
-def texts(svg):
-    return [element.text for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
-
-
-def test_curves_name_each_fold_with_its_best_epoch():
-    text = " ".join(texts(curves_svg({1: curve(np.nan, 0.91, np.nan, 0.87), 0: curve(0.5, 0.6, 0.7, 0.8)})))
-    assert re.search(r"fold 0\D+0\.8000\D+4.*fold 1\D+0\.9100\D+2", text)
-
-
-def test_a_fold_that_failed_stays_visible():
-    good, failed = (curve(*[dice] * 9).assign(loss=range(100, 1000, 100)) for dice in (0.95, 0.3))
-    ticks = [float(text) for text in texts(curves_svg({0: good, 1: failed})) if re.fullmatch(r"0\.\d+", text)]
-    assert min(ticks) <= 0.3
-
-
-@pytest.mark.parametrize("curves", [{}, {0: curve(np.nan)}, {3: curve(1.0)}, {fold: curve(0.1, 0.2) for fold in range(12)}])
-def test_curves_of_any_length(curves):
-    ElementTree.fromstring(curves_svg(curves))
-
-
-def lines_of_fold(svg, colour):
-    """The y coordinates of the lines in `colour`, in points from the top."""
-    paths = ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}path")
-    lines = [path.get("d") for path in paths if "fill: none" in path.get("style", "") and colour in path.get("style", "")]
-    return [[float(y) for y in re.findall(r"[ML] [-\d.]+ ([-\d.]+)", line)] for line in lines]
-
-
-def test_epochs_without_a_score_are_left_out_and_not_drawn_as_zero(tmp_path):
-    """The file has an empty cell for every second epoch."""
-    rows = [f"{epoch},0.1,{1 / epoch},{'' if epoch % 2 else 0.8 + epoch**2 / 1000}" for epoch in range(1, 9)]
-    (tmp_path / "curve.csv").write_text("\n".join(["epoch,lr,loss,dice", *rows, ""]))
-    loss, dice, *_ = lines_of_fold(curves_svg({0: read_table(tmp_path / "curve.csv")}), FOLD_COLOURS[0])
-    assert len(loss) == 8 and len(dice) == 4
-    assert dice == sorted(dice, reverse=True), "the scores rise, and no point between them falls to zero"
-
-
-def bars(**columns):
-    return pd.DataFrame({"class": ["Radius", "Lunate", "Pisiform", "absent"], "dice": [0.97, 0.93, 0.81, np.nan], **columns})
-
-
-def test_bars_are_sorted_worst_first_and_unseen_classes_last():
-    shown = [text for text in texts(class_bars_svg(bars())) if text in set(bars()["class"])]
-    assert shown == ["Pisiform", "Lunate", "Radius", "absent"]
-
-
-def test_bars_show_the_test_set_only_where_there_is_truth():
-    assert "test" not in texts(class_bars_svg(bars()))
-    assert "test" not in texts(class_bars_svg(bars(test=[np.nan] * 4)))
-    assert "test" in texts(class_bars_svg(bars(test=[0.96, 0.2, np.nan, np.nan])))
-
-
-def test_class_names_are_text_and_nothing_else():
-    names = ["<b>", "a & b", "$x^2$", "요골"]
-    assert set(names) <= set(texts(class_bars_svg(bars().assign(**{"class": names}))))
-
-
-@pytest.mark.parametrize("draw", [lambda: class_bars_svg(bars()), lambda: curves_svg({0: curve(0.1, 0.2)})])
-def test_charts_are_the_same_bytes_each_time_and_have_no_links(draw):
-    svg = draw()
-    assert svg == draw()
-    assert not re.findall(r"""(?:href|src)=["'](?!#)|url\((?!#)""", svg)
-    assert set(re.findall(r"https?://[^\"'\s]+", svg)) <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}

@@ -1,202 +1,234 @@
 """The page: complete, in order, escaped, and without anything from outside."""
 
+from __future__ import annotations
+
+import base64
+import hashlib
 import math
 import re
 from html import unescape
 from html.parser import HTMLParser
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from handbone.evaluation.decision import Decision, Gain, SearchRecord
-from handbone.report.attributes import AttributeRow
-from handbone.report.page import Case, Preview, render_page
+from handbone.report.changes import CommittedRun, changes
+from handbone.report.checks import data_section
+from handbone.report.classes import classes_section
+from handbone.report.decision import decision_section
+from handbone.report.html import Link, Number, Section, document, table
+from handbone.report.images import images_section
+from handbone.report.origin import duration, stages_section
+from handbone.report.overview import headline, score_tiles
+from handbone.report.scores import Scores
+from handbone.report.training import folds_section
+from small_page import CLASSES, PEOPLE, counts, images, lineage, small_page
 
-SVG = '<svg xmlns="http://www.w3.org/2000/svg"></svg>'
-PICTURE = "data:image/png;base64,AAAA"
-CLASSES = ["Radius", "<b>", "Pisiform", "unseen"]
-VOID = {"meta", "img", "br", "link"}
-
-
-def inputs(**changes):
-    return {
-        "title": "Bones & <more>",
-        "subtitle": "Unet <i>",
-        "decision": Decision(0.375),
-        "metrics": {
-            "dice": {"mean": 0.9111, "per_fold": {"10": 0.93, "0": 0.92}},
-            "n_images": 1234,
-            "n_folds": 2,
-            "test": {"dice": {"mean": 0.9022}, "n_images": 288},
-        },
-        "scores": pd.DataFrame({"class": CLASSES, "dice": [0.97, 0.91, 0.85, math.nan], "test": [0.9633, *[math.nan] * 3]}),
-        "classes": CLASSES,
-        "curves": SVG,
-        "bars": SVG,
-        "attributes": [
-            AttributeRow("wrist", "bent", {"test": 10}, {"test": 0.9061}, "Pisiform 0.812"),
-            AttributeRow("wrist", "<i>straight", {"held-out": 20, "test": 6}, {"held-out": 0.9301, "test": 0.931}, "Ulna 0.871"),
-        ],
-        "best": [Case("ID001/good_R", 0.98, PICTURE, "all well")],
-        "worst": [Case("ID002/<u>bad</u>", 0.41, PICTURE, 'Pisiform "missed"'), Case("ID003/poor_L", 0.52, PICTURE, "")],
-        "previews": [Preview("ID004/<u>drawn</u>", PICTURE)],
-        "lineage": {"git": {"revision": "3f2c91d"}, "note": "</pre><script>"},
-        "data_report": {
-            "train": {"images": 800, "people": 400},
-            "test": {"images": 288, "people": 144},
-            "classes": {"Radius": {"images": 800, "mean_area_px": 123456.7}},
-            "rasterizer": "OpenCV 4.10.0",
-            "excluded": ["ID363/<u>"],
-        },
-        "warnings": ["Pisiform: <u>odd</u> areas", "fold 1: no Pisiform"],
-    } | changes
-
-
-@pytest.fixture
-def page():
-    return render_page(**inputs())
+VOID = {"meta", "img", "br", "link", "input", "source"}
+NAME = '<u>"&'
 
 
 class Reader(HTMLParser):
     """Open tags, all tags with their attributes, ids, and the rows of every table."""
 
-    def __init__(self, page):
+    def __init__(self, page: str) -> None:
         super().__init__()
-        self.open, self.seen, self.ids, self.rows = [], [], [], []
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.ids: list[str | None] = []
+        self.rows: list[list[str]] = []
         self.feed(page)
 
-    def handle_starttag(self, tag, attributes):
-        self.seen.append((tag, dict(attributes)))
-        self.ids += [value for name, value in attributes if name == "id"]
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id"]
         if tag not in VOID:
             self.open.append(tag)
         if tag == "tr":
             self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
 
-    def handle_endtag(self, tag):
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
-    def handle_data(self, text):
-        if self.open and self.open[-1] in ("td", "th"):
-            self.rows[-1].append(text)
+    def handle_data(self, data: str) -> None:
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
 
 
-def class_rows(page):
-    return [row for row in Reader(page).rows if row[0] in CLASSES]
+@pytest.fixture(scope="module")
+def page() -> str:
+    return small_page(NAME)
 
 
-def test_tags_close_in_order_and_ids_are_unique(page):
+def no_test() -> Scores:
+    return Scores.of(counts(images())[:0])
+
+
+def test_tags_close_in_order_and_ids_are_unique(page: str) -> None:
     reader = Reader(page)
     assert page.startswith("<!DOCTYPE html>")
     assert not reader.open
     assert len(reader.ids) == len(set(reader.ids))
 
 
-def test_nothing_comes_from_outside(page):
-    assert not {tag for tag, _ in Reader(page).seen} & {"script", "link", "iframe", "object"}
-    addresses = [value for _, attributes in Reader(page).seen for name, value in attributes.items() if name in ("src", "href", "srcset")]
-    assert addresses and all(address.startswith("data:") for address in addresses)
+def test_nothing_comes_from_outside(page: str) -> None:
+    seen = Reader(page).seen
+    assert not {tag for tag, _ in seen} & {"link", "iframe", "object", "base", "form"}
+    addresses = [value or "" for _, attributes in seen for name, value in attributes.items() if name in ("src", "href", "srcset")]
+    assert addresses and all(address.startswith(("data:", "#")) for address in addresses)
     assert not re.search(r"https?://|url\(|@import", page)
 
 
-def test_names_from_outside_are_text(page):
-    assert not {tag for tag, _ in Reader(page).seen} & {"u", "more", "script"}
-    assert page.count("<b>") == 3, "only those of the page: one per case"
-    for text in (
-        "Bones & <more>",
-        "Unet <i>",
-        "ID002/<u>bad</u>",
-        "ID004/<u>drawn</u>",
-        'Pisiform "missed"',
-        "</pre><script>",
-        "ID363/<u>",
-        "Pisiform: <u>odd</u> areas",
-    ):
-        assert text in unescape(page) and text not in page
+def test_the_only_script_is_the_one_that_the_policy_names(page: str) -> None:
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.S)
+    assert f"script-src 'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" in page
 
 
-def test_every_class_is_in_the_table_worst_first(page):
-    assert [row[0] for row in class_rows(page)] == ["Pisiform", "<b>", "Radius", "unseen"]
-    assert class_rows(page)[2][1:] == ["0.9700", "0.9633", "123,457"]
+def test_names_from_outside_are_text(page: str) -> None:
+    assert "u" not in {tag for tag, _ in Reader(page).seen}
+    for text in (f"Unet{NAME}", f"ID005/image11{NAME}", f"Pisiform{NAME}", f"odd areas{NAME}", f"OpenCV{NAME}", f"</pre>{NAME}"):
+        assert text not in page
+    for text in (f"Unet{NAME}", f"ID005/image11{NAME}", f"Pisiform{NAME}", f"odd areas{NAME}", f"OpenCV{NAME}", f"bent{NAME}", "3f2c91d"):
+        assert text in unescape(page)
 
 
-def test_an_unknown_number_is_a_dash(page):
-    assert len(set(class_rows(page)[3][1:])) == 1
-    assert "nan" not in page.lower().replace("tabular-nums", "") and "None" not in page
+def test_links_lead_to_places_of_the_page(page: str) -> None:
+    reader = Reader(page)
+    targets = {
+        value[1:] for _, attributes in reader.seen for name, value in attributes.items() if name == "href" and value and value[0] == "#"
+    }
+    assert targets and targets <= set(reader.ids)
 
 
-def test_without_test_truth_there_is_no_test_column(page):
-    metrics = {name: value for name, value in inputs()["metrics"].items() if name != "test"}
-    bare = render_page(**inputs(metrics=metrics, scores=inputs()["scores"].drop(columns="test")))
-    assert {len(row) for row in class_rows(page)} == {4}
-    assert {len(row) for row in class_rows(bare)} == {3}
-    assert "0.9022" in page and "0.9022" not in bare
+def test_two_pages_are_the_same_bytes() -> None:
+    assert small_page() == small_page()
 
 
-def test_folds_are_in_the_order_of_their_numbers(page):
-    assert [row[0] for row in Reader(page).rows if row[0].isdigit()] == ["0", "10"]
+def test_sections_that_are_none_are_left_out() -> None:
+    text = document("<t>", "", "", [None, Section("A & b", "<p>x</p>")])
+    assert text.count("<section") == 1 and '<a href="#a-b">A &amp; b</a>' in text and "<t>" not in text
 
 
-def test_every_case_has_its_picture_and_dice(page):
-    for case in inputs()["best"] + inputs()["worst"]:
-        assert case.key in unescape(page) and f"{case.dice:.4f}" in page
-    assert [attributes["src"] for tag, attributes in Reader(page).seen if tag == "img"].count(PICTURE) == 4, "one per case and preview"
+def test_cells_have_their_exact_value_for_sorting_and_a_dash_without_one() -> None:
+    rows = [[Link("<a>", "x"), Number(0.123456, ".2f")], ["b", Number(math.nan)], ["c", Number(None, style="worse")]]
+    text = table(["Name", "Value"], rows, sortable=True)
+    assert '<th scope="col" class="number"><button type="button">Value</button></th>' in text
+    assert '<td class="number" data-value="0.123456">0.12</td>' in text and '<a href="#x">&lt;a&gt;</a>' in text
+    assert text.count('data-value="">–') == 2 and 'class="number worse"' in text
 
 
-def test_the_page_has_scores_counts_and_the_decision(page):
-    for number in ("0.9111", "0.375", "1,234", "288", "800", "144", "OpenCV 4.10.0", "3f2c91d"):
-        assert number in page
+def test_every_image_is_in_the_table_worst_first() -> None:
+    scores = Scores.of(counts(images()))
+    rows = Reader(images_section(scores, {11: "worst"}).body).rows
+    assert rows[0] == ["Image", "Person", "Fold", "Dice", "IoU", "Lowest classes"] and len(rows) == 1 + 2 * PEOPLE
+    assert rows[1][:4] == ["ID005/image11", "ID005", "1", f"{scores.dice[11].mean():.4f}"]
+    assert rows[1][5].startswith("Pisiform ") and rows[-1][3] == "1.0000"
 
 
-def test_searches_are_a_table_of_gains():
+def test_every_class_is_in_the_table_worst_first() -> None:
+    scores = Scores.of(counts(images()))
+    report = {"classes": {"Ulna": {"mean_area_px": 1600.4}}}
+    heads, *rows = Reader(classes_section(scores, scores, report).body).rows
+    assert heads == ["Class", "Dice", "Test", "IoU", "Spread", "Worst", "fold 0", "fold 1", "Area, px"]
+    assert [row[0] for row in rows] == ["Pisiform", "Radius", "Ulna"]
+    assert [row[-1] for row in rows] == ["–", "–", "1,600"]
+    bare = Reader(classes_section(scores, no_test(), report).body).rows
+    assert {len(row) for row in bare} == {8}
+
+
+def test_a_fold_has_its_final_score_and_the_one_of_its_training() -> None:
+    curve = pd.DataFrame({"epoch": [1, 2], "lr": 0.1, "loss": 1.0, "dice": [0.61, 0.52]})
+    scores = Scores.of(counts(images()))
+    rows = Reader(folds_section(scores, {10: curve.assign(dice=np.nan), 0: curve}).body).rows
+    final = scores.dice[np.array(scores.folds) == 0].mean()
+    assert rows[1:] == [["0", "6", f"{final:.4f}", "0.6100"], ["10", "0", "–", "–"]]
+
+
+def test_the_top_says_which_run_it_is() -> None:
+    assert headline(lineage(), "2026-11-26") == (
+        "Unet · resnet18 · 512 px",
+        "2026-11-26 · commit 3f2c91d00000 and 1 changed file · data/raw · trained on cpu",
+    )
+    bare = lineage() | {"git": {"commit": None, "reason": "no git"}, "models": {"0": {"sha256": "x"}}}
+    bare["parameters"]["model"]["encoder"] = None
+    assert headline(bare, "today") == ("Unet · 512 px", "today · no git commit · data/raw")
+
+
+def test_the_score_has_its_interval_and_the_test_set_where_its_truth_is_known() -> None:
+    scores = Scores.of(counts(images()))
+    low, high = scores.interval() or (0, 0)
+    text = score_tiles(scores, no_test(), Decision(0.375))
+    assert f"{scores.dice.mean():.4f}<small>95 % interval {low:.4f} to {high:.4f}" in text
+    assert "0.375" in text and "Test Dice" not in text and "nested" not in text.lower()
+    assert "Test Dice" in score_tiles(scores, scores, Decision(0.5, members={"current": 1, "other": 2}))
+
+
+def test_after_a_search_the_nested_score_comes_first() -> None:
+    table = counts(images()).assign(nested_tp=1, nested_fp=1, nested_fn=1)
+    scores = Scores.of(table)
+    text = score_tiles(scores, no_test(), Decision({"Radius": 0.5, "Ulna": 0.4}))
+    assert "Validation Dice, nested</dt><dd>0.5000<small>in sample" in text and "per class" in text
+    assert Reader(images_section(scores, {}).body).rows[1][4] == "0.5000"
+
+
+def test_searches_are_a_table_of_gains() -> None:
     searched = SearchRecord(
         "51 <thresholds>", Gain(0.0212, 0.0123, [0.0031, 0.0215]), True, {"Ulna": "0.4471"}, {"Ulna": Gain(0.04, 0.03, [0.01, 0.05])}
     )
-    metrics = inputs()["metrics"] | {"dice": inputs()["metrics"]["dice"] | {"nested": 0.8765}}
-    decision = Decision({"Radius": 0.5, "Ulna": 0.4471}, searches={"threshold": searched})
-    page = render_page(**inputs(decision=decision, metrics=metrics))
-    assert ["threshold", "51 <thresholds>", "+0.0212", "+0.0123", "+0.0031 to +0.0215", "accepted"] in Reader(page).rows
-    assert ["threshold", "Ulna", "0.4471", "+0.0400", "+0.0300", "+0.0100 to +0.0500"] in Reader(page).rows
-    assert "per class" in page and "0.8765" in page
-    assert "nested" not in render_page(**inputs()).lower()
+    found = decision_section(Decision({"Radius": 0.5, "Ulna": 0.4471}, searches={"threshold": searched}))
+    rows = Reader(found.body if found else "").rows
+    assert ["threshold", "51 <thresholds>", "+0.0212", "+0.0123", "+0.0031 to +0.0215", "accepted"] in rows
+    assert ["threshold", "Ulna", "0.4471", "+0.0400", "+0.0300", "+0.0100 to +0.0500"] in rows
+    assert decision_section(Decision(0.5)) is None
 
 
-def test_lineage_is_collapsed(page):
-    assert [attributes for tag, attributes in Reader(page).seen if tag == "details"] == [{}]
+def run(metrics: dict[str, object], params: dict[str, object]) -> CommittedRun:
+    return CommittedRun("3f2c91d", "2026-11-20", metrics, params)
 
 
-def test_every_warning_is_an_item_of_a_list_that_is_absent_without_warnings(page):
-    def items(text):
-        return re.findall("<li>(.*)</li>", text)
-
-    assert [unescape(item) for item in items(page)] == inputs()["warnings"]
-    assert not items(render_page(**inputs(warnings=[]))) and "Warnings" not in render_page(**inputs(warnings=[]))
-
-
-def test_a_page_without_cases_has_no_gallery():
-    assert "<figure>" not in render_page(**inputs(best=[], worst=[], previews=[]))
-
-
-def test_two_pages_are_the_same_bytes(page):
-    assert page == render_page(**inputs())
-
-
-def test_each_value_of_an_attribute_is_a_row(page):
-    rows = [row for row in Reader(page).rows if row[0].startswith("wrist")]
-    assert rows[0][1:] == ["0", "–", "10", "0.9061", "Pisiform 0.812"]
-    assert rows[1] == ["wrist: <i>straight", "20", "0.9301", "6", "0.9310", "Ulna 0.871"]
-    assert "Attributes" not in render_page(**inputs(attributes=[]))
+def test_what_changed_since_the_last_commit_is_a_table() -> None:
+    before = run({"dice": {"mean": 0.9, "class": {"Ulna": 0.5}}, "n_images": 20, "gone": 1}, {"train": {"lr": 0.1, "size": 128}, "old": []})
+    now = {"dice": {"mean": 0.91, "class": {"Ulna": 0.6}}, "n_images": 20, "new": 1}
+    text = changes(before, now, {"train": {"lr": 0.1, "size": 256}, "added": None})
+    rows = Reader(text).rows
+    assert ["dice.mean", "0.9000", "0.9100", "+0.0100"] in rows and "3f2c91d" in text and "2026-11-20" in text
+    assert {tuple(row) for row in rows if len(row) == 3} == {
+        ("Parameter", "Before", "Now"),
+        ("train.size", "128", "256"),
+        ("old", "[]", "–"),
+        ("added", "–", "null"),
+    }
+    assert len(rows) == 6
 
 
-def test_without_test_dice_the_attributes_have_no_test_columns():
-    rows = [AttributeRow("wrist", "bent", {"held-out": 20}, {"held-out": 0.93}, "")]
-    assert [row for row in Reader(render_page(**inputs(attributes=rows))).rows if row[0] == "wrist: bent"] == [
-        ["wrist: bent", "20", "0.9300"]
-    ]
+def test_an_equal_run_and_a_missing_one_are_one_line() -> None:
+    same = {"dice": {"mean": 0.9}}
+    assert "<table" not in changes(run(same, {"a": 1}), same, {"a": 1})
+    assert "no &lt;git&gt;" in changes("no <git>", same, {})
 
 
-def test_the_dice_under_the_test_mix_is_shown_with_its_interval():
-    metrics = inputs()["metrics"]
-    metrics["dice"]["test_mix"] = {"wrist": {"mean": 0.9123, "low": 0.9012, "high": 0.9234}}
-    page = render_page(**inputs(metrics=metrics))
-    assert "mix of wrist: 0.9123" in page and "0.9012 to 0.9234" in page
+def test_stages_have_the_times_of_their_runs() -> None:
+    text = stages_section(["train", "infer", "report"], {"train@1": 61.0, "train@0": 7325.0, "infer@oof": 4.25})
+    assert "2 h 2 min (0) + 1 min 1 s (1)" in text.body and "4.2 s" in text.body and "<b>report</b><span>–" in text.body
+    assert [duration(seconds) for seconds in (0.04, 9.96, 59.4, 59.6, 3599.6)] == ["0.0 s", "10 s", "59 s", "1 min 0 s", "1 h 0 min"]
+
+
+def test_every_warning_is_an_item_of_a_list_that_is_absent_without_warnings() -> None:
+    report = {"train": {"images": 800, "people": 400}, "excluded": ["ID363"]}
+    text = data_section(report, ["<odd>", "fold 1"]).body
+    assert re.findall("<li>(.*)</li>", text) == ["&lt;odd&gt;", "fold 1"] and ["train", "800", "400"] in Reader(text).rows
+    assert "ID363" in text and "<li>" not in data_section(report, []).body
+
+
+def test_the_dice_under_the_test_mix_is_shown_with_its_interval(page: str) -> None:
+    assert "0.9123" in page and "0.9012 to 0.9234" in page
+    assert CLASSES[0] in page

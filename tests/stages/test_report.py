@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
 
-from handbone.cache.sample import read_sample, write_sample
 from handbone.config import paths
 from handbone.config.params import load_params
 from handbone.utils.io import write_json, write_table
@@ -42,7 +42,9 @@ def test_the_page_has_scores_decision_cases_and_model(finished_run: ChangeParams
     params = load_params()
     for text in ("Validation Dice", "0.5</dd>", params.model.arch, "32 px", "hash of fold 0", "A/a1", "lowest: ", "odd data", "odd folds"):
         assert text in page
-    assert page.count("Truth and prediction of") == 2, "one worst, one best"
+    assert len(re.findall(r'<figure class="viewer" id="case-\d+">', page)) == 3, "the worst, the median, the best"
+    for heading in ("Folds", "Classes", "Images", "Neighbours confused", "Training images and targets", "Stages", "Lineage"):
+        assert f"<h2>{heading}</h2>" in page
 
 
 def test_the_decision_of_the_page_is_the_stored_one(finished_run: ChangeParams) -> None:
@@ -66,16 +68,3 @@ def test_a_run_without_a_curve_is_an_error(finished_run: ChangeParams, fails: Fa
     paths.fold_curve(1).unlink()
     with fails("stage.input_missing", str(paths.fold_curve(1))):
         report.main()
-
-
-def test_previews_are_spread_over_the_data_and_the_same_each_time(cached_run: ChangeParams) -> None:
-    keys = [f"ID00{number}/x" for number in range(6)]
-    for key in keys:
-        write_sample(paths.cached_sample("train", key), read_sample(paths.cached_sample("train", "A/a1")))
-    write_table(paths.TRAIN_INDEX, pd.DataFrame({"key": keys}))
-    params = load_params()
-    previews = report.make_previews(params)
-    assert [preview.key for preview in previews] == ["ID000/x", "ID002/x", "ID004/x"]
-    assert len({preview.picture for preview in previews}) == 3, "each has other random numbers"
-    assert report.make_previews(params) == previews
-    assert report.make_previews(params.model_copy(update={"seed": params.seed + 1})) != previews

@@ -46,7 +46,7 @@ def append(file: Path, text: str) -> None:
 
 def test_an_edit_of_the_report_keeps_the_checkpoint(root: Path, training: FoldTraining) -> None:
     before = training.fingerprint(root)
-    append(root / "src/handbone/report/page.py", "# edited\n")
+    append(root / "src/handbone/report/html.py", "# edited\n")
     append(root / "stages/report.py", "# edited\n")
     assert training.fingerprint(root) == before
 

@@ -8,26 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from handbone.cache.resize import UInt8Image
 from handbone.cache.sample import read_sample
 from handbone.evaluation.comparison import HeldOut
 from handbone.evaluation.decision import Decision, decide
 from handbone.evaluation.dice import count
 from handbone.evaluation.members import maps_of
-from handbone.masks.boxed import BoxedMasks
 from handbone.masks.runs import RunLengthMasks
+from handbone.report.layers import Shown
 from handbone.utils.errors import Problem, UserError, all_of
 
 AGAIN = "run dvc repro for this revision and commit its dvc.lock"
-
-
-@dataclass(frozen=True)
-class Shown:
-    """An image with masks of the asked classes at full resolution (H, W). image: at cache size."""
-
-    image: UInt8Image
-    truth: BoxedMasks
-    predicted: BoxedMasks
 
 
 @dataclass(frozen=True)
@@ -63,8 +53,4 @@ class Side:
         if not np.array_equal(count(predicted, truth, self.decision.exclusive)[order], self.held.decided([key], classes)[0]):
             expected, found = "the masks that validate counted", "other ones"
             raise UserError(Problem("compare.other_masks", f"{self.held.name}: {key}", expected, found, AGAIN))
-        return Shown(sample.image, _only(sample.masks.unpack(), order), _only(predicted.boxed(), order))
-
-
-def _only(masks: BoxedMasks, order: Sequence[int]) -> BoxedMasks:
-    return BoxedMasks(masks.shape, masks.boxes[list(order)], [masks.crops[index] for index in order])
+        return Shown.of(sample, predicted).only(order)

@@ -57,12 +57,6 @@ def per_class(table: pd.DataFrame) -> pd.Series:
     return with_dice(table).groupby("class", sort=False)["dice"].mean()
 
 
-def dice_by_class(held_out: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
-    """Two tables of counts -> rows of class, dice and, if the truth of the test set is known, test: means over the images."""
-    table = per_class(held_out).reset_index()
-    return table.merge(per_class(test).rename("test").reset_index(), on="class", how="left") if len(test) else table
-
-
 def mean_dice(table: pd.DataFrame) -> float:
     """The competition's score: the mean over the classes of the mean over the images."""
     return float(per_class(table).mean())

@@ -1,0 +1,57 @@
+"""Neighbours that are confused: where the prediction of one class covers the truth of another one that it does not share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handbone.report.figures import common_parts, remainders
+from handbone.report.html import Cell, Number, Section, note, table
+from handbone.report.layers import Shown
+
+PAIRS = 15
+LEAST = 0.002  # of the covered truth: less is a line of pixels here and there
+
+
+def covered_pixels(shown: Shown) -> NDArray[np.int64]:
+    """C predictions and their truth -> (C, C + 1) pixels: at [a, b] what prediction a covers of truth b and not of truth a.
+
+    The last column has the pixels of each truth.
+    """
+    predicted, truth, areas = shown.predicted, shown.truth, shown.truth.areas()
+    pixels = np.zeros((len(areas), len(areas) + 1), np.int64)
+    pixels[:, -1] = areas
+    for first, (box, wrong) in enumerate(zip(predicted.boxes, remainders(predicted, truth), strict=True)):
+        for second, (other, crop) in enumerate(zip(truth.boxes, truth.crops, strict=True)):
+            for part, covered in common_parts(box, other) if second != first else ():
+                pixels[first, second] = np.count_nonzero(wrong[part] & crop[covered])
+    return pixels
+
+
+def neighbours_section(classes: Sequence[str], images: Iterable[NDArray[np.int64]]) -> Section:
+    """The pairs that lose the largest share of a truth. images: (C, C + 1) `covered_pixels` of each held-out image."""
+    counts = np.stack(list(images))
+    pixels, areas = counts[..., :-1], counts[..., -1].sum(0)
+    shares = np.divide(pixels.sum(0), areas, out=np.zeros(pixels.shape[1:]), where=areas > 0)
+    order = np.dstack(np.unravel_index((-shares).argsort(axis=None, kind="stable"), shares.shape))[0][:PAIRS].tolist()
+    rows: list[list[Cell]] = [
+        [
+            classes[first],
+            classes[second],
+            Number(100 * shares[first, second], ".2f"),
+            Number(float(pixels[:, first, second].sum()), ",.0f"),
+            Number(int(np.count_nonzero(pixels[:, first, second])), ",.0f"),
+        ]
+        for first, second in order
+        if shares[first, second] >= LEAST
+    ]
+    if not rows:
+        return Section("Neighbours confused", note(f"No prediction covers {LEAST:.1%} of another class's truth that it does not share."))
+    heads = ["Prediction of", "covers truth of", "% of that truth", "Pixels", f"Images of {len(counts):,}"]
+    text = (
+        "Pixels of all held-out images that a prediction covers and its own truth does not have, by whose truth they are. "
+        "Where bones overlap, a pixel belongs to both, and covering it is no fault."
+    )
+    return Section("Neighbours confused", table(heads, rows, sortable=True) + note(text))
