@@ -118,6 +118,11 @@ def test_sections_that_are_none_are_left_out() -> None:
     assert text.count("<section") == 1 and '<a href="#a-b">A &amp; b</a>' in text and "<t>" not in text
 
 
+def test_sections_of_one_heading_have_ids_of_their_own() -> None:
+    reader = Reader(document("", "", "", [Section(heading, "") for heading in ("뼈", "a/b", "a b", "손")]))
+    assert len(set(reader.ids)) == 4 and "" not in reader.ids
+
+
 def test_cells_have_their_exact_value_for_sorting_and_a_dash_without_one() -> None:
     rows = [[Link("<a>", "x"), Number(0.123456, ".2f")], ["b", Number(math.nan)], ["c", Number(None, style="worse")]]
     text = table(["Name", "Value"], rows, sortable=True)

@@ -49,19 +49,12 @@ class Section:
     heading: str
     body: str
 
-    @property
-    def name(self) -> str:
-        """The id of its place on the page."""
-        return re.sub("[^a-z0-9]+", "-", self.heading.lower())
-
-    def __str__(self) -> str:
-        return f'<section id="{self.name}">\n<h2>{escape(self.heading)}</h2>\n{self.body}\n</section>'
-
 
 def document(title: str, subtitle: str, top: str, sections: Sequence[Section | None]) -> str:
     """An HTML page that loads nothing. title, subtitle: plain text; top: HTML above the sections, of which None is left out."""
-    links = "\n".join(f'<a href="#{each.name}">{escape(each.heading)}</a>' for each in sections if each)
-    body = "\n".join(str(each) for each in sections if each)
+    shown = [(name, section) for name, section in zip(_names(sections), sections, strict=True) if section]
+    links = "\n".join(f'<a href="#{name}">{escape(each.heading)}</a>' for name, each in shown)
+    body = "\n".join(f'<section id="{name}">\n<h2>{escape(each.heading)}</h2>\n{each.body}\n</section>' for name, each in shown)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -83,6 +76,12 @@ def document(title: str, subtitle: str, top: str, sections: Sequence[Section | N
 </body>
 </html>
 """
+
+
+def _names(sections: Sequence[Section | None]) -> list[str]:
+    """An id for each section: its heading, and from the second of a name on a number."""
+    names = [re.sub("[^a-z0-9]+", "-", section.heading.lower()) if section else "" for section in sections]
+    return [f"{name}-{at}" if name in names[:at] else name for at, name in enumerate(names)]
 
 
 def _policy() -> str:

@@ -40,4 +40,5 @@ def _outline(picture: UInt8Image, masks: BoxedMasks, colour: tuple[int, int, int
         if crop.size:
             contours, _ = cv2.findContours(crop.view(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE, offset=(int(x0), int(y0)))
             points = [(((contour + 0.5) * scale - 0.5) * 2**SHIFT).round().astype(np.int32) for contour in contours]
-            cv2.polylines(picture, points, True, colour, OUTLINE, cv2.LINE_AA, SHIFT)
+            for line, width in (((0, 0, 0), OUTLINE + 2), (colour, OUTLINE)):  # the dark rim keeps a line apart from any heat
+                cv2.polylines(picture, points, True, line, width, cv2.LINE_AA, SHIFT)

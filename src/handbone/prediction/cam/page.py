@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from handbone.report.figures import PREDICTED_RGB, TRUTH_RGB
-from handbone.report.page import document, section
+from handbone.report.html import Section, document, note
 
 TITLE = "Where the networks look"
 NOTE = (
     "Grad-CAM of a class: bright places raise the logits of the pixels in which the network finds the class, or of all pixels, if it finds "
     "none. The heat is as coarse as the layer's map, and shows what the network uses, not whether that is right."
 )
-CSS = ".cases { grid-template-columns: repeat(auto-fill, minmax(min(19rem, 100%), 1fr)); } .note { margin-bottom: .75rem; }"
 
 
 @dataclass(frozen=True)
@@ -39,18 +37,17 @@ class Explained:
 def cam_page(images: Sequence[Explained]) -> str:
     """The whole page as HTML text."""
     legend = _legend(any(heat.dice is not None for image in images for heat in image.heats))
-    sections = [section(image.name, f'<p class="note">{escape(image.source)}</p>\n{_gallery(image.heats)}') for image in images]
-    return document(TITLE, NOTE, "\n".join([legend, *sections]), CSS)
+    sections = [Section(image.name, note(image.source) + _gallery(image.heats)) for image in images]
+    return document(TITLE, NOTE, legend, sections)
 
 
 def _legend(with_truth: bool) -> str:
-    lines = [(TRUTH_RGB, "outline of the truth")] * with_truth + [(PREDICTED_RGB, "outline of the prediction")]
-    items = "".join(f'<li class="line"><i style="border-color:rgb{colour}"></i>{text}</li>' for colour, text in lines)
-    return f'<ul class="legend">{items}</ul>'
+    lines = [("truth", "outline of the truth")] * with_truth + [("predicted", "outline of the prediction")]
+    return '<p class="note legend">' + "".join(f'<i class="{style}"></i>{text}' for style, text in lines) + "</p>"
 
 
 def _gallery(heats: Sequence[Heat]) -> str:
-    return '<div class="cases">\n' + "\n".join(map(_figure, heats)) + "\n</div>"
+    return '\n<div class="cases small-cases">\n' + "\n".join(map(_figure, heats)) + "\n</div>"
 
 
 def _figure(heat: Heat) -> str:
