@@ -27,7 +27,18 @@ COVERED_BUT_NOT_IMPORTED = {  # below src/handbone: files whose change reruns a 
         "cache/sides.py",
         *(
             f"masks/{name}.py"
-            for name in ("components", "contours", "coverage", "cropped_maps", "histogram", "joined", "rasterize", "surfaces", "upsample")
+            for name in (
+                "argmax",
+                "components",
+                "contours",
+                "coverage",
+                "cropped_maps",
+                "histogram",
+                "joined",
+                "rasterize",
+                "surfaces",
+                "upsample",
+            )
         ),
     },
     "train": {f"masks/{name}.py" for name in ("contours", "histogram", "rasterize", "rle", "surfaces")},

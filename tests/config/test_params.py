@@ -220,3 +220,31 @@ def test_another_document_is_an_error(tmp_path: Path, fails: Fails, document: An
 def test_parameters_cannot_change_after_loading() -> None:
     with pytest.raises(ValueError, match="frozen"):
         parse_params({}, "nothing").train.lr = 1.0  # type: ignore[misc]
+
+
+EXCLUSIVE = {"data.exclusive": True, "train.loss": {"cross_entropy": 1.0, "dice": 1.0}, "decide.threshold": None}
+
+
+def test_exclusive_classes_have_their_own_losses_and_no_threshold(tmp_path: Path) -> None:
+    assert load_params(write(tmp_path, EXCLUSIVE)).data.exclusive
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        (EXCLUSIVE | {"train.loss": {"bce": 1.0, "dice": 1.0}}, "train.loss.bce"),
+        (EXCLUSIVE | {"train.loss": {"lovasz": 1.0}}, "train.loss.lovasz"),
+        (EXCLUSIVE | {"decide.threshold": 0.5}, "decide.threshold"),
+        (EXCLUSIVE | {"decide.threshold": "per_class"}, "decide.threshold"),
+        (EXCLUSIVE | {"decide.clean_up": ["largest"]}, "decide.clean_up"),
+        (EXCLUSIVE | {"decide.weights": "per_class", "decide.members": {"current": 1, "unet": 1}}, "decide.weights"),
+        (EXCLUSIVE | {"infer.crf": {}}, "infer.crf"),
+        ({"decide.threshold": None}, "decide.threshold"),
+        ({"train.loss": {"cross_entropy": 1.0}}, "train.loss.cross_entropy"),
+    ],
+)
+def test_what_does_not_fit_the_kind_of_classes_is_refused_by_name(
+    tmp_path: Path, fails: Fails, changes: dict[str, Any], place: str
+) -> None:
+    with fails("params.value", f"params.yaml: {place}"):
+        load_params(write(tmp_path, changes))

@@ -70,3 +70,15 @@ def test_the_facts_of_a_sample() -> None:
     assert len({facts.pixels, *(facts_of(sample, other).pixels for other in others)}) == 4
     assert facts_of(sample, replace(cached, image=image.copy())).pixels == facts.pixels
     assert facts_of(sample, replace(cached, image=np.full((10, 20), 3, np.uint8), masks=None)).constant
+
+
+def test_overlaps_and_void_are_worth_a_warning_if_classes_exclude_each_other() -> None:
+    def codes(facts: list[SampleFacts], exclusive: bool) -> list[str]:
+        return [problem.code for problem in whole_set_problems(facts, CLASSES, exclusive)]
+
+    drawn = sum(sum(fact.areas or ()) for fact in SOUND)
+    void = [replace(SOUND[0], void=drawn), *SOUND[1:]]
+    overlapping = [replace(SOUND[0], overlap=1), *SOUND[1:]]
+    assert codes(void, True) == [] and codes([replace(void[0], void=drawn + 1), *SOUND[1:]], True) == ["set.void"]
+    assert codes(overlapping, True) == ["set.overlap"]
+    assert codes([replace(SOUND[0], void=99, overlap=9), *SOUND[1:]], False) == []

@@ -41,7 +41,7 @@ def test_counts_of_another_decision_are_an_error(tmp_path: Path, fails: Fails, c
         Decision.load(path, CLASSES, counts)
 
 
-@pytest.mark.parametrize("value", ['"0.5"', "true", "[0.5]", "null", "0", "1", "-0.5", "1.5"])
+@pytest.mark.parametrize("value", ['"0.5"', "true", "[0.5]", "0", "1", "-0.5", "1.5"])
 def test_a_threshold_that_is_none_is_an_error(tmp_path: Path, fails: Fails, value: str) -> None:
     (tmp_path / "decision.json").write_text(f'{{"threshold": {value}, "clean_up": {{}}, "searches": {{}}, "members": {{}}}}')
     with fails("decision.value", "decision.json: threshold"):
@@ -149,3 +149,27 @@ def test_a_decision_for_other_classes_is_an_error(tmp_path: Path, fails: Fails) 
     SEARCHED.save(tmp_path / "decision.json")
     with fails("decision.classes", "decision.json: threshold", "decision.json: clean_up"):
         Decision.load(tmp_path / "decision.json", NAMES[::-1])
+
+
+def test_without_a_threshold_each_pixel_has_the_most_probable_class(tmp_path: Path) -> None:
+    Decision(None, members={"one": 1, "two": 3}).save(tmp_path / "decision.json")
+    decision = Decision.load(tmp_path / "decision.json", ["a", "b"])
+    assert decision.exclusive and not Decision(0.5).exclusive
+    one, two = (CroppedMaps.from_dense(np.array([[[a, a]], [[b, b]]], np.uint8)) for a, b in ((200, 55), (110, 145)))
+    assert decide([one, one], (2, 4), decision).areas().tolist() == [8, 0]
+    assert decide([one, two], (2, 4), decision).areas().tolist() == [8, 0], "200 + 3 * 110 > 55 + 3 * 145"
+    assert decide([two, two], (2, 4), decision).areas().tolist() == [0, 8]
+
+
+def test_without_a_threshold_void_is_not_counted() -> None:
+    maps = CroppedMaps.from_dense(np.array([[[255, 255, 0, 0]], [[0, 0, 255, 255]]], np.uint8))
+    truth = BoxedMasks.from_dense(np.array([[[1, 0, 0, 0]], [[0, 0, 1, 0]]], bool))
+    counts = decided_counts([maps], PackedMasks.pack(truth), Decision(None))
+    assert counts.tolist() == [[1, 0, 0], [1, 0, 0]]
+    assert decided_counts([maps], PackedMasks.pack(truth), Decision(0.5)).tolist() == [[1, 1, 0], [1, 1, 0]]
+
+
+def test_what_each_class_has_alone_needs_a_threshold(tmp_path: Path, fails: Fails) -> None:
+    Decision(None, {"Radius": CleanUp(largest=True)}, members={"one": {"Radius": 2}}).save(tmp_path / "decision.json")
+    with fails("decision.value", "decision.json: clean_up", "decision.json: members: one"):
+        Decision.load(tmp_path / "decision.json", CLASSES)

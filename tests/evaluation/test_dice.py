@@ -16,9 +16,11 @@ from handbone.evaluation.dice import (
     dice,
     is_nested,
     mean_dice,
+    mean_pooled_iou,
     mean_iou,
     nested_counts,
     per_class,
+    pooled_iou,
     read_counts,
 )
 from handbone.masks.boxed import BoxedMasks
@@ -53,6 +55,30 @@ def test_counts_of_runs_give_the_plain_dice() -> None:
     truth[0] = predicted[0] = truth[1] = predicted[2] = False
     counts = count(runs_of(predicted), runs_of(truth))
     assert np.allclose(dice(counts), plain_dice(truth, predicted), atol=1e-15)
+
+
+def exclusive_tables() -> tuple[pd.DataFrame, np.ndarray]:
+    """Counts of three images with five classes and void, and the confusion matrix of all their pixels that are not void."""
+    rng, matrix, tables = np.random.default_rng(0), np.zeros((5, 5), np.int64), []
+    for key in ("p/1", "p/2", "q/1"):
+        truth, predicted = rng.integers(0, 5, (40, 30)), rng.integers(0, 4, (40, 30))
+        truth[rng.random(truth.shape) < 0.2] = -1
+        truth[truth == 4] = 3  # class 4 is neither seen nor predicted
+        np.add.at(matrix, (truth[truth >= 0], predicted[truth >= 0]), 1)
+        masks = [runs_of(labels == np.arange(5)[:, None, None]) for labels in (predicted, truth)]
+        tables.append(counts_table(key, list("abcde"), count(*masks, exclusive=True)))
+    return pd.concat(tables, ignore_index=True), matrix
+
+
+def test_void_is_not_counted_and_iou_is_that_of_the_confusion_matrix() -> None:
+    counts, matrix = exclusive_tables()
+    hits = np.diag(matrix)
+    assert counts.groupby("class")["tp"].sum().tolist() == hits.tolist()
+    assert counts.groupby("class")["fp"].sum().tolist() == (matrix.sum(0) - hits).tolist()
+    assert counts.groupby("class")["fn"].sum().tolist() == (matrix.sum(1) - hits).tolist()
+    expected = hits[:4] / (matrix.sum(0) + matrix.sum(1) - hits)[:4]
+    assert list(pooled_iou(counts).index) == list("abcd"), "without the class that has no pixel"
+    assert np.allclose(pooled_iou(counts), expected, atol=1e-6) and mean_pooled_iou(counts) == pytest.approx(expected.mean(), abs=1e-6)
 
 
 def table() -> pd.DataFrame:

@@ -33,6 +33,7 @@ class Experiment:
     folds: tuple[int, ...] = (0, 1)
     keys: list[str] = field(default_factory=lambda: KEYS)
     folds_text: str = "the folds"
+    exclusive: bool = False
 
     @property
     def files(self) -> dict[str, Path]:
@@ -54,7 +55,11 @@ class Experiment:
         for file in files.values():
             values = np.array([100 + CLASSES.index(name) if name in CLASSES else 0 for name in self.classes], np.uint8)
             CroppedMaps.from_dense(np.tile(values[:, None, None], (1, self.size * 2 // 3, self.size))).save(file)
-        model = {"spec": {"classes": self.classes}, "size": self.size, "folds_sha256": file_hash(self.folder / "folds.csv")}
+        model = {
+            "spec": {"classes": self.classes, "exclusive": self.exclusive},
+            "size": self.size,
+            "folds_sha256": file_hash(self.folder / "folds.csv"),
+        }
         tables = {str(self.folder / name): file_hash(self.folder / name) for name in ("index.csv", "folds.csv")}
         record = self.folder / self.name / "models.json"
         write_json(
@@ -70,11 +75,11 @@ class Experiment:
         return Stored(self.pin, record, self.files)
 
 
-def read(folder: Path, *stored: Stored) -> Ensemble:
+def read(folder: Path, *stored: Stored, exclusive: bool = False) -> Ensemble:
     (folder / "folds.csv").write_text("the folds")
     tables = [folder / "index.csv", folder / "folds.csv"]
     named = {where.pin.stem: where for where in stored}
-    return read_members(named, "oof", [1, 0], CLASSES, tables, tables[1])
+    return read_members(named, "oof", [1, 0], CLASSES, tables, tables[1], exclusive)
 
 
 def test_each_member_has_its_own_size(tmp_path: Path) -> None:
@@ -162,3 +167,11 @@ def test_images_of_another_shape_are_refused(tmp_path: Path, fails: Fails) -> No
     with fails("predictions.shape", "A/a.npz") as error:
         ensemble.load("A/a", SHAPE[::-1])
     assert "decide.members" in error.value.problems[0].fix
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_a_member_whose_classes_exclude_each_other_is_joined_with_its_kind_only(tmp_path: Path, fails: Fails, exclusive: bool) -> None:
+    stored = Experiment(tmp_path, exclusive=exclusive).write(), Experiment(tmp_path, size=30, exclusive=not exclusive).write()
+    with fails("members.exclusive", "decide.members: at_30"):
+        read(tmp_path, *stored, exclusive=exclusive)
+    assert list(read(tmp_path, stored[0], exclusive=exclusive).members) == ["at_24"]

@@ -202,3 +202,16 @@ def test_a_crf_refines_the_mean_by_the_image() -> None:
     plain, refined = (ensemble([off], PLAIN.model_copy(update={"crf": crf}))(images)[0, 0] for crf in crfs)
     assert ((plain > 0) == truth).float().mean() < 0.95
     assert refined.dtype == torch.uint8 and ((refined > 127) == truth).float().mean() > 0.99
+
+
+def test_exclusive_classes_join_as_the_mean_of_softmaxes() -> None:
+    torch.manual_seed(0)
+    models = [nn.Conv2d(1, 3, 3, padding=1), nn.Conv2d(1, 3, 1)]
+    images = noise()
+    views = [(model(images) * 5).softmax(1) for model in models]
+    mirrored = [(model(images.flip(-1)) * 5).softmax(1).flip(-1)[:, [1, 0, 2]] for model in models]
+    sharp = [lambda inputs, model=model: model(inputs) * 5 for model in models]
+    with torch.inference_mode():
+        assert torch.equal(ensemble(sharp[:1], PLAIN, exclusive=True)(images), to_uint8(views[0]))
+        found = ensemble(sharp, settings(hflip=True), [1, 0, 2], exclusive=True)(images)
+    assert steps_apart(found, to_uint8(torch.stack(views + mirrored).mean(0))) <= 1

@@ -63,3 +63,10 @@ def test_crops_have_the_shapes_of_their_boxes() -> None:
     for crops in ([np.ones((3, 2), bool)], [], [np.ones((2, 3), bool)] * 2):
         with pytest.raises(ValueError, match="crops"):
             BoxedMasks((10, 12), boxes, crops)
+
+
+def test_of_several_masks_the_last_keeps_a_pixel() -> None:
+    masks = some_masks(29)
+    found = BoxedMasks.from_dense(masks).disjoint().dense()
+    last = len(masks) - 1 - masks[::-1].argmax(0)
+    assert np.array_equal(found, masks.any(0) & (np.arange(len(masks))[:, None, None] == last))

@@ -108,3 +108,11 @@ def test_one_by_one_the_masks_are_the_same() -> None:
     masks = adversarial(13, 20)
     for mask, alone in zip(masks, runs_of(masks).one_by_one(), strict=True):
         assert np.array_equal(alone.boxed().dense(), mask[None])
+
+
+def test_pixels_inside_of_any_other_mask() -> None:
+    rng = np.random.default_rng(0)
+    labels, masks = rng.integers(0, 5, (17, 23)), rng.random((3, 17, 23)) < 0.4
+    others = RunLengthMasks.from_boxed(BoxedMasks.from_dense(labels == np.arange(3)[:, None, None]))  # 3 and 4 are outside
+    inside = RunLengthMasks.from_boxed(BoxedMasks.from_dense(masks)).pixels_inside(others)
+    assert inside.tolist() == (masks & (labels < 3)).sum((1, 2)).tolist()

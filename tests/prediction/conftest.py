@@ -32,7 +32,7 @@ def finished_run(cached_run: ChangeParams, monkeypatch: pytest.MonkeyPatch) -> C
     def run(changes: dict[str, Any] | None = None) -> None:
         cached_run({"model.arch": "Unet", "model.encoder": "tu-resnet10t", "model.options": {"Unet": OPTIONS}} | (changes or {}))
         write_table(paths.AREAS, pd.DataFrame(columns=["key", "class", "pixels", "x", "y"]))
-        spec = ModelSpec("Unet", "tu-resnet10t", 1, ["Radius", "Ulna"], OPTIONS)
+        spec = ModelSpec("Unet", "tu-resnet10t", 1, ["Radius", "Ulna"], OPTIONS, (changes or {}).get("data.exclusive", False))
         for fold in (0, 1):
             torch.manual_seed(fold)
             info = TrainedModelInfo(spec, None, None, file_hash(paths.FOLDS), 32, fold, 1, 0.5)

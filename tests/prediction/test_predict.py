@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 IMAGES = Path("data/raw/test/DCM")
 CLASSES = ["Radius", "Ulna"]
+EXCLUSIVE = {"data.exclusive": True, "train.loss": {"cross_entropy": 1.0, "dice": 1.0}, "decide.threshold": None}
 Run = Callable[..., None]
 
 
@@ -44,11 +45,21 @@ def predict(source: Path, *kinds: str, folder: str = "models", window: tuple[flo
         {"infer.hflip": True, "infer.scales": [0.5, 1.0], "data.mirror": {"Radius": "Ulna"}},
         {"infer.window_size": 16, "infer.window_stride": 8, "decide.threshold": 0.505, "decide.clean_up": ["largest", "fill_holes"]},
         {"submission.columns": ["a", "b", "c"], "submission.order": "column", "submission.base": 0, "submission.empty": "-1"},
+        EXCLUSIVE | {"infer.hflip": True},
     ],
 )
 def test_the_csv_is_the_submission(finished_run: Run, changes: dict[str, Any]) -> None:
     finished_run(changes)
     assert (predict(IMAGES, "csv") / "predictions.csv").read_bytes() == paths.SUBMISSION.read_bytes()
+
+
+def test_an_exported_folder_knows_that_classes_exclude_each_other(finished_run: Run) -> None:
+    finished_run(EXCLUSIVE)
+    export_models(Path("exported"), None)
+    model = handbone.load("exported")
+    masks = model.predict(cv2.imread(str(IMAGES / "C/c1.png"), cv2.IMREAD_GRAYSCALE))
+    assert (masks.sum(0) == 1).all()
+    assert (predict(IMAGES, "csv", folder="exported") / "predictions.csv").read_bytes() == paths.SUBMISSION.read_bytes()
 
 
 def test_parameters_that_were_changed_since_then_do_not_count(finished_run: Run, change_params: Run) -> None:

@@ -304,6 +304,22 @@ def test_what_the_whole_set_shows_is_a_warning(root: Path, capsys: pytest.Captur
     assert equal.startswith("train/A/a1 = test/C/c1: ")
 
 
+def test_exclusive_classes_do_not_overlap_in_the_cache(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exclusive = {"data": {"exclusive": True}, "train": {"loss": {"cross_entropy": 1.0}}, "decide": {"threshold": None}}
+    write_params(Path())
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    for name, changes in exclusive.items():
+        params[name] |= changes
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    annotate(root, "A/a1", [("right", SQUARE), ("left", [[2, 2], [12, 2], [12, 20], [2, 20]])])
+    main()
+    masks = read_masks(Path("data/cache/train/A/a1.npz")).unpack()
+    assert masks.boxes.tolist() == [[13, 2, 21, 13], [2, 2, 13, 13]], "the later class of data.classes is in front"
+    assert "42.31% of the drawn pixels in 2 images" in capsys.readouterr().err
+    areas = read_table(Path("data/cache/train/areas.csv")).set_index(["key", "class"])["pixels"]
+    assert areas["A/a1", "left"] == 8 * 11 and areas["A/a1", "right"] == 11 * 11
+
+
 def test_sound_data_have_no_warning(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main()
     assert warnings(capsys) == []

@@ -60,3 +60,11 @@ def test_all_faults_of_the_truth_are_reported_at_once(root: Path) -> None:
     with pytest.raises(UserError) as error:
         score_submission(submit(root, rows), root, IMAGES, CLASSES, allow_missing=True)
     assert error.value.places == [str(truth_file(root, key)) for key in IMAGES]
+
+
+def test_void_of_the_test_images_is_not_scored_and_overlaps_belong_to_the_last_class(root: Path) -> None:
+    corner = '{"label": "b", "points": [[2, 0], [4, 0], [4, 1], [2, 1]]}'
+    truth_file(root, "P/x").write_text(SQUARE.replace("]}]}", f"]}}, {corner}]}}"))
+    path = submit(root, [("x.png", "a", "1 20"), ("x.png", "b", ""), ("y.png", "a", "1 1 20 1"), ("y.png", "b", "2 1 19 1")])
+    counts = score_submission(path, root, IMAGES, CLASSES, allow_missing=True, exclusive=True)
+    assert np.array_equal(counts[["tp", "fp", "fn"]], [[4, 6, 0], [0, 0, 6], [1, 0, 5], [0, 1, 0]])

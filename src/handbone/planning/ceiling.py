@@ -16,8 +16,7 @@ from handbone.evaluation.dice import dice
 from handbone.masks.coverage import coverage
 from handbone.utils.parallel import prefetch_map
 
-THRESHOLD = Decision(0.5)  # that of a target that is its masks' coverage
-ARGMAX = Decision(None)
+THRESHOLD = 0.5  # that of a target that is its masks' coverage
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ def ceilings(
     resolution as predictions are. files: the npz of cached training images. exclusive: classes exclude each other. Classes that an image
     lacks count as predicted rightly.
     """
-    decision = ARGMAX if exclusive else THRESHOLD
+    decision = Decision(None if exclusive else THRESHOLD)
 
     def of_image(file: Path) -> list[NDArray[np.float64]]:
         masks = read_masks(file, len(classes))
