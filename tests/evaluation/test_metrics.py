@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from handbone.evaluation.attributes import MixedDice
-from handbone.evaluation.dice import counts_table, mean_dice, mean_iou
+from handbone.evaluation.dice import counts_table, mean_dice, mean_iou, mean_pooled_iou
 from handbone.evaluation.metrics import summarise
 
 NESTED = {"nested_tp": 1, "nested_fp": 2, "nested_fn": 3}
@@ -32,6 +32,11 @@ def test_the_score_comes_first_beside_everything_that_may_be_there() -> None:
     metrics = summarise(HELD_OUT.assign(**NESTED), TEST, {"age": MixedDice(0.7, 0.6, 0.8)})
     assert names(metrics)[:2] == ["dice.mean", "dice.nested"] and metrics["dice"]["nested"] != metrics["dice"]["mean"]
     assert metrics["dice"]["test_mix"] == {"age": {"mean": 0.7, "low": 0.6, "high": 0.8}}
+
+
+def test_exclusive_classes_have_the_iou_over_all_pixels_as_well() -> None:
+    metrics = summarise(HELD_OUT, TEST, {}, exclusive=True)
+    assert metrics["miou"] == mean_pooled_iou(HELD_OUT) and metrics["test"]["miou"] == mean_pooled_iou(TEST)
 
 
 def test_without_the_truth_there_are_no_test_scores() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from handbone.cli.score import print_score
 from handbone.config import paths
-from handbone.evaluation.dice import mean_iou
+from handbone.evaluation.dice import mean_pooled_iou
 from handbone.masks.rle import decode_runs
 from handbone.submission.csv import read_submission
 from handbone.utils.io import read_json, read_table
@@ -92,7 +92,7 @@ def test_from_polygons_to_the_score(run: Callable[..., None], capsys: pytest.Cap
     for stage, *arguments in [(split,), (pseudo,), (train, "0"), (infer, "oof"), (infer, "test"), (validate,), (submit,)]:
         run(stage, *arguments)
     metrics, counts = read_json(paths.METRICS), read_table(paths.TEST_COUNTS)
-    assert metrics["iou"]["mean"] > 0.8 and metrics["test"]["iou"]["mean"] == pytest.approx(mean_iou(counts)) and mean_iou(counts) > 0.8
+    assert metrics["miou"] > 0.8 and metrics["test"]["miou"] == pytest.approx(mean_pooled_iou(counts)) and mean_pooled_iou(counts) > 0.8
     assert read_json(paths.DECISION)["threshold"] is None
     rows = read_submission(paths.SUBMISSION)
     masks = decode_runs(rows["rle"].tolist(), *SHAPE, rows["class"].tolist()).boxed().dense()
@@ -103,4 +103,4 @@ def test_from_polygons_to_the_score(run: Callable[..., None], capsys: pytest.Cap
     assert "argmax" in paths.PAGE.read_text()
     capsys.readouterr()
     print_score()
-    assert f"mIoU {mean_iou(counts):.4f}" in capsys.readouterr().out
+    assert f"mIoU {mean_pooled_iou(counts):.4f}" in capsys.readouterr().out
