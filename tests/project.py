@@ -55,6 +55,23 @@ class Project:
         project.commit("start")
         return project
 
+    @classmethod
+    def with_members(cls, folder: Path, files: dict[str, str]) -> Project:
+        """An empty repository below `folder` with these files, in which experiments can be pinned, and a remote beside it."""
+        project = cls(folder / "project")
+        for name, text in ({"members/README.md": "a note\n"} | files).items():
+            (project.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (project.folder / name).write_text(text)
+        project.git("init", "-q")
+        project.sh(f"dvc init -q && dvc remote add -q -d store {folder / 'store'}")
+        (project.folder / ".dvcignore").write_text("/members/README.md\n")
+        return project
+
+    def copy(self, folder: Path) -> Project:
+        """A copy with its history, cache and outs, to be changed."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Project(folder)
+
     def clone(self, folder: Path) -> Project:
         """What somebody else gets who clones the repository: no cache, no outs."""
         subprocess.run(["git", "clone", "-q", str(self.folder), str(folder)], check=True)

@@ -98,8 +98,7 @@ def test_a_submission_is_explained(project: Project) -> None:
 @pytest.mark.slow
 def test_two_experiments_are_joined_and_a_clone_has_the_same_submission(project: Project, tmp_path: Path) -> None:
     """A short form of docs/evening.md. No network runs for the ensemble; the plan of a clone is empty even before it pulls."""
-    shutil.copytree(project.folder, tmp_path / "copy", symlinks=True)
-    copy = Project(tmp_path / "copy")
+    copy = project.copy(tmp_path / "copy")
     copy.sh("dvc exp run -S model.arch=DeepLabV3Plus -n deeplab")
     copy.sh("git checkout . && dvc checkout")
     copy.sh("handbone members add deeplab --as deeplab")

@@ -67,13 +67,7 @@ def finish(project: Project, message: str) -> None:
 def base(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Commits `single`, with another order of classes, and `both`, the union of it and the current run."""
     folder = tmp_path_factory.mktemp("project")
-    project = Project(folder / "project")
-    (project.folder / "members").mkdir(parents=True)
-    (project.folder / "members/README.md").write_text("a note\n")
-    (project.folder / "dvc.yaml").write_text(GRAPH)
-    (project.folder / ".gitignore").write_text("/data/\n/reports/\n")
-    project.git("init", "-q")
-    project.sh(f"dvc init -q && dvc remote add -q -d store {folder / 'store'}")
+    project = Project.with_members(folder, {"dvc.yaml": GRAPH, ".gitignore": "/data/\n/reports/\n"})
     other = predicted(12, 24)
     write_source(project.folder, Decision(0.5), {"current": other}, CLASSES[::-1])
     finish(project, "single")
@@ -88,8 +82,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture
 def project(base: Project, tmp_path: Path) -> Project:
     """A copy, to be changed."""
-    shutil.copytree(base.folder, tmp_path / "copy", symlinks=True)
-    return Project(tmp_path / "copy")
+    return base.copy(tmp_path / "copy")
 
 
 def shown(project: Project, *revisions: str) -> str:

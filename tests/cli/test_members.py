@@ -52,18 +52,10 @@ def write_source(folder: Path, arch: str) -> None:
 def base(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A commit with the network Unet, and an experiment `other` with FPN; a remote that has everything."""
     folder = tmp_path_factory.mktemp("project")
-    project = Project(folder / "project")
-    (project.folder / "members").mkdir(parents=True)
-    (project.folder / "members/README.md").write_text("a note\n")
-    (project.folder / "dvc.yaml").write_text(GRAPH)
-    (project.folder / "params.yaml").write_text("infer:\n  window_size: 256\ndecide:\n  members: {}\n")
-    (project.folder / ".gitignore").write_text("/data/\n/decided\n")
-    project.git("init", "-q")
-    project.sh("dvc init -q")
-    (project.folder / ".dvcignore").write_text("/members/README.md\n")
+    params = "infer:\n  window_size: 256\ndecide:\n  members: {}\n"
+    project = Project.with_members(folder, {"dvc.yaml": GRAPH, "params.yaml": params, ".gitignore": "/data/\n/decided\n"})
     write_source(project.folder, "Unet")
-    project.sh(f"mkdir -p data/members && dvc remote add -q -d store {folder / 'store'}")
-    project.sh("dvc repro -q")
+    project.sh("mkdir -p data/members && dvc repro -q")
     project.commit("start")
     write_source(project.folder, "FPN")
     project.sh("dvc exp run -q -n other")
@@ -75,8 +67,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture
 def project(base: Project, tmp_path: Path) -> Project:
     """A copy, to be changed."""
-    shutil.copytree(base.folder, tmp_path / "copy", symlinks=True)
-    return Project(tmp_path / "copy")
+    return base.copy(tmp_path / "copy")
 
 
 def test_a_pin_is_what_the_experiment_had_and_comes_back_in_a_clone(project: Project, tmp_path: Path) -> None:
