@@ -86,15 +86,15 @@ def spread_logits(network: SegmentationModel, images: Tensor) -> None:
 
 
 def table(records: Mapping[str, Record]) -> str:
-    """The Markdown table of all networks."""
+    """The Markdown table of all networks, as far as they are known."""
     lines = ["| " + " | ".join(HEAD) + " |", "|---|---|---:|"]
     return "\n".join(lines + [f"| `{name}` | {_cells(name, records)} |" for name in ENTRIES])
 
 
 def _cells(name: str, records: Mapping[str, Record]) -> str:
-    if name in LARGER:
-        return f"as `{LARGER[name]}` | not tried"
-    record = records[name]
+    record = records.get(name)
+    if record is None:
+        return f"as `{LARGER[name]}` | not tried" if name in LARGER else "not tried |"
     return f"{record['image']} | {record['difference']:.0e}" if "difference" in record else f"not exported: {record['error']} |"
 
 
@@ -107,9 +107,8 @@ def main() -> None:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             known[name] = pool.submit(export, name).result()
         write_json(RESULTS, {name: known[name] for name in ENTRIES if name in known})
-        print(f"{position}/{len(todo)} {name}: {known[name]}", file=sys.stderr, flush=True)
-    if set(known) | set(LARGER) == set(ENTRIES):
         replace_table(table(known))
+        print(f"{position}/{len(todo)} {name}: {known[name]}", file=sys.stderr, flush=True)
 
 
 def replace_table(rows: str) -> None:
