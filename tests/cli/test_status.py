@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from conftest import ChangeParams
+from conftest import ChangeParams, Fails
 from handbone.cli.status import print_status
 from handbone.config import paths
 from handbone.config.params import load_params
@@ -105,6 +105,17 @@ def test_a_model_of_another_machine_is_done(capsys: pytest.CaptureFixture[str]) 
     assert (found["state"], found["best_epoch"], found["best_dice"], found["device"]) == ("done", 30, 0.91, "H100")
     print_status(as_json=False)
     assert "0.9100 (30)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("file", "code"),
+    [(status_file(status_folder(), 1), "status.file"), (paths.fold_model(1) / "model.json", "status.model")],
+)
+@pytest.mark.parametrize("content", [[], {"epoch": "30", "dice": 0.5}, {"fold": 1}])
+def test_a_file_with_other_content_is_an_error_that_names_it(file: Path, code: str, content: object, fails: Fails) -> None:
+    write_json(file, content)
+    with fails(code, file.name):
+        print_status(as_json=False)
 
 
 def test_experiments_in_copies_of_the_repository_are_shown_while_they_run(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,12 +7,14 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from handbone.config import paths
 from handbone.config.params import load_params
 from handbone.training.settings import settings_hash
 from handbone.training.status import FoldStatus, experiments, status_file, status_folder
+from handbone.utils.errors import Problem, UserError
 from handbone.utils.io import read_json
 
 WAITING = "waiting"
@@ -51,10 +53,17 @@ def _row(fold: int, settings: str) -> Row:
         kept = status.state != "done" or model.is_file()  # DVC removes a model before it trains again
         return asdict(status) if status.settings == settings and kept else nothing
     if model.is_file():  # trained on another machine, or before there were such files
-        info = read_json(model)
-        trained = {"best_epoch": info.get("epoch"), "best_dice": info.get("dice"), "device": info.get("machine", {}).get("device")}
-        return nothing | trained | {"state": "done"}
+        return nothing | _trained(model) | {"state": "done"}
     return nothing
+
+
+def _trained(model: Path) -> dict[str, Any]:
+    """What a model.json says. Raises `UserError` (status.model) if it is none; the whole check needs PyTorch, which takes seconds."""
+    match read_json(model):
+        case {"epoch": int(epoch), "dice": float(dice), "machine": {"device": str(device)}}:
+            return {"best_epoch": epoch, "best_dice": dice, "device": device}
+    fix = "restore the folder with dvc checkout --force, or remove it and run dvc repro"
+    raise UserError(Problem("status.model", str(model), "epoch, Dice and device of a trained model", "other content", fix))
 
 
 def _table(rows: Sequence[Row]) -> list[str]:

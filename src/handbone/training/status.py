@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
 import psutil
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from handbone.training.watching import EpochReport, TrainingStart, Watcher
 from handbone.utils.errors import Problem, UserError, warn
@@ -23,7 +26,7 @@ EVERY = 5.0  # seconds between two states within an epoch
 CLOCKS = 2.0  # seconds by which two readings of a process's start may differ
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
 class FoldStatus:
     """One fold's training. Null is what is not known yet.
 
@@ -64,11 +67,12 @@ class FoldStatus:
     def load(cls, file: Path) -> FoldStatus:
         """Raises `UserError` (status.file) for a file that no training wrote, or another version of this program."""
         document = read_json(file)
-        names = [field.name for field in fields(cls)]
-        if not isinstance(document, dict) or sorted(document) != sorted(names):
+        try:
+            return TypeAdapter(cls).validate_json(json.dumps(document))
+        except ValidationError as error:
+            found = ", ".join(".".join(map(str, one["loc"])) or one["msg"] for one in error.errors()[:5])
             fix = "remove it; the next training writes it again"
-            raise UserError(Problem("status.file", str(file), "the state of a training", "other keys", fix))
-        return cls(**document)
+            raise UserError(Problem("status.file", str(file), "the state of a training", f"faults in {found}", fix)) from None
 
     def checked(self) -> FoldStatus:
         """A training that says it is running is interrupted if its process on this machine has gone. Other machines are believed."""
