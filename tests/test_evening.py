@@ -10,21 +10,17 @@ from pathlib import Path
 import pytest
 
 from imports import ROOT
+from pages import blocks
 from project import DECIDE, INFER, SMALL, STAGES, TRAIN, Project, ran
 
 SUBMISSION = "submissions/submission.csv"
-
-
-def blocks() -> list[str]:
-    """The sh blocks of the page."""
-    return re.findall(r"```sh\n(.*?)```", (ROOT / "docs/evening.md").read_text(), re.S)
 
 
 @pytest.mark.slow
 def test_the_evening(tmp_path: Path) -> None:
     (tmp_path / "project").mkdir()
     project = Project.create(tmp_path / "project", SMALL)
-    outputs = {block: project.sh(f"set -e\n{block}") for block in blocks()}
+    outputs = {block.text: project.sh(f"set -e\n{block.text}") for block in blocks(ROOT / "docs/evening.md")}
 
     def ran_in(command: str) -> set[str]:
         (output,) = (output for block, output in outputs.items() if command in block)

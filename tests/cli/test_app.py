@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from handbone.cli.app import parser
+from pages import section
 
 COMMAND = Path(sys.executable).parent / "handbone"
 COMMANDS = ["preset", "folds", "status", "score", "vote", "diff", "doctor", "compare", "explain", "members", "predict", "export", "cam"]
@@ -86,14 +87,15 @@ def test_folds_takes_devices_and_jobs() -> None:
 
 
 def test_submissions_are_joined_and_compared_outside_a_project_too(tmp_path: Path) -> None:
-    """The commands of docs/data.md."""
+    (block,) = section("docs/data.md", "Joining and comparing submissions")
+    *votes, difference = block.commands
     for name, text in (("a", "1 4"), ("b", "3 4"), ("c", "9 1")):
         (tmp_path / f"{name}.csv").write_text(f"image_name,class,rle\nx.png,Radius,{text}\n")
-    for options in ("", " --weights 2,1,1 --min 3"):
-        done = handbone(*f"vote a.csv b.csv c.csv -o vote.csv{options}".split(), folder=tmp_path)
+    for command in votes:
+        done = handbone(*command.split()[1:], folder=tmp_path)
         assert done.returncode == 0, done.stderr
         assert (tmp_path / "vote.csv").read_text() == "image_name,class,rle\nx.png,Radius,3 2\n"
-    done = handbone("diff", "a.csv", "vote.csv", folder=tmp_path)
+    done = handbone(*difference.split()[1:], folder=tmp_path)
     assert done.returncode == 0 and done.stdout.splitlines()[0].split() == ["Radius", "0.6667"]
     done = handbone("vote", "a.csv", "d.csv", "-o", "vote.csv", folder=tmp_path)
     assert done.returncode == 1 and "d.csv" in done.stderr and "Traceback" not in done.stderr

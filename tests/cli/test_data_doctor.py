@@ -17,6 +17,7 @@ from handbone.cli.data_doctor import examine_data
 from handbone.config.params import BONES, PhantomParams, load_params
 from handbone.phantom.dataset import write_phantom
 from imports import ROOT
+from pages import section
 
 SHIFTED = "ID002/image1661130925374"
 
@@ -124,15 +125,19 @@ def test_a_file_is_no_data_set(root: Path, fails: Fails) -> None:
 
 def test_the_commands_of_the_documentation(root: Path) -> None:
     """Exit status 0 without a finding, 1 after an error; options of a submission do not fit a data set."""
+    (block,) = section("docs/data.md", "Faults of the labels")
+    plain, with_page = (command.split()[1:] for command in block.commands)
     root.rename("raw")
-    write_params({"root": "raw"})
-    assert "nothing found" in handbone("doctor", "raw").stdout
-    exchange(Path("raw"), "Radius", "finger-4")
-    done = handbone("doctor", "raw", "--html", "faults.html")
+    Path("data").mkdir()
+    Path("raw").rename("data/raw")
+    write_params({"root": "data/raw"})
+    assert "nothing found" in handbone(*plain).stdout
+    exchange(Path("data/raw"), "Radius", "finger-4")
+    done = handbone(*with_page)
     assert done.returncode == 1 and "ERROR" in done.stderr and "Traceback" not in done.stderr
     assert Path("faults.html").is_file()
-    assert handbone("doctor", "raw", "--html", "a.html", "--fix", "b.csv").returncode == 2
-    assert "submission" in handbone("doctor", "raw", "--fix", "b.csv").stderr
+    assert handbone("doctor", "data/raw", "--html", "a.html", "--fix", "b.csv").returncode == 2
+    assert "submission" in handbone("doctor", "data/raw", "--fix", "b.csv").stderr
 
 
 def handbone(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import shutil
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from handbone.formats.coco_rle import counts_of_mask, text_of_counts
 from handbone.formats.labels import mask
 from handbone.submission.csv import image_rows, write_submission
 from imports import ROOT
+from pages import section
 
 if TYPE_CHECKING:
     from conftest import Fails
@@ -100,13 +100,10 @@ def samples(root: str, classes: list[str], allow_missing: bool = False) -> dict[
     return {sample.key: prepare_sample(sample, spec) for sample in find_samples(Path(root), [])}
 
 
-def blocks() -> list[list[str]]:
-    """The sh blocks of the sections about other formats and submissions as labels."""
-    text = (ROOT / "docs/data.md").read_text().split("\n## Other formats\n")[1].split("\n## ")[0]
-    return [block.replace("\\\n", "").strip().splitlines() for block in re.findall(r"```sh\n(.*?)```", text, re.S)]
+BLOCKS = [block.commands for block in section("docs/data.md", "Other formats")]
 
 
-@pytest.mark.parametrize("lines", blocks(), ids=lambda lines: " ".join(lines[0].split()[1:3]))
+@pytest.mark.parametrize("lines", BLOCKS, ids=lambda lines: " ".join(lines[0].split()[1:3]))
 def test_every_block_of_the_docs_runs(lines: list[str], sources: Path) -> None:
     """Except for the graph, which tests/test_imported.py runs on an imported data set."""
     run("handbone preset demo --force")

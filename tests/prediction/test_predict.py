@@ -22,6 +22,7 @@ from handbone.dataset.annotation import read_polygons
 from handbone.masks.rasterize import rasterize
 from handbone.utils.errors import UserError
 from handbone.utils.io import read_json, write_json
+from pages import section
 
 if TYPE_CHECKING:
     from conftest import Fails
@@ -86,6 +87,14 @@ def test_all_formats_have_the_masks_that_python_gets(finished_run: Run) -> None:
         assert all(np.array_equal(coco.decode(one["segmentation"]), masks[one["category_id"] - 1]) for one in encoded)
         assert cv2.imread(str(out / "overlay" / f"{key}.jpg")).shape == (32, 48, 3)
     assert [one["id"] for one in document["annotations"]] == list(range(1, len(document["annotations"]) + 1))
+
+
+def test_the_lines_of_the_documentation(finished_run: Run) -> None:
+    finished_run()
+    (block,) = section("docs/predict.md", "From Python")
+    names = {"image": cv2.imread(str(IMAGES / "C/c1.png"))}
+    exec(block.text, names)
+    assert np.array_equal(names["masks"], handbone.load("models").predict(names["image"])) and names["masks"].shape == (2, 32, 48)
 
 
 def test_colour_of_equal_channels_is_grey_and_other_arrays_are_refused(finished_run: Run) -> None:

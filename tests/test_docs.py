@@ -1,0 +1,59 @@
+"""Each block of commands or code of the documentation is run by CI, make or a test, or a comment above it says why not.
+
+    <!-- run by tests/test_evening.py -->   the file names the page, whose blocks it reads, or has the block's commands in its text
+    <!-- not run: needs a GPU -->           a reason
+
+A block without a comment has only commands that are in the text of one of `RUN_BY`.
+Of every block, run or not, the commands of handbone are parsed, and the parameters that `-S` sets are looked up.
+"""
+
+import re
+import shlex
+
+import pytest
+
+from handbone.cli.app import parser
+from handbone.config.params import parameter_names
+from imports import ROOT
+from pages import PAGES, Block, blocks
+
+RUN_BY = [".ci/run", "Makefile", *(f"tests/test_pipeline{name}.py" for name in ("", "_commands", "_trainings"))]
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+by_place = pytest.mark.parametrize("block", BLOCKS, ids=str)
+
+
+@by_place
+def test_every_block_is_run_or_says_why_not(block: Block) -> None:
+    kind, _, detail = block.note.partition("run by " if block.note.startswith("run by ") else "not run: ")
+    assert not kind, f"{block}: a comment above a block starts with 'run by' or 'not run:', not {block.note!r}"
+    if block.note.startswith("not run: "):
+        assert len(detail) > 5, f"{block}: no reason"
+        return
+    names = [detail] if detail else RUN_BY
+    sources = "\n".join((ROOT / name).read_text() for name in names)
+    missing = [] if f'"{block.page.relative_to(ROOT)}"' in sources else [line for line in block.commands if line not in sources]
+    assert not missing, f"{block}: not in {', '.join(names)}; name the test above the block: <!-- run by tests/FILE.py -->"
+
+
+def handbone_commands(block: Block) -> list[list[str]]:
+    """The words of each handbone command of a block, up to the next operator of the shell."""
+    commands = []
+    for line in block.commands if block.language != "python" else []:
+        words = shlex.split(line)
+        ends = [number for number, word in enumerate(words) if word in ("&&", "||", "|", "&")] + [len(words)]
+        starts = [number for number, word in enumerate(words) if word == "handbone" and (number == 0 or words[number - 1] in ("&&", "||"))]
+        commands += [words[start + 1 : min(end for end in ends if end > start)] for start in starts]
+    return commands
+
+
+@by_place
+def test_every_command_of_handbone_exists(block: Block) -> None:
+    for words in handbone_commands(block):
+        assert parser().parse_args(words)
+
+
+@by_place
+def test_every_parameter_that_is_set_exists(block: Block) -> None:
+    known = set(parameter_names())
+    for name in re.findall(r"(?:-S|--set-param) '?\+?([a-z_.]+)[=.A-Z]", block.text):
+        assert name in known or any(name.startswith(f"{free}.") for free in known), f"{block}: {name}"
