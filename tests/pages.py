@@ -36,10 +36,9 @@ class Block:
 def blocks(page: Path) -> list[Block]:
     """The blocks of `LANGUAGES` on a page, in order."""
     text = page.read_text()
-    found = [(text.count("\n", 0, match.start("language")) + 1, match) for match in BLOCK.finditer(text)]
-    return [
-        Block(page, line, match["language"], match["text"], match["note"] or "") for line, match in found if match["language"] in LANGUAGES
-    ]
+    found = [match for match in BLOCK.finditer(text) if match["language"] in LANGUAGES]
+    lines = [text.count("\n", 0, match.start("language")) + 1 for match in found]
+    return [Block(page, line, match["language"], match["text"], match["note"] or "") for line, match in zip(lines, found, strict=True)]
 
 
 def section(name: str, heading: str) -> list[Block]:
