@@ -57,3 +57,18 @@ def test_every_parameter_that_is_set_exists(block: Block) -> None:
     known = set(parameter_names())
     for name in re.findall(r"(?:-S|--set-param) '?\+?([a-z_.]+)[=.A-Z]", block.text):
         assert name in known or any(name.startswith(f"{free}.") for free in known), f"{block}: {name}"
+
+
+def error_codes() -> set[str]:
+    """The code of every problem in the source, as far as it is written out: of `f"doctor.{kind}"` the room."""
+    sources = "\n".join(file.read_text() for folder in ("src", "stages") for file in (ROOT / folder).rglob("*.py"))
+    return set(re.findall(r'Problem\(\s*f?"([a-z_]+\.[a-z_]*)', sources))
+
+
+def test_every_error_is_on_the_page_of_errors_and_no_other() -> None:
+    """A code itself, or `room.*`, in the first column of the page's tables."""
+    cells = re.findall(r"^\| (`[^|]*) \|", (ROOT / "docs/troubleshooting.md").read_text(), re.M)
+    listed = {code for cell in cells for code in re.findall(r"`([a-z_]+\.(?:[a-z_]+|\*))`", cell)}
+    codes, rooms = error_codes(), {code.split(".")[0] for code in error_codes()}
+    assert not [code for code in codes if code not in listed and f"{code.split('.')[0]}.*" not in listed]
+    assert not [name for name in listed if name not in codes and not (name.endswith(".*") and name[:-2] in rooms)]
