@@ -10,13 +10,16 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import yaml
 
+from handbone.cli.preset import write_preset
 from handbone.cli.score import print_score
 from handbone.config import paths
 from handbone.evaluation.dice import mean_pooled_iou
 from handbone.masks.rle import decode_runs
 from handbone.submission.csv import read_submission
 from handbone.utils.io import read_json, read_table
+from imports import ROOT
 from stages import infer, preprocess, pseudo, report, split, submit, train, validate
 
 CLASSES = ["sky", "road", "car"]
@@ -24,15 +27,11 @@ COLOURS = [(230, 150, 90), (90, 90, 90), (40, 40, 220)]  # blue, green, red
 SHAPE = 48, 64
 KEYS = {"train": [f"{person}/{person.lower()}" for person in "ABCDEFGH"], "test": ["Y/y", "Z/z"]}
 
-PARAMS = {
+CHANGES = {  # of the preset
     "data.classes": CLASSES,
-    "data.exclusive": True,
-    "decide.threshold": None,
     "folds": [0],
-    "infer.hflip": True,
     "model.arch": "Unet",
     "model.encoder": "tu-resnet10t",
-    "model.in_channels": 3,
     "model.options": {"Unet": {"decoder_channels": [16] * 5}},
     "model.weights": None,
     "seed": 22,
@@ -40,7 +39,6 @@ PARAMS = {
     "train.batch_size": 2,
     "train.ema_decay": 0.8,
     "train.epochs": 15,
-    "train.loss": {"cross_entropy": 1.0, "dice": 1.0},
     "train.lr": 0.01,
     "train.size": 64,
     "train.validate_every": 15,
@@ -71,9 +69,15 @@ def write_scene(root: Path, subset: str, key: str, rng: np.random.Generator) -> 
 
 
 @pytest.fixture
-def run(change_params: Callable[[dict[str, Any]], None], monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """A project with the data set; run(train, "0") runs a stage."""
-    change_params(PARAMS)
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A project with the data set, after `handbone preset exclusive`; run(train, "0") runs a stage."""
+    monkeypatch.chdir(tmp_path)
+    write_preset("exclusive", folder=ROOT / "presets")
+    document = yaml.safe_load(Path("params.yaml").read_text())
+    for name, value in CHANGES.items():
+        *section, key = name.split(".")
+        (document[section[0]] if section else document)[key] = value
+    Path("params.yaml").write_text(yaml.safe_dump(document))
     rng = np.random.default_rng(0)
     for subset, keys in KEYS.items():
         for key in keys:
