@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -81,25 +82,27 @@ def test_another_tracker_trains_nothing(project: Project) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_training_that_is_interrupted_resumes_and_says_from_when(project: Project, number: signal.Signals) -> None:
     project.change({"train": {"epochs": LONG, "validate_every": LONG}})
-    process = start(project)
-    wait_until(lambda: status(project)[1]["epoch"] >= 2, process)
-    os.killpg(process.pid, number)  # as a terminal does
-    output, _ = process.communicate(timeout=MAX_WAIT)
-    wait_until(lambda: status(project)[1]["state"] == "interrupted")
+    with terminal(project) as process:
+        wait_until(lambda: status(project)[1]["state"] == "running" and status(project)[1]["epoch"] >= 2, process)
+        os.killpg(process.pid, number)  # as a terminal does
+        output, _ = process.communicate(timeout=MAX_WAIT)
+    assert status(project)[1]["state"] == "interrupted"
     assert process.returncode != 0 and "Traceback" not in output
     assert ("stopped by SIGINT, saved at epoch" in output) == (number == signal.SIGINT)
-    process = start(project)
-    wait_until(lambda: status(project)[1]["state"] == "running" and status(project)[1]["images_per_second"] is not None, process)
-    os.killpg(process.pid, signal.SIGTERM)
-    output, _ = process.communicate(timeout=MAX_WAIT)
+    with terminal(project) as process:
+        # images per second are known after an epoch
+        wait_until(lambda: status(project)[1]["state"] == "running" and status(project)[1]["images_per_second"] is not None, process)
+        os.killpg(process.pid, signal.SIGTERM)
+        output, _ = process.communicate(timeout=MAX_WAIT)
     assert f"of {LONG}, batch" in output and ", saved on " in output
     (record,) = (project.folder / "logs/tensorboard").iterdir()
     assert record.name.startswith("fold_1-")
 
 
-def start(project: Project) -> subprocess.Popen[str]:
-    """A terminal in which DVC trains the second fold."""
-    return subprocess.Popen(
+@contextmanager
+def terminal(project: Project) -> Iterator[subprocess.Popen[str]]:
+    """A terminal in which DVC trains the second fold; all its processes are gone afterwards."""
+    process = subprocess.Popen(
         ["dvc", "repro", "-s", "train@1"],
         cwd=project.folder,
         env=project.environment() | {"PYTHONUNBUFFERED": "1"},
@@ -109,10 +112,16 @@ def start(project: Project) -> subprocess.Popen[str]:
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell may have it ignored in the background
     )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
-def wait_until(holds: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+def wait_until(holds: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + MAX_WAIT
     while not holds():
-        assert time.monotonic() < deadline and (process is None or process.poll() is None), process and process.communicate()[0]
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()[0]
         time.sleep(0.3)
