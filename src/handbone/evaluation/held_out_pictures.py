@@ -59,5 +59,5 @@ def _outlines(masks: RunLengthMasks, size: tuple[int, int]) -> np.ndarray:
             contours, _ = cv2.findContours(crop.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
             # clipped, as half a pixel beyond the border would not be drawn
             points = [np.clip((contour + box[1::-1] + 0.5) * scale - 0.5, 0, (size[1] - 1, size[0] - 1)) * 2**SHIFT for contour in contours]
-            cv2.polylines(canvas, [point.round().astype(np.int32) for point in points], True, 1, 1, cv2.LINE_8, SHIFT)
+            cv2.polylines(canvas, [point.round().astype(np.int32) for point in points], True, (1,), 1, cv2.LINE_8, SHIFT)
     return canvas.astype(bool)

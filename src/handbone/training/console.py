@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from time import monotonic
+from typing import Any
 
 from tqdm import tqdm
 
@@ -23,7 +24,7 @@ class Console(Watcher):
     def __init__(self, name: str, classes: Sequence[str], clock: Callable[[], float] = monotonic) -> None:
         self._name, self._classes, self._clock = name, classes, clock
         self._start: TrainingStart | None = None
-        self._bar: tqdm[None] | None = None  # from the first batch on, as lines are printed before
+        self._bar: tqdm[Any] | None = None  # from the first batch on, as lines are printed before
         self._epoch = 0
         self._last_line = clock()
 
