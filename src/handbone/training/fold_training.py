@@ -93,12 +93,11 @@ class FoldTraining:
         Raises `Preempted` after a signal once a checkpoint is written, and `UserError` for faults in the parameters or too little disk.
         """
         params, name, seed = self.params, f"fold {self.fold}", fold_seed(self.params.seed, self.fold)
-        if accelerator.is_main_process:
-            warn_without_gpu(params.train.crop or params.train.size, accelerator.device)
         torch.manual_seed(seed)
         model = make_model(params, self.weights)  # first, so that weights that cannot be had cost no time
         samples = self.samples
         if accelerator.is_main_process:
+            warn_without_gpu(max(padded_shape(samples.train, params)), accelerator.device)
             samples.check_files(self.files)
         loader, batches = make_loader(samples.train, params, seed, accelerator.process_index, accelerator.num_processes)
         accelerator.print(f"{name} on {accelerator.device}: {_summary(model, samples, len(batches), params)}", flush=True)
