@@ -220,7 +220,8 @@ def test_without_a_test_set_there_are_held_out_scores_alone(predicted_run: Chang
     empty_test_set()
     validate.main()
     submit.main()
-    metrics = read_json(paths.METRICS)
-    assert "test" not in metrics and set(metrics["dice"]["attribute"]["wrist"]) == {"bent", "straight"}
+    by_wrist = read_table(paths.DICE_PER_ATTRIBUTE)
+    assert "test" not in read_json(paths.METRICS)
+    assert set(by_wrist["subset"]) == {"held-out"} and set(by_wrist["value"]) == {"bent", "straight"}
     assert paths.SUBMISSION.read_text() == "image_name,class,rle\n"
     assert "there is no test set" in capsys.readouterr().out
