@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from handbone.cli.app import parser
+from handbone.cli.completion import print_completion
 from pages import section
 
 COMMAND = Path(sys.executable).parent / "handbone"
-COMMANDS = ["preset", "folds", "status", "score", "vote", "diff", "doctor", "compare", "explain", "members", "predict", "export", "cam"]
+PARSERS = next(action.choices for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+COMMANDS = list(PARSERS)
 
 
 def handbone(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -22,14 +28,36 @@ def handbone(*arguments: str, folder: Path | None = None) -> subprocess.Complete
 def test_help_lists_the_commands() -> None:
     done = handbone("--help")
     assert done.returncode == 0
-    assert all(f"\n    {name} " in done.stdout for name in COMMANDS)
+    assert all(re.search(rf"\n    {name}\s", done.stdout) for name in COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_help_of_a_command_has_an_example(name: str) -> None:
-    done = handbone(name, "--help")
-    assert done.returncode == 0
-    assert f"example: handbone {name}" in done.stdout
+def test_the_help_of_a_command_has_an_example_that_can_be_called(name: str) -> None:
+    start, example = PARSERS[name].epilog.split("example: ")
+    calls = [shlex.split(call.split(" > ")[0]) for call in example.split(" && ") if call.startswith("handbone")]
+    assert start == "" and calls[0][:2] == ["handbone", name] and "example: " in PARSERS[name].format_help()
+    for call in calls:
+        parser().parse_args(call[1:])
+
+
+def test_help_is_printed() -> None:
+    done = handbone("score", "--help")
+    assert done.returncode == 0 and "example: handbone score" in done.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_shell_completes_every_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    print_completion(parser(), shell)
+    script = capsys.readouterr().out
+    assert all(name in script for name in COMMANDS) and "--against" in script
+    if found := shutil.which(shell):
+        subprocess.run([found, "-n"], input=script, text=True, check=True)
+
+
+def test_bash_completes_what_is_typed() -> None:
+    typed = "COMP_WORDS=(handbone com); COMP_CWORD=1; _shtab_handbone; echo ${COMPREPLY[@]}"
+    done = subprocess.run(["bash", "-c", f'eval "$({COMMAND} completion bash)"; {typed}'], capture_output=True, text=True)
+    assert done.stdout.split() == ["compare", "completion"]
 
 
 def test_help_imports_nothing_heavy() -> None:

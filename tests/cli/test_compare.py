@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -69,6 +70,13 @@ def test_an_experiment_is_compared_with_the_working_tree(base: Project) -> None:
     assert len(re.findall(r"ID\d{3}/image\d", output)) == 5
     assert base.sh("handbone compare better") == output
     assert not base.git("status", "--porcelain")
+
+
+def test_the_document_has_every_class_and_image(base: Project) -> None:
+    document = json.loads(base.sh("handbone compare HEAD better --json"))
+    assert document["dice"]["beyond_noise"] and document["dice"]["low"] < document["dice"]["difference"] < document["dice"]["high"]
+    assert [name for name, row in document["classes"].items() if row["beyond_noise"]] == ["Pisiform"]
+    assert len(document["images"]) == 60 and document["n_people"] == 30 and document["left_out"] == []
 
 
 def test_two_revisions_are_compared_and_equal_ones_do_not_differ(base: Project) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -59,6 +60,14 @@ def test_the_table_has_each_size_with_time_memory_and_ceiling(project: ChangePar
     assert rows["640"][-2:] == ["1.0000", CLASSES[0]] and rows["32"][-1] == CLASSES[1]
 
 
+def test_the_document_has_the_rows_of_the_table(project: ChangeParams, capsys: pytest.CaptureFixture[str]) -> None:
+    print_plan(gpu="t4", as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    rows = {row["size"]: row for row in document["sizes"]}
+    assert document["card"] == "t4" and list(rows) == ["32", "256", "384", "512", "640/512", "640"]
+    assert rows["640"]["batch"] == 2 and rows["640"]["epoch_s"] > 0 and rows["640"]["ceiling"]["mean"] == pytest.approx(1, abs=1e-3)
+
+
 def test_of_a_memory_no_time_is_known(project: ChangeParams, capsys: pytest.CaptureFixture[str]) -> None:
     print_plan(gpu_gb=24)
     assert all(row[2:4] == ["?", "?"] for row in table(capsys.readouterr().out).values())
@@ -84,8 +93,8 @@ def test_no_gpu_and_no_card_is_one_error(project: ChangeParams, fails: Fails) ->
 def test_the_synthetic_data_set_can_be_planned_before_it_exists(change_params: ChangeParams, capsys: pytest.CaptureFixture[str]) -> None:
     change_params({"data.root": "data/phantom", "phantom.size": 256})
     print_plan(gpu="t4")
-    output = capsys.readouterr().out
-    assert "dvc repro preprocess" in output and list(table(output)) == ["32", "256"]
+    output, notes = capsys.readouterr()
+    assert "dvc repro preprocess" in notes and list(table(output)) == ["32", "256"]
 
 
 def test_other_data_must_be_cached_first(change_params: ChangeParams, fails: Fails) -> None:

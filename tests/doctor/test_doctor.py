@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -327,6 +328,16 @@ def test_without_a_test_set_no_submission_is_ready(case: Case, monkeypatch: pyte
     monkeypatch.setattr(paths, "TEST_INDEX", Path("none.csv"))
     with fails("doctor.no_test_set"):
         examine_submission(case.right)
+
+
+def test_the_document_has_errors_and_warnings(case: Case, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(case.folder)
+    (case.folder / "s.csv").write_bytes(b"\xef\xbb\xbf" + swapped(4, 5)(case.lines()))
+    with pytest.raises(UserError):
+        examine_submission(Path("s.csv"), as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert {problem["code"] for problem in document["errors"]} == {"doctor.class_order"}
+    assert [problem["code"] for problem in document["warnings"]] == ["doctor.bom"]
 
 
 def test_without_a_cache_the_images_of_the_data_set_count(

@@ -21,7 +21,8 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="handbone",
         description="Commands that complement dvc repro. Run them in the repository's root.",
-        epilog="example: handbone preset gpu24 && dvc repro && handbone score",
+        epilog="example: handbone preset gpu24 && dvc repro && handbone score. "
+        "Exit status: 0 done, 1 an error that the message names or a finding, 2 a wrong call, 128 + N ended by signal N.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_preset(commands)
@@ -41,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_export(commands)
     _add_cam(commands)
+    _add_completion(commands)
     return parser
 
 
@@ -75,6 +77,7 @@ def _add_plan(commands: Any) -> None:
     card.add_argument("--gpu", metavar="NAME", help="plan for this card, e.g. t4, 4090, a100 or h100, from counted steps")
     card.add_argument("--gpu-gb", metavar="GB", type=float, help="plan for a card of which only the memory is known")
     parser.add_argument("--write", nargs=2, metavar=("PRESET", "SIZE"), help="write presets/PRESET.yaml for a size of the table")
+    _add_json(parser)
 
 
 def _add_folds(commands: Any) -> None:
@@ -87,12 +90,12 @@ def _add_folds(commands: Any) -> None:
 def _add_status(commands: Any) -> None:
     text = "Show what the training of each fold is doing. It reads small files that trainings write, also while DVC runs."
     parser = _add(commands, "status", _status, text, "handbone status")
-    parser.add_argument("--json", action="store_true", help="print a JSON document")
+    _add_json(parser)
 
 
 def _add_score(commands: Any) -> None:
     text = "Score submissions/submission.csv if the truth of the test images is known. Prints the Dice per class and their mean."
-    _add(commands, "score", _score, text, "handbone score")
+    _add_json(_add(commands, "score", _score, text, "handbone score"))
 
 
 def _add_vote(commands: Any) -> None:
@@ -129,6 +132,7 @@ def _add_doctor(commands: Any) -> None:
     text = "repair what needs no guess (header, order of rows and runs, runs that could be one), and examine the result"
     which.add_argument("--fix", metavar="OUT", type=Path, help=f"of a submission: {text}")
     which.add_argument("--html", metavar="OUT", type=Path, help="of a data set: also write the findings with pictures, as one offline page")
+    _add_json(parser)
 
 
 def _add_compare(commands: Any) -> None:
@@ -140,6 +144,7 @@ def _add_compare(commands: Any) -> None:
     parser.add_argument("first", metavar="REV", help="a commit, tag, branch or experiment")
     parser.add_argument("second", metavar="REV", nargs="?", help="another one (default: the working tree)")
     parser.add_argument("--html", metavar="OUT", type=Path, help="also write an offline page with charts, a table and pictures")
+    _add_json(parser)
 
 
 def _add_best(commands: Any) -> None:
@@ -151,7 +156,7 @@ def _add_best(commands: Any) -> None:
     parser.add_argument("-n", "--number", metavar="N", type=_positive, default=20, help="how many experiments (default: 20)")
     parser.add_argument("--against", metavar="REV", default="HEAD", help="compare with another commit, tag or branch (default: HEAD)")
     parser.add_argument("--commits", action="store_true", help="list also the commits of this branch that changed the metrics")
-    parser.add_argument("--json", action="store_true", help="print a JSON document")
+    _add_json(parser)
 
 
 def _add_explain(commands: Any) -> None:
@@ -161,7 +166,7 @@ def _add_explain(commands: Any) -> None:
     )
     parser = _add(commands, "explain", _explain, text, "handbone explain submissions/submission.csv")
     parser.add_argument("submission", metavar="CSV", type=Path, help="the submission")
-    parser.add_argument("--json", action="store_true", help="print a JSON document")
+    _add_json(parser)
 
 
 def _add_import(commands: Any) -> None:
@@ -204,6 +209,17 @@ def _add_export_labels(commands: Any) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help="the file or folder to make")
     parser.add_argument("--subset", choices=("train", "test"), default="train", help="of a data set: whose labels (default: train)")
     parser.add_argument("--images", metavar="FOLDER", type=Path, help="of a submission: its images (default: test/DCM of data.root)")
+
+
+def _add_completion(commands: Any) -> None:
+    text = "Print the script with which a shell completes commands, options and files. Its first lines say where to keep it."
+    parser = _add(commands, "completion", _completion, text, "handbone completion bash > ~/.bash_handbone")
+    parser.add_argument("shell", metavar="SHELL", choices=("bash", "zsh", "tcsh"), help="bash, zsh or tcsh")
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    """The option of commands that scripts read."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else on stdout")
 
 
 def _listed(text: str) -> list[str]:
@@ -274,6 +290,12 @@ def _add_cam(commands: Any) -> None:
     parser.add_argument("--window", metavar=("LOW", "HIGH"), type=float, nargs=2, help=text)
 
 
+def _completion(chosen: argparse.Namespace) -> None:
+    from handbone.cli.completion import print_completion
+
+    print_completion(parser(), chosen.shell)
+
+
 def _preset(chosen: argparse.Namespace) -> None:
     from handbone.cli.preset import list_presets, write_preset
 
@@ -286,7 +308,7 @@ def _preset(chosen: argparse.Namespace) -> None:
 def _plan(chosen: argparse.Namespace) -> None:
     from handbone.cli.plan import print_plan
 
-    print_plan(chosen.gpu, chosen.gpu_gb, chosen.write)
+    print_plan(chosen.gpu, chosen.gpu_gb, chosen.write, chosen.json)
 
 
 def _folds(chosen: argparse.Namespace) -> None:
@@ -301,10 +323,10 @@ def _status(chosen: argparse.Namespace) -> None:
     print_status(chosen.json)
 
 
-def _score(_: argparse.Namespace) -> None:
+def _score(chosen: argparse.Namespace) -> None:
     from handbone.cli.score import print_score
 
-    print_score()
+    print_score(chosen.json)
 
 
 def _vote(chosen: argparse.Namespace) -> None:
@@ -323,17 +345,17 @@ def _doctor(chosen: argparse.Namespace) -> None:
     if chosen.html is not None or (chosen.path.is_dir() and chosen.fix is None):
         from handbone.cli.data_doctor import examine_data
 
-        examine_data(chosen.path, chosen.html)
+        examine_data(chosen.path, chosen.html, chosen.json)
     else:
         from handbone.cli.doctor import examine_submission
 
-        examine_submission(chosen.path, chosen.fix)
+        examine_submission(chosen.path, chosen.fix, chosen.json)
 
 
 def _compare(chosen: argparse.Namespace) -> None:
     from handbone.cli.compare import print_comparison
 
-    print_comparison(chosen.first, chosen.second, chosen.html)
+    print_comparison(chosen.first, chosen.second, chosen.html, chosen.json)
 
 
 def _best(chosen: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from handbone.cli.compare import held_out
+from handbone.cli.document import print_document
 from handbone.config import paths
 from handbone.evaluation.bootstrap import Intervals, paired_intervals
 from handbone.evaluation.comparison import HeldOut, compare
@@ -48,7 +49,10 @@ def print_best(against: str, number: int, with_commits: bool, as_json: bool) -> 
     best = sorted(others, key=lambda found: -found.score)[:number]
     counts = _counts(base)
     rows = [_row(found, base, counts) for found in sorted([base, *best], key=lambda found: -found.score)]
-    print(json.dumps([row.document for row in rows], indent=1) if as_json else "\n".join(_lines(rows, base, len(others) - len(best))))
+    if as_json:
+        print_document([row.document for row in rows])
+    else:
+        print("\n".join(_lines(rows, base, len(others) - len(best))))
 
 
 def _found(against: str, with_commits: bool) -> tuple[Experiment, list[Experiment]]:

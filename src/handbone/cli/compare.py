@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from handbone.cli.document import print_document
 from handbone.comparison.side import Member, Side
 from handbone.config import paths
 from handbone.config.params import CURRENT
@@ -22,7 +25,7 @@ from handbone.utils.io import write_text
 IMAGES = 5  # that are named
 
 
-def print_comparison(first: str, second: str | None, html: Path | None = None) -> None:
+def print_comparison(first: str, second: str | None, html: Path | None = None, as_json: bool = False) -> None:
     """Print the second experiment's mean Dice minus the first's, its interval, and the classes and images that differ.
 
     first, second: revisions; None for the working tree. html: also write the page with pictures to this file.
@@ -30,9 +33,13 @@ def print_comparison(first: str, second: str | None, html: Path | None = None) -
     """
     held = all_of("cannot compare", lambda: held_out(first), lambda: held_out(second))
     comparison = compare(*held)
-    print("\n".join(_lines(comparison, held[0].name, held[1].name)))
+    if as_json:
+        print_document(_document(comparison, held[0].name, held[1].name))
+    else:
+        print("\n".join(_lines(comparison, held[0].name, held[1].name)))
     if html is not None:
         _write_page(html, comparison, held, (first, second))
+        print(f"\nopen {html}", file=sys.stderr if as_json else sys.stdout)
 
 
 def _write_page(html: Path, comparison: Comparison, held: list[HeldOut], revisions: tuple[str | None, str | None]) -> None:
@@ -40,7 +47,6 @@ def _write_page(html: Path, comparison: Comparison, held: list[HeldOut], revisio
 
     sides = [partial(_side, one, rev) for one, rev in zip(held, revisions, strict=True)]
     write_text(html, comparison_page(comparison, *all_of("cannot show", *sides)))
-    print(f"\nopen {html}")
 
 
 def _side(held: HeldOut, rev: str | None) -> Side:
@@ -75,6 +81,24 @@ def held_out(rev: str | None) -> HeldOut:
     if rev is None:
         return read_held_out("the working tree", *outs)
     return read_held_out(rev, *cached_outs(rev, outs))
+
+
+def _document(comparison: Comparison, first: str, second: str) -> dict[str, Any]:
+    """All classes and images; Dice 0..1. The intervals of the classes hold together."""
+    overall = paired_intervals(comparison.differences.mean(1, keepdims=True), comparison.people)
+    by_class = paired_intervals(comparison.differences, comparison.people)
+    sides = {"first": comparison.first, "second": comparison.second}
+    means = [{side: float(dice[:, at].mean()) for side, dice in sides.items()} for at in range(len(comparison.classes))]
+    classes = {name: means[at] | _interval_document(by_class, at) for at, name in enumerate(comparison.classes)}
+    images = {key: {side: float(dice[at].mean()) for side, dice in sides.items()} for at, key in enumerate(comparison.keys)}
+    dice = {side: float(dice.mean()) for side, dice in sides.items()} | _interval_document(overall, 0)
+    left = {"left_out": comparison.left_out, "n_people": len(set(comparison.people))}
+    return {"first": first, "second": second, "dice": dice, **left, "classes": classes, "images": images}
+
+
+def _interval_document(intervals: Intervals, at: int) -> dict[str, Any]:
+    ends = {"difference": intervals.mean, "low": intervals.low, "high": intervals.high}
+    return {name: float(values[at]) for name, values in ends.items()} | {"beyond_noise": bool(intervals.beyond_noise[at])}
 
 
 def _lines(comparison: Comparison, first: str, second: str) -> Iterator[str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from handbone.cli.document import print_document, problem_document
 from handbone.config import paths
 from handbone.config.params import Params, load_params
 from handbone.dataset.layout import find_samples
@@ -26,8 +29,8 @@ from handbone.utils.io import read_class_table, write_text
 PICTURES = 60  # of the page: about 3 MB
 
 
-def examine_data(root: Path, html: Path | None = None) -> None:
-    """Print the findings about the data set in `root`, the strangest first, and write them with pictures to `html`.
+def examine_data(root: Path, html: Path | None = None, as_json: bool = False) -> None:
+    """Print the findings about the data set in `root`, the strangest first, and write them with pictures to `html`. as_json: as a document.
 
     Raises `UserError` for what `find_samples` does not accept, with every file that cannot be read, and if a finding is an error.
     """
@@ -40,13 +43,22 @@ def examine_data(root: Path, html: Path | None = None) -> None:
     findings = ranked([*found, *_unlike_predictions(scans, found, data.classes)])
     if html is not None:
         _write_gallery(html, root, findings, scans, examined, params)
-    _print(root, findings, scans, examined, data.classes)
     problems = [problem for scan in scans for problem in scan.problems]
+    if as_json:
+        found_by_rank = [_finding_document(finding, data.classes) for finding in findings]
+        print_document({"path": str(root), "errors": [*map(problem_document, problems)], "findings": found_by_rank})
+    else:
+        _print(root, findings, scans, examined, data.classes)
     errors = {finding.key for finding in findings if finding.certain}
     if errors:
         expected, fix = "labels as the other images have them, and each picture once", "look at them (--html), correct or exclude them"
         problems.append(Problem("labels.faults", str(root), expected, f"{len(errors)} images with errors", fix))
     raise_if_any(problems, f"{root} has faults")
+
+
+def _finding_document(finding: Finding, classes: Sequence[str]) -> dict[str, Any]:
+    named = {"classes": [classes[number] for number in finding.classes], "certain": finding.certain}
+    return asdict(finding) | named
 
 
 def _same_pictures(scans: Sequence[Scan]) -> list[Finding]:

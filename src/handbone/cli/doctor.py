@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from handbone.cli.document import print_document, problem_document
 from handbone.config import paths
 from handbone.config.params import DataParams, load_params
 from handbone.dataset.layout import find_samples
@@ -17,8 +19,11 @@ from handbone.submission.csv import TestImage, test_images
 from handbone.utils.errors import Problem, UserError, raise_if_any, warn
 
 
-def examine_submission(path: Path, out: Path | None = None) -> None:
-    """Print every warning, and raise a `UserError` with every error. out: where to write the repaired submission, to examine that one."""
+def examine_submission(path: Path, out: Path | None = None, as_json: bool = False) -> None:
+    """Print every warning, and raise a `UserError` with every error. out: where to write the repaired submission, to examine that one.
+
+    as_json: print both also as a document.
+    """
     params = load_params()
     data = params.data
     if not path.is_file():
@@ -34,12 +39,14 @@ def examine_submission(path: Path, out: Path | None = None) -> None:
     expected = Expected(images, data.classes, training, params.submission)
     if out is not None:
         for line in repair(path, out, expected):
-            print(line)
+            print(line, file=sys.stderr if as_json else sys.stdout)
         path = out
     errors, warnings = examine(path, expected)
+    if as_json:
+        print_document({"path": str(path), "errors": [*map(problem_document, errors)], "warnings": [*map(problem_document, warnings)]})
     warn(*warnings)
     raise_if_any(errors, f"{path} is not ready to be uploaded")
-    if not warnings:
+    if not warnings and not as_json:
         print(f"{path}: nothing found")
 
 

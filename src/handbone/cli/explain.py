@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from handbone.cli.document import print_document
 from handbone.cli.preset import PRESETS, preset_names, preset_params
 from handbone.config import paths
 from handbone.config.params import Params
@@ -30,7 +31,7 @@ def print_explanation(csv: Path, as_json: bool = False) -> None:
     if as_json:
         parameters = {"from": base, "changes": changes}
         document = explanation.document() | {"sentence": SENTENCES[explanation.answer], "parameters": parameters}
-        print(json.dumps(document, indent=1))
+        print_document(document)
     else:
         listed = [f"{name}: {json.dumps(old)[:60]} -> {json.dumps(new)[:60]}" for name, (old, new) in changes.items()]
         print("\n".join(lines(explanation, [f"{base}{', except:' if listed else ''}", *listed])))

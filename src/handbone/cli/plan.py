@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from handbone.cli.document import print_document
 from handbone.cli.params_yaml import overlay_text
 from handbone.cli.preset import PRESETS
 from handbone.config import paths
@@ -16,7 +19,7 @@ from handbone.models.device import choose_device
 from handbone.planning.candidates import Candidate, candidates, parse_candidate
 from handbone.planning.cards import CARDS, Card, card_named, card_of_memory
 from handbone.planning.ceiling import Ceiling, ceilings
-from handbone.planning.plan import HEADER, Row, StepsOfSide, estimated_steps, line, measured_steps, plan
+from handbone.planning.plan import HEADER, Row, StepsOfSide, estimated_steps, line, measured_steps, plan, row_document
 from handbone.training.batch_size import images_of_fold
 from handbone.utils.errors import Problem, UserError
 from handbone.utils.io import read_table, write_text
@@ -36,10 +39,11 @@ class _Images:
     files: list[Path]
 
 
-def print_plan(gpu: str | None = None, gpu_gb: float | None = None, write: tuple[str, str] | None = None) -> None:
+def print_plan(gpu: str | None = None, gpu_gb: float | None = None, write: tuple[str, str] | None = None, as_json: bool = False) -> None:
     """Print the table for the card `gpu`, for one with `gpu_gb` GB, or for this machine's GPU.
 
-    write: the name of a preset to write, and the size that it chooses. Raises `UserError` (`plan.*`) for what cannot be planned.
+    write: the name of a preset to write, and the size that it chooses. as_json: print a document instead.
+    Raises `UserError` (`plan.*`) for what cannot be planned.
     """
     params = load_params()
     images = _images(params)
@@ -48,15 +52,29 @@ def print_plan(gpu: str | None = None, gpu_gb: float | None = None, write: tuple
         _check_preset(write[0])
         chosen = [parse_candidate(write[1], images.largest)]
     card, steps, how = _card(params, gpu, gpu_gb)
-    print(f"{card.name}, {card.memory / 2**30:.1f} GiB, {how}")
     count = images_of_fold(images.count, params.split.n_folds)
     best = _ceilings(params, images, chosen)
-    print(HEADER)
-    for row in plan(chosen, count, card, steps):
-        print(line(row, params, count, best.get(row.candidate.size)), flush=True)
-    print(f"{count} images per epoch, {params.train.epochs} epochs, {len(params.folds)} folds one after another, without validation")
+    rows = plan(chosen, count, card, steps)
+    if as_json:
+        rows = list(rows)
+        found = [row_document(row, params, count, best.get(row.candidate.size)) for row in rows]
+        print_document({"card": card.name, "gib": card.memory / 2**30, "basis": how, "images_per_epoch": count, "sizes": found})
+    else:
+        rows = _print_rows(rows, f"{card.name}, {card.memory / 2**30:.1f} GiB, {how}", params, count, best)
+    row = rows[-1]
     if write is not None:
         _write_preset(write[0], row, params, card)
+
+
+def _print_rows(rows: Iterator[Row], card: str, params: Params, count: int, best: Mapping[int, Ceiling]) -> list[Row]:
+    """Print each row as soon as it is known; return all."""
+    print(f"{card}\n{HEADER}")
+    seen = []
+    for row in rows:
+        print(line(row, params, count, best.get(row.candidate.size)), flush=True)
+        seen.append(row)
+    print(f"{count} images per epoch, {params.train.epochs} epochs, {len(params.folds)} folds one after another, without validation")
+    return seen
 
 
 def _card(params: Params, gpu: str | None, gpu_gb: float | None) -> tuple[Card, StepsOfSide, str]:
@@ -89,7 +107,7 @@ def _images(params: Params) -> _Images:
 def _ceilings(params: Params, images: _Images, chosen: list[Candidate]) -> dict[int, Ceiling]:
     """By size; none before there are cached images, which a line says."""
     if not images.files:
-        print("the ceilings need the masks that dvc repro preprocess makes")
+        print("the ceilings need the masks that dvc repro preprocess makes", file=sys.stderr)
         return {}
     sample = images.files[:: -(-len(images.files) // SAMPLE)]
     sizes, hard = sorted({each.size for each in chosen}), params.train.target == "hard"

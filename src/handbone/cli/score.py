@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from handbone.cli.document import print_document
 from handbone.config import paths
 from handbone.config.params import load_params
 from handbone.dataset.layout import TRUTH, has_truth
@@ -19,7 +20,7 @@ from handbone.utils.errors import Problem, UserError, all_of, require_file
 HELD_OUT = f"the held-out Dice in {paths.METRICS} is the only score"
 
 
-def print_score() -> None:
+def print_score(as_json: bool = False) -> None:
     """Print the Dice of each class and their mean, from the submission as written and the polygons of the test images.
 
     For exclusive classes also the IoU over all pixels of the set, and its mean.
@@ -29,6 +30,11 @@ def print_score() -> None:
     data, images = params.data, scored_images(Path(params.data.root))
     counts = score_if_known(paths.SUBMISSION, images, params)
     scores = pd.DataFrame({"Dice": per_class(counts)} | ({"IoU": pooled_iou(counts)} if data.exclusive else {}))
+    if as_json:
+        by_class = {name: row.dropna().to_dict() for name, row in scores.rename(columns=str.lower).iterrows()}
+        document = {"dice": mean_dice(counts)} | ({"miou": mean_pooled_iou(counts)} if data.exclusive else {})
+        print_document(document | {"n_images": counts["key"].nunique(), "classes": by_class})
+        return
     for name, row in scores.iterrows():
         print(f"{name:>16}  " + "  ".join("     -" if pd.isna(score) else f"{score:.4f}" for score in row))
     miou = f", mIoU {mean_pooled_iou(counts):.4f}" if data.exclusive else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -69,3 +70,12 @@ def line(row: Row, params: Params, images: int, ceiling: Ceiling | None) -> str:
     times = ("?", "?") if epoch is None else (duration(epoch), duration(epoch * params.train.epochs * len(params.folds)))
     best, worst = (f"{ceiling.mean:.4f}", f"{ceiling.lowest:.4f} {ceiling.name}") if ceiling else ("?", "?")
     return f"{row.candidate!s:>9}  {batch:>9}  {memory:>5}  {times[0]:>9}  {times[1]:>10}  {best:>7}  {worst}"
+
+
+def row_document(row: Row, params: Params, images: int, ceiling: Ceiling | None) -> dict[str, Any]:
+    """The row as JSON, with null for what nobody knows: memory in GiB, times in seconds, Dice 0..1. Arguments as of `line`."""
+    epoch = row.epoch_seconds(images)
+    total = None if epoch is None else epoch * params.train.epochs * len(params.folds)
+    memory = None if row.trial is None else row.trial.memory / 2**30
+    best = None if ceiling is None else {"mean": float(ceiling.mean), "lowest": float(ceiling.lowest), "class": ceiling.name}
+    return {"size": str(row.candidate), "batch": row.batch, "gib": memory, "epoch_s": epoch, "all_folds_s": total, "ceiling": best}
