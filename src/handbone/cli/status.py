@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
@@ -10,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from handbone.cli.document import print_document
 from handbone.config import paths
 from handbone.config.params import load_params
 from handbone.training.settings import settings_hash
@@ -32,7 +32,7 @@ def print_status(as_json: bool) -> None:
     folds = [_row(fold, settings) for fold in params.folds]
     elsewhere = {name: [asdict(status) for status in found] for name, found in experiments(folder).items()}
     if as_json:
-        print(json.dumps({"folds": folds, "experiments": elsewhere}, indent=1))
+        print_document({"folds": folds, "experiments": elsewhere})
         return
     print("\n".join(_table(folds) + _remarks(folds)))
     for name, rows in elsewhere.items():
