@@ -19,6 +19,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def test_score_is_printed_last(project: Project) -> None:
     last = project.sh("handbone score").splitlines()[-1]
     assert f"{project.metrics()['test']['dice']['mean']:.4f}" in last
+    document = json.loads(project.sh("handbone score --json"))
+    assert document["dice"] == pytest.approx(project.metrics()["test"]["dice"]["mean"]) and len(document["classes"]) == 29
 
 
 def test_the_doctor_knows_the_submission(project: Project) -> None:

@@ -75,6 +75,16 @@ def test_exchanged_labels_are_an_error_with_a_line_for_params(root: Path, capsys
     assert "http:" not in page and "https:" not in page and "<script" not in page
 
 
+def test_the_document_has_each_finding(root: Path, capsys: pytest.CaptureFixture[str], fails: Fails) -> None:
+    exchange(root, "Radius", "finger-4")
+    with fails("labels.faults", "data"):
+        examine_data(root, as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert [(found["key"], set(found["classes"]), found["certain"]) for found in document["findings"]] == [
+        (SHIFTED, {"Radius", "finger-4"}, True)
+    ]
+
+
 def test_names_on_the_page_are_escaped(root: Path, fails: Fails) -> None:
     evil = '<script>"&'
     for file in (root / "train/outputs_json").rglob("*.json"):
