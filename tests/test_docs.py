@@ -9,6 +9,7 @@ Of every block, run or not, the commands of handbone are parsed, and the paramet
 
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -72,3 +73,19 @@ def test_every_error_is_on_the_page_of_errors_and_no_other() -> None:
     codes, rooms = error_codes(), {code.split(".")[0] for code in error_codes()}
     assert not [code for code in codes if code not in listed and f"{code.split('.')[0]}.*" not in listed]
     assert not [name for name in listed if name not in codes and not (name.endswith(".*") and name[:-2] in rooms)]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.S | re.M), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if not link.startswith(("http:", "https:")):
+            name, _, anchor = link.partition("#")
+            target = (page.parent / name).resolve() if name else page
+            assert target.exists(), f"{page.name}: {link}"
+            assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
