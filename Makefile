@@ -18,11 +18,11 @@ demo: $(READY)
 	dvc repro
 	handbone score
 
-# two processes, one file at a time each, the longest first
+# two processes, one file at a time each, the longest first; tests of networks between two, until the graph that these share has run
 PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: $(READY)
-	$(PYTEST) tests/test_pipeline_trainings.py tests/models tests/test_pipeline.py tests
+	$(PYTEST) tests/test_pipeline_trainings.py tests/models tests/test_pipeline.py tests/test_pipeline_commands.py tests
 
 slow: $(READY)
 	$(PYTEST) -m slow
