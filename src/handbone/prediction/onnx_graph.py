@@ -99,6 +99,7 @@ def write_onnx(
     size: int,
     metadata: Mapping[str, str],
     exclusive: bool = False,
+    tolerance: float = TOLERANCE,
 ) -> OnnxFile:
     """Write the mean of the networks as one graph, run it with ONNX Runtime, and compare.
 
@@ -107,27 +108,26 @@ def write_onnx(
     networks whose operators depend on the size, such as pooling to a fixed grid. Weights of 2 GiB and more are in a second file, `path`
     with `.data`.
     channels: of the image, 1 or 3; size: longer side of the images in the training; metadata: of the model, for its users;
-    exclusive: as of `EnsembleGraph`.
-    Raises `UserError` if PyTorch or ONNX Runtime cannot do it (`onnx.unsupported`), and if a probability differs by more than `TOLERANCE`
-    (`onnx.difference`).
+    exclusive: as of `EnsembleGraph`; tolerance: the largest difference of a probability.
+    Raises `UserError` if PyTorch or ONNX Runtime cannot do it (`onnx.unsupported`), and for a larger difference (`onnx.difference`).
     """
     graph, least = EnsembleGraph(networks, exclusive).eval(), networks[0].min_size
+
+    def write(sides: Sides) -> OnnxFile:
+        with _quiet():
+            program = _program(graph, _example(networks[0].divisor, channels, sides), sides)
+        _describe(program.model, metadata)
+        program.save(path, external_data=_bytes(graph) > IN_ONE_FILE)
+        difference = max(largest_differences(graph, path, trials(channels, size, sides)))
+        if not difference <= tolerance:
+            expected = f"probabilities of ONNX Runtime within {tolerance:g} of those of PyTorch"
+            raise UserError(Problem("onnx.difference", path.name, expected, f"a difference of {difference:.2g}", CHOOSE))
+        return OnnxFile(path, sides, difference)
+
     if size > least:
         with suppress(UserError):
-            return _write(path, graph, networks[0].divisor, channels, size, Sides(max(least, 1), fixed=False), metadata)
-    return _write(path, graph, networks[0].divisor, channels, size, Sides(size, fixed=True), metadata)
-
-
-def _write(path: Path, graph: nn.Module, divisor: int, channels: int, size: int, sides: Sides, metadata: Mapping[str, str]) -> OnnxFile:
-    with _quiet():
-        program = _program(graph, _example(divisor, channels, sides), sides)
-    _describe(program.model, metadata)
-    program.save(path, external_data=_bytes(graph) > IN_ONE_FILE)
-    found = OnnxFile(path, sides, max(largest_differences(graph, path, trials(channels, size, sides))))
-    if not found.difference <= TOLERANCE:
-        expected = f"probabilities of ONNX Runtime within {TOLERANCE:g} of those of PyTorch"
-        raise UserError(Problem("onnx.difference", path.name, expected, f"a difference of {found.difference:.2g}", CHOOSE))
-    return found
+            return write(Sides(max(least, 1), fixed=False))
+    return write(Sides(size, fixed=True))
 
 
 def largest_differences(graph: nn.Module, path: Path, images: Sequence[Tensor]) -> list[float]:
