@@ -16,7 +16,7 @@ from handbone.dataset.inputs import read_inputs
 from handbone.dataset.layout import Sample
 from handbone.dataset.people import with_attributes
 from handbone.dataset.preprocess import PreprocessSpec, prepare_sample, without_overlaps
-from handbone.dataset.summary import areas_table, summarise
+from handbone.dataset.summary import areas_table, polygon_summary, summarise
 from handbone.dataset.whole_set import facts_of, whole_set_problems
 from handbone.utils.errors import Problem, UserError, raise_if_any, warn
 from handbone.utils.hashing import file_hash
@@ -38,7 +38,7 @@ def cache_sample(sample: Sample, spec: PreprocessSpec) -> IndexRow | tuple[Probl
     path = paths.cached_sample(sample.subset, sample.key)
     write_sample(path, prepared)
     height, width = prepared.shape
-    row = {"subset": sample.subset, "key": sample.key, "person": sample.person, "image_name": sample.image.name}
+    row = {"subset": sample.subset, "key": sample.key, "person": sample.person, "image_name": sample.image.name, "points": prepared.points}
     return row | {"height": height, "width": width, "sha256": file_hash(path), "facts": facts_of(sample, prepared, overlap)}
 
 
@@ -65,11 +65,12 @@ def main() -> None:
     facts = [row["facts"] for row in rows]
     warnings += whole_set_problems(facts, data.classes, data.exclusive)
     warn(*warnings)
-    index, areas = with_attributes(pd.DataFrame(rows).drop(columns="facts"), people), areas_table(facts, data.classes)
+    index, areas = with_attributes(pd.DataFrame(rows).drop(columns=["facts", "points"]), people), areas_table(facts, data.classes)
     for subset, path in (("train", paths.TRAIN_INDEX), ("test", paths.TEST_INDEX)):
         write_table(path, index[index["subset"] == subset].drop(columns="subset"))
     write_table(paths.AREAS, areas)
-    write_json(paths.DATA_REPORT, summarise(index, areas, data.exclude, warnings))
+    points = polygon_summary([row["points"] for row in rows], data.classes)
+    write_json(paths.DATA_REPORT, summarise(index, areas, data.exclude, warnings) | {"points": points})
     print(f"{len(samples)} images of {index['person'].nunique()} people in {paths.CACHE}")
 
 

@@ -20,6 +20,8 @@ from handbone.report.cases import cases_section, choose_images
 from handbone.report.changes import changes
 from handbone.report.checks import data_section
 from handbone.report.classes import classes_section
+from handbone.report.data_section import training_data_section
+from handbone.report.data_statistics import describe_data
 from handbone.report.decision import decision_section
 from handbone.report.html import document
 from handbone.report.images import images_section
@@ -69,6 +71,7 @@ def make_page(params: Params) -> str:
         neighbours_section(params.data.classes, tqdm(covered, "report", len(scores.keys), unit="image")),
         previews_section(read_table(paths.TRAIN_INDEX)["key"].tolist(), read, params),
         data_section(data, data["warnings"] + read_json(paths.SPLIT_REPORT)["warnings"]),
+        training_data_section(describe_data(*map(read_table, paths.DESCRIBED), params.data.classes, read), data),
         stages_section(list(read_yaml(ROOT / "dvc.yaml")["stages"]), read_durations()),
         lineage_section(lineage),
     ]

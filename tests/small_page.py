@@ -20,6 +20,8 @@ from handbone.report.cases import cases_section, choose_images
 from handbone.report.changes import CommittedRun, changes
 from handbone.report.checks import data_section
 from handbone.report.classes import classes_section
+from handbone.report.data_section import training_data_section
+from handbone.report.data_statistics import DataSet, describe_data
 from handbone.report.decision import decision_section
 from handbone.report.html import document
 from handbone.report.images import images_section
@@ -83,6 +85,12 @@ def small_params() -> Params:
     )
 
 
+def small_data(classes: Sequence[str], name: str, sample: CachedSample) -> DataSet:
+    """Two people in two folds, and one in the test set."""
+    index = pd.DataFrame({"key": ["A/1", "B/1"], "person": [f"A{name}", f"B{name}"], f"person_wrist{name}": [f"bent{name}", f"flat{name}"]})
+    return describe_data(index[["key", "person"]].assign(fold=[0, 1]), index, index[:1], classes, lambda _: sample)
+
+
 def small_page(name: str = "", committed: CommittedRun | str = "there is no git here") -> str:
     """A page with every section. name: is added to each name that comes from outside."""
     classes, pictures = [f"{label}{name}" for label in CLASSES], images(name)
@@ -111,6 +119,9 @@ def small_page(name: str = "", committed: CommittedRun | str = "there is no git 
         neighbours_section(classes, map(covered_pixels, pictures.values())),
         previews_section(list(pictures), lambda key: sample, small_params()),
         data_section(data, [f"odd areas{name}"]),
+        training_data_section(
+            small_data(classes, name, sample), {"points": {classes[0]: {"polygons": 1, "min": 3, "median": 3.5, "max": 4}}}
+        ),
         stages_section([f"train{name}", "validate"], {"train@0": 75.0, "validate": 2.0}),
         lineage_section(lineage(name)),
     ]

@@ -35,18 +35,19 @@ COVERED_BUT_NOT_IMPORTED = {  # below src/handbone: files whose change reruns a 
                 "cropped_maps",
                 "histogram",
                 "joined",
+                "overlaps",
                 "rasterize",
                 "surfaces",
                 "upsample",
             )
         ),
     },
-    "train": {f"masks/{name}.py" for name in ("contours", "histogram", "rasterize", "rle", "surfaces")},
-    "validate": {"cache/sides.py", *(f"masks/{name}.py" for name in ("contours", "coverage", "rasterize", "rle"))},
+    "train": {f"masks/{name}.py" for name in ("contours", "histogram", "overlaps", "rasterize", "rle", "surfaces")},
+    "validate": {"cache/sides.py", *(f"masks/{name}.py" for name in ("contours", "coverage", "overlaps", "rasterize", "rle"))},
     "submit": {  # a table, a CSV and a few Dice: seconds
         *(f"dataset/{name}.py" for name in DATA_SET),
         *(f"evaluation/{name}.py" for name in ("comparison", "held_out_pictures", "model_dice")),
-        *("masks/coverage.py", "masks/histogram.py"),
+        *("masks/coverage.py", "masks/histogram.py", "masks/overlaps.py"),
         *(f"submission/{name}.py" for name in ("alignment", "difference", "vote")),
     },
     "report": {  # a page: seconds

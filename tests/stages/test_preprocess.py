@@ -185,6 +185,7 @@ def test_the_indexes_and_the_report_describe_the_data(root: Path) -> None:
     assert report["train"] == {"images": 2, "people": 2}
     assert report["classes"]["left"] == {"images": 2, "mean_area_px": 121.0}
     assert report["sizes"] == {"32x24": 3}
+    assert report["points"]["left"] == {"polygons": 2, "min": 4, "median": 4.0, "max": 4}
     assert report["rasterizer"].startswith("OpenCV 4.")
     assert report["warnings"] == []
 

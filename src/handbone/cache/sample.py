@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,13 @@ class CachedSample:
     """One image of the data set.
 
     image: (h, w) or (h, w, 3) at cache size; shape: (H, W) at full resolution; masks: at full resolution, None in the test set.
+    points: of a sample that has just been painted, the number of points of each polygon of each class; it is not stored.
     """
 
     image: UInt8Image
     shape: tuple[int, int]
     masks: PackedMasks | None
+    points: Sequence[Sequence[int]] = ()
 
 
 def write_sample(path: Path, sample: CachedSample) -> None:

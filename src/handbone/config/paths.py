@@ -22,6 +22,7 @@ AREAS = CACHE / "train" / "areas.csv"
 DATA_REPORT = Path("reports/data.json")
 
 FOLDS = Path("data/folds.csv")
+DESCRIBED = FOLDS, TRAIN_INDEX, TEST_INDEX  # the tables of people and images
 SPLIT_REPORT = Path("reports/split.json")
 
 PSEUDO = Path("data/pseudo")

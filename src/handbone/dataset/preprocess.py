@@ -59,7 +59,8 @@ def prepare_sample(sample: Sample, spec: PreprocessSpec) -> CachedSample:
     try:
         masks = None if polygons is None else PackedMasks.pack(rasterize(polygons, shape))
         # CLAHE before shrinking: the network then sees nearly the same image whether the cache shrinks it or the loader does
-        return CachedSample(shrink(apply_clahe(image, spec.clahe), spec.size), shape, masks)
+        points = [list(map(len, of_class)) for of_class in polygons or []]
+        return CachedSample(shrink(apply_clahe(image, spec.clahe), spec.size), shape, masks, points)
     except Exception as error:
         raise UserError(unreadable(sample.image, error)) from error
 

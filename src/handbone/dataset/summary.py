@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 import pandas as pd
@@ -21,6 +22,19 @@ def areas_table(facts: Sequence[SampleFacts], classes: Sequence[str]) -> pd.Data
         for name, pixels, (x, y) in zip(classes, fact.areas, fact.centres, strict=True)
     ]
     return pd.DataFrame(areas, columns=["key", "class", "pixels", "x", "y"])
+
+
+def polygon_summary(points: Sequence[Sequence[Sequence[int]]], classes: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Points of each polygon, by sample and class -> by class that has one: polygons; the least, median and most points.
+
+    A mask in place of a polygon counts as the outlines that it is painted from.
+    """
+    by_class = {name: [count for sample in points if sample for count in sample[index]] for index, name in enumerate(classes)}
+    return {
+        name: {"polygons": len(counts), "min": min(counts), "median": float(median(counts)), "max": max(counts)}
+        for name, counts in by_class.items()
+        if counts
+    }
 
 
 def summarise(index: pd.DataFrame, areas: pd.DataFrame, excluded: Sequence[str], warnings: Sequence[Problem]) -> dict[str, Any]:

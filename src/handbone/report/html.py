@@ -39,7 +39,14 @@ class Link:
     target: str
 
 
-Cell = str | Number | Link
+@dataclass(frozen=True)
+class Drawing:
+    """A cell that is a chart. svg: an element, in which names are escaped already."""
+
+    svg: str
+
+
+Cell = str | Number | Link | Drawing
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,8 @@ def _cell(cell: Cell) -> str:
         return f'<td{_style(f"number {cell.style}".strip())} data-value="{value}">{escape(formatted(cell.value, cell.pattern))}</td>'
     if isinstance(cell, Link):
         return f'<td><a href="#{escape(cell.target)}">{escape(cell.text)}</a></td>'
+    if isinstance(cell, Drawing):
+        return f"<td>{cell.svg}</td>"
     return f"<td{_style('wrap' * (len(cell) > 40))}>{escape(cell)}</td>"
 
 

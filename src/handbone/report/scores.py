@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from handbone.evaluation.bootstrap import paired_intervals
 from handbone.evaluation.dice import COUNTS, dice, iou, nested_counts
+from handbone.evaluation.surface_distances import DISTANCES
 from handbone.report.charts import FOLD
 
 Floats = NDArray[np.float64]
@@ -20,7 +21,7 @@ class Scores:
     """N images and C classes. people, folds: of each image; folds are empty for the test set, everything is if its truth is unknown.
 
     dice, iou: (N, C) under the decision; unseen: (N, C), the Dice under a decision that the image's person had no part in, which is `dice`
-    itself if nothing was searched.
+    itself if nothing was searched. distances: (N, C, 2) HD95 and ASSD in pixels; NaN where there are none, as in the whole test set.
     """
 
     keys: list[str]
@@ -30,6 +31,7 @@ class Scores:
     dice: Floats
     iou: Floats
     unseen: Floats
+    distances: Floats
 
     @classmethod
     def of(cls, counts: pd.DataFrame) -> Scores:
@@ -41,7 +43,9 @@ class Scores:
             for table in (counts, nested_counts(counts))
         )
         folds = counts.drop_duplicates("key")["fold"].astype(int).tolist() if "fold" in counts else []
-        return cls(keys, [key.split("/")[0] for key in keys], folds, classes, dice(decided), iou(decided), dice(unseen))
+        distances = counts.set_index(["key", "class"]).reindex(rows, columns=DISTANCES).to_numpy(float).reshape(len(keys), len(classes), 2)
+        people = [key.split("/")[0] for key in keys]
+        return cls(keys, people, folds, classes, dice(decided), iou(decided), dice(unseen), distances)
 
     def interval(self) -> tuple[float, float] | None:
         """The 95 % interval of the mean Dice over people; None where there are too few to tell."""
@@ -55,11 +59,12 @@ class Scores:
         return [int(label) for label in np.argsort(self.dice[image], kind="stable")[:count]]
 
     def by_class(self, test: Scores) -> pd.DataFrame:
-        """Rows of class, dice, iou, std, low and high (spread and quartiles of the people's means), worst (image), and `fold <k>`; test."""
+        """Rows of class; dice, iou, hd95, assd; std, low, high: spread and quartiles of people's means; worst: image; `fold <k>`; test."""
         people = pd.DataFrame(self.dice, self.people).groupby(level=0).mean()
         spread = people.std(ddof=1) if len(people) > 1 else pd.Series(np.nan, people.columns)
         table = pd.DataFrame({"class": self.classes, "dice": self.dice.mean(0), "iou": self.iou.mean(0), "std": spread.to_numpy()})
         table = table.assign(low=people.quantile(0.25).to_numpy(), high=people.quantile(0.75).to_numpy(), worst=self.dice.min(0))
+        table[DISTANCES] = np.stack([pd.DataFrame(self.distances[..., at]).mean() for at in range(len(DISTANCES))], 1)
         for fold in sorted(set(self.folds)):
             table[f"{FOLD}{fold}"] = self.dice[np.array(self.folds) == fold].mean(0)
         if not test.keys:
