@@ -52,11 +52,8 @@ COVERED_BUT_NOT_IMPORTED = {  # below src/handbone: files whose change reruns a 
     },
     "report": {  # a page: seconds
         "cache/sides.py",
-        *(
-            f"evaluation/{name}.py"
-            for name in ("attributes", "comparison", "held_out_pictures", "metrics", "model_dice", "surface_distances")
-        ),
-        *(f"masks/{name}.py" for name in ("contours", "histogram", "rasterize", "rle", "surfaces")),
+        *(f"evaluation/{name}.py" for name in ("attributes", "comparison", "held_out_pictures", "metrics", "model_dice")),
+        *(f"masks/{name}.py" for name in ("contours", "histogram", "rasterize", "rle")),
     },
 }
 

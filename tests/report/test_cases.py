@@ -12,7 +12,7 @@ from handbone.report.scores import Scores
 def scores(means: list[float]) -> Scores:
     dice = np.array(means)[:, None]
     keys = [f"ID{at}/x" for at in range(len(means))]
-    return Scores(keys, keys, [0] * len(means), ["Ulna"], dice, dice, dice)
+    return Scores(keys, keys, [0] * len(means), ["Ulna"], dice, dice, dice, np.zeros((*dice.shape, 2)))
 
 
 def test_worst_median_and_best_come_from_the_worst_on() -> None:
