@@ -80,6 +80,13 @@ def test_the_page_stands_alone(project: Project) -> None:
     assert f"{project.metrics()['test']['dice']['mean']:.4f}" in page
 
 
+def test_the_page_has_the_time_of_each_stage(project: Project) -> None:
+    noted = {path.name for path in (project.folder / ".dvc/tmp/durations").iterdir()}
+    assert noted >= {"phantom", "preprocess", "split", "pseudo", "train@0", "train@1", "infer@oof", "infer@test", "validate", "submit"}
+    page = (project.folder / "reports/index.html").read_text()
+    assert re.search(r"<b>train</b><span>[\d.]+ s \(0\) \+ [\d.]+ s \(1\)</span>", page)
+
+
 def test_plots_and_metrics_can_be_shown(project: Project) -> None:
     assert max(map(len, project.sh("dvc metrics show").splitlines())) < 180, "a line of a wide terminal"
     project.sh("dvc plots show")

@@ -14,7 +14,7 @@ def images_section(scores: Scores, pictured: Collection[int]) -> Section:
     searched = scores.unseen is not scores.dice and (scores.unseen != scores.dice).any()
     heads = ["Image", "Person", "Fold", "Dice", *(["Dice, nested"] if searched else []), "IoU", "Lowest classes"]
     rows = [_row(scores, image, image in pictured, bool(searched)) for image in scores.dice.mean(1).argsort(kind="stable").tolist()]
-    text = "Means over the classes, at full resolution. The IoU is always lower than the Dice: IoU = Dice / (2 − Dice) for one mask."
+    text = "Means over the classes, at full resolution. The IoU is never above the Dice: IoU = Dice / (2 − Dice) for one mask."
     return Section("Images", table(heads, rows, sortable=True) + note(text))
 
 
