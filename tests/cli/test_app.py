@@ -100,6 +100,8 @@ def test_a_preset_is_written_to_the_current_folder(tmp_path: Path) -> None:
         ["members", "add", "x"],
         ["predict", "x"],
         ["export"],
+        ["best", "-n", "0"],
+        ["completion", "fish"],
         ["cam"],
     ],
 )

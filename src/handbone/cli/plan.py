@@ -54,16 +54,17 @@ def print_plan(gpu: str | None = None, gpu_gb: float | None = None, write: tuple
     card, steps, how = _card(params, gpu, gpu_gb)
     count = images_of_fold(images.count, params.split.n_folds)
     best = _ceilings(params, images, chosen)
-    rows = plan(chosen, count, card, steps)
+    planned = plan(chosen, count, card, steps)
     if as_json:
-        rows = list(rows)
-        found = [row_document(row, params, count, best.get(row.candidate.size)) for row in rows]
-        print_document({"card": card.name, "gib": card.memory / 2**30, "basis": how, "images_per_epoch": count, "sizes": found})
+        rows = list(planned)
+        sizes = [row_document(row, params, count, best.get(row.candidate.size)) for row in rows]
+        print_document({"card": card.name, "gib": card.memory / 2**30, "basis": how, "images_per_epoch": count, "sizes": sizes})
     else:
-        rows = _print_rows(rows, f"{card.name}, {card.memory / 2**30:.1f} GiB, {how}", params, count, best)
-    row = rows[-1]
+        rows = _print_rows(planned, f"{card.name}, {card.memory / 2**30:.1f} GiB, {how}", params, count, best)
     if write is not None:
-        _write_preset(write[0], row, params, card)
+        path = _write_preset(write[0], rows[-1], params, card)
+        text = f"{path}: written; handbone preset {write[0]} && dvc repro trains with it"
+        print(text, file=sys.stderr if as_json else sys.stdout)
 
 
 def _print_rows(rows: Iterator[Row], card: str, params: Params, count: int, best: Mapping[int, Ceiling]) -> list[Row]:
@@ -122,7 +123,7 @@ def _check_preset(name: str) -> None:
         raise UserError(Problem("plan.exists", str(path), "no such preset yet", "one", "choose another name, or remove the file"))
 
 
-def _write_preset(name: str, row: Row, params: Params, card: Card) -> None:
+def _write_preset(name: str, row: Row, params: Params, card: Card) -> Path:
     """Write the row as the preset `name`: what differs from the defaults in params.yaml, with its size and batch."""
     if row.batch is None or row.trial is None:
         fix = "choose a smaller size, a smaller network or another card"
@@ -134,4 +135,4 @@ def _write_preset(name: str, row: Row, params: Params, card: Card) -> None:
     reasons |= {f"infer.{key}": windows for key in ("window_size", "window_stride", "batch_size") if row.candidate.crop}
     path = PRESETS / f"{name}.yaml"
     write_text(path, overlay_text(chosen, f"For {card.name}: {row.candidate} px in batches of {row.batch}.", reasons))
-    print(f"{path}: written; handbone preset {name} && dvc repro trains with it")
+    return path
