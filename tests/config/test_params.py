@@ -66,6 +66,8 @@ def test_on_is_a_text(tmp_path: Path, fails: Fails) -> None:
 @pytest.mark.parametrize(
     ("changes", "place"),
     [
+        ({"data.root": ""}, "data.root"),
+        ({"machine.resume_dir": ""}, "machine.resume_dir"),
         ({"train.epochs": "many"}, "train.epochs"),
         ({"train.epochs": 1.5}, "train.epochs"),
         ({"train.epochs": True}, "train.epochs"),

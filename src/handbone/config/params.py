@@ -95,7 +95,9 @@ class DataParams(Section):
     """The data set, its classes, and what to leave out."""
 
     root: str = Field(
-        "data/raw", description="folder that holds train/ (and test/); for data/phantom the graph makes the synthetic data set"
+        "data/raw",
+        min_length=1,
+        description="folder that holds train/ (and test/); for data/phantom the graph makes the synthetic data set",
     )
     classes: list[str] = Field(list(BONES), min_length=1, description="label names, in the order of the submission")
     mirror: dict[str, str] = Field(
@@ -379,7 +381,7 @@ class MachineParams(Section):
     preprocess_workers: int | None = Field(None, ge=1, le=256, description="processes for phantom and preprocess; null: one per core")
     num_workers: int = Field(4, ge=0, le=256, description="processes that load images for one training; 0: the training loads them itself")
     gpus_per_fold: int = Field(1, ge=1, le=64, description="GPUs that share the batches of one training, and the images of infer")
-    resume_dir: str | None = Field(None, description="folder for checkpoints of unfinished trainings; null: .dvc/tmp/resume")
+    resume_dir: str | None = Field(None, min_length=1, description="folder for checkpoints of unfinished trainings; null: .dvc/tmp/resume")
     tracker: Literal["tensorboard", "dvclive", "wandb", "mlflow"] | None = Field(
         None, description="where trainings are recorded, in logs/: tensorboard, dvclive, wandb, mlflow (each is a package); null: nowhere"
     )
