@@ -54,6 +54,15 @@ def test_a_fold_without_images_is_an_error(files: TrainFiles, fails: Fails) -> N
         fold_samples(1, params(exclude=["A"]), files)
 
 
+@pytest.mark.parametrize("cached", [["y"], ["x", "y"], []])
+def test_masks_of_other_classes_are_an_error(cached: list[str], files: TrainFiles, fails: Fails) -> None:
+    """As where a stage is run by hand after data.classes has changed."""
+    rows = [{"key": key, "class": name, "pixels": 1} for key in ("A/1", "B/1", "C/1") for name in cached]
+    pd.DataFrame(rows, columns=["key", "class", "pixels"]).to_csv(files.areas, index=False)
+    with fails("cache.classes", "areas.csv"):
+        fold_samples(0, params(), files)
+
+
 def test_a_missing_table_is_an_error(files: TrainFiles, fails: Fails) -> None:
     files.folds.unlink()
     with fails("stage.input_missing", "folds.csv"):

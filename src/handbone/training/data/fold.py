@@ -66,8 +66,8 @@ def fold_argument(arguments: Sequence[str], n_folds: int) -> int:
 def fold_samples(fold: int, params: Params, files: TrainFiles) -> FoldSamples:
     """Divide the training images by the table of folds, and add the pseudo-labelled images.
 
-    Raises `UserError` for names in train.exclude or train.oversample that no image has, for a fold without images of either kind, and for
-    tables that do not belong together.
+    Raises `UserError` for names in train.exclude or train.oversample that no image has, for a fold without images of either kind, for
+    masks of other classes than those of params.yaml, and for tables that do not belong together.
     """
     index, folds = read_table(files.index), read_folds(files.folds, files.index, [fold], params.split.n_folds)
     images = index.merge(folds, on=["key", "person"])
@@ -78,8 +78,17 @@ def fold_samples(fold: int, params: Params, files: TrainFiles) -> FoldSamples:
         expected, found = f"images to train on, outside fold {fold}", "none that train.exclude leaves"
         raise UserError(Problem("train.fold", "params.yaml: train.exclude", expected, found, "exclude fewer people or samples"))
     areas = read_class_table(files.areas, ["pixels"], index["key"])
+    _check_classes(files.areas, areas, params.data.classes)
     rates = sampling_rates(train, images, areas, params.train.oversample, params.data.classes)
     train = train.assign(rate=rates, weight=1.0)
     pseudo = read_table(files.pseudo_index)
     pseudo["file"] = pd.Series([files.pseudo_sample(key) for key in pseudo["key"]], pseudo.index, object)
     return FoldSamples(pd.concat([train, pseudo.assign(rate=1.0)], ignore_index=True) if len(pseudo) else train, val)
+
+
+def _check_classes(path: Path, areas: pd.DataFrame, classes: Sequence[str]) -> None:
+    """Raise `UserError` if the cached masks are not those of the classes, in their order: a mask has no name of its own."""
+    cached = list(dict.fromkeys(areas["class"]))
+    if cached != list(classes):
+        expected, found = f"masks of {', '.join(classes)} (params.yaml: data.classes)", ", ".join(cached)
+        raise UserError(Problem("cache.classes", str(path), expected, found, "run dvc repro, which caches them again"))
