@@ -143,7 +143,10 @@ def test_accumulated_batches_are_one_step(files: list[Path], tmp_path: Path) -> 
 
 
 def test_two_processes_end_where_one_does(files: list[Path], tmp_path: Path) -> None:
-    """Five images in batches of three and two, so the parts are two and one, one and one. Loss curve, Dice and weights are the same."""
+    """Five images in batches of three and two, so the parts are two and one, one and one. Loss curve, Dice and weights are the same.
+
+    The one is no process of a launch, whose wrapper would be the same: averages of the weights have to follow the wrapped model.
+    """
     script = Path(__file__).with_name("train_distributed.py")
     for processes in (1, 2):
         several = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0", "--standalone"]

@@ -77,10 +77,11 @@ class Trainer:
             model = synchronize_batch_norm(model)
         model = model.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = make_optimizer(model, params, fused=accelerator.device.type == "cuda" and accelerator.scaler is None)
-        ema, swa = Ema(model, params.ema_decay), None if params.swa_epochs is None else Swa(model)
         wrapped, optimizer = accelerator.prepare(model, optimizer)
         # takes accelerate's autocast and its copy to float32 from the model, as `_forward` has the one and the loss makes the other
         accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
+        # after the model is wrapped for several processes, which gives its tensors other memory
+        ema, swa = Ema(model, params.ema_decay), None if params.swa_epochs is None else Swa(model)
         self._state = TrainState(accelerator, wrapped, model, optimizer, ema, swa)
         self._network: Callable[[Tensor], Tensor | Outputs] = wrapped
         self._steps_per_epoch = -(-len(batches) // params.grad_accum)

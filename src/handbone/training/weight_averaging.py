@@ -52,7 +52,8 @@ def _frozen_copy(model: nn.Module) -> nn.Module:
 class _TensorPairs:
     """The tensors of an average and those of its model, found once: a walk over the modules costs more time than the arithmetic.
 
-    Both models must be on their device already, and change their tensors in place, as optimisers, norms and `load_state_dict` do.
+    Both models must be on their device and wrapped for several processes already, and change their tensors in place, as optimisers, norms
+    and `load_state_dict` do.
     """
 
     def __init__(self, average: nn.Module, model: nn.Module) -> None:
