@@ -45,7 +45,8 @@ def distances(scene: Scene) -> list[ResultRow]:
 
 def _monai(predicted: Mask, truth: Mask) -> NDArray[np.float32]:
     """(C, H, W) masks -> (C, 2) HD95 and ASSD."""
-    from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance  # takes seconds, and only this row needs it
+    from monai.metrics.hausdorff_distance import compute_hausdorff_distance  # takes seconds, and only this row needs it
+    from monai.metrics.surface_distance import compute_average_surface_distance
 
     pair = torch.from_numpy(predicted[None]), torch.from_numpy(truth[None])
     with warnings.catch_warnings():

@@ -71,7 +71,7 @@ def make_page(params: Params) -> str:
         neighbours_section(params.data.classes, tqdm(covered, "report", len(scores.keys), unit="image")),
         previews_section(read_table(paths.TRAIN_INDEX)["key"].tolist(), read, params),
         data_section(data, data["warnings"] + read_json(paths.SPLIT_REPORT)["warnings"]),
-        training_data_section(describe_data(*map(read_table, paths.DESCRIBED), params.data.classes, read), data),
+        training_data_section(describe_data(map(read_table, paths.DESCRIBED), params.data.classes, read), data),
         stages_section(list(read_yaml(ROOT / "dvc.yaml")["stages"]), read_durations()),
         lineage_section(lineage),
     ]

@@ -88,7 +88,7 @@ def small_params() -> Params:
 def small_data(classes: Sequence[str], name: str, sample: CachedSample) -> DataSet:
     """Two people in two folds, and one in the test set."""
     index = pd.DataFrame({"key": ["A/1", "B/1"], "person": [f"A{name}", f"B{name}"], f"person_wrist{name}": [f"bent{name}", f"flat{name}"]})
-    return describe_data(index[["key", "person"]].assign(fold=[0, 1]), index, index[:1], classes, lambda _: sample)
+    return describe_data([index[["key", "person"]].assign(fold=[0, 1]), index, index[:1]], classes, lambda _: sample)
 
 
 def small_page(name: str = "", committed: CommittedRun | str = "there is no git here") -> str:

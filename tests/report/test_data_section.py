@@ -33,7 +33,7 @@ def squares(small: bool) -> np.ndarray:
 def one_image(dense: np.ndarray) -> str:
     """The section of a single image of a single person."""
     train = pd.DataFrame({"key": ["A/1"], "person": ["A"]})
-    data = describe_data(train.assign(fold=0), train, train[:0], CLASSES[: len(dense)], lambda _: sample(dense))
+    data = describe_data([train.assign(fold=0), train, train[:0]], CLASSES[: len(dense)], lambda _: sample(dense))
     return str(training_data_section(data, {}).body)
 
 
@@ -45,7 +45,7 @@ def data() -> DataSet:
     folds = train.assign(fold=[1, 1, 0])[::-1]  # in another order than the index
     train = train.assign(person_wrist=["bent", "bent", "<i>flat"], person_age=["1", "2", ""])
     test = pd.DataFrame({"key": ["C/1"], "person": ["C"], "person_wrist": ["bent"]})
-    return describe_data(folds, train, test, CLASSES, lambda key: sample(images[key]))
+    return describe_data([folds, train, test], CLASSES, lambda key: sample(images[key]))
 
 
 def test_shares_are_of_all_pixels_of_a_class(data: DataSet) -> None:

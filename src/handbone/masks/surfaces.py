@@ -107,7 +107,7 @@ def _row_pointers(intervals: Intervals, width: int) -> Pointers:
 def _nearest(row: int, column: int, intervals: Intervals, rows: Pointers, width: int) -> int:
     """The squared distance from a pixel to the nearest one of the runs: row by row, until the next row alone is farther."""
     top, bottom = rows[0], rows[0] + len(rows) - 3
-    best = np.int64(2**62)
+    best = 2**62
     away = max(0, top - row, row - bottom)
     while away * away < best and (row - away >= top or row + away <= bottom):
         if top <= row - away <= bottom:
@@ -131,7 +131,7 @@ def _across(row: int, column: int, intervals: Intervals, rows: Pointers, width: 
             low = middle + 1
         else:
             high = middle
-    across = np.int64(2**31)
+    across = 2**31
     if low < len(intervals) and intervals[low, 0] < begin + width:
         across = max(0, intervals[low, 0] - pixel)
     if low > first and intervals[low - 1, 1] > begin:

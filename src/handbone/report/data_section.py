@@ -32,7 +32,7 @@ def _class_table(data: DataSet, points: Json) -> str:
     """Largest class first. points: of data.json."""
     areas, statistics = data.statistics.areas.astype(float), data.statistics
     shares = np.where(areas > 0, areas / statistics.pixels[:, None], np.nan)
-    shown = [index for index in np.argsort(-np.median(areas, 0), kind="stable") if (areas[:, index] > 0).any()]
+    shown = [index for index in np.argsort(-np.median(areas, 0), kind="stable").tolist() if (areas[:, index] > 0).any()]
     if not shown:
         return note("No class is drawn.")
     low, high = np.nanmin(shares), np.nanmax(shares)
@@ -70,7 +70,7 @@ def _overlaps(classes: Sequence[str], statistics: ClassStatistics) -> str:
     shown = np.flatnonzero(((within >= LEAST) | (within.T >= LEAST)).any(1))
     if not len(shown):
         return note(f"No class has {_percent(LEAST)} of its pixels in another one.")
-    names = [classes[index] for index in shown]
+    names = [classes[index] for index in shown.tolist()]
     pairs = _pairs(names, within[np.ix_(shown, shown)])
     svg = _heat_map(names, within[np.ix_(shown, shown)])
     left_out = f", and classes with empty cells only are left out ({len(classes) - len(shown)})" if len(shown) < len(classes) else ""
@@ -85,7 +85,7 @@ def _overlaps(classes: Sequence[str], statistics: ClassStatistics) -> str:
 def _exclusive(classes: Sequence[str], statistics: ClassStatistics) -> str:
     """What labels that exclude each other lose."""
     lowest = ", ".join(
-        f"{classes[index]} {statistics.exclusive[index]:.4f}" for index in np.argsort(statistics.exclusive, kind="stable")[:3]
+        f"{classes[index]} {statistics.exclusive[index]:.4f}" for index in np.argsort(statistics.exclusive, kind="stable")[:3].tolist()
     )
     return (
         f"{_percent(statistics.contested)} of all pixels in a class are in several. Labels that exclude each other, as an argmax gives "

@@ -56,10 +56,9 @@ class DataSet:
     values: pd.DataFrame
 
 
-def describe_data(
-    folds: pd.DataFrame, train: pd.DataFrame, test: pd.DataFrame, classes: Sequence[str], read: Callable[[str], CachedSample]
-) -> DataSet:
-    """folds: the table of folds; train, test: the indexes of the cache; read: a training image by key."""
+def describe_data(tables: Iterable[pd.DataFrame], classes: Sequence[str], read: Callable[[str], CachedSample]) -> DataSet:
+    """tables: that of the folds, and the cache's indexes of train and test; read: a training image by key."""
+    folds, train, test = tables
     images = prefetch_map(lambda key: _truth(read(key)), train["key"])
     statistics = class_statistics(tqdm(images, "data", len(train), unit="image"))
     folds = train[["key"]].merge(folds, on="key")
