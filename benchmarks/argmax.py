@@ -40,7 +40,7 @@ def exclusive(truth: Masks, order: NDArray[np.int64]) -> Masks:
     labels = np.full(truth.shape[1:], -1)
     for number in order:
         labels[truth[number]] = number
-    return labels == np.arange(len(truth))[:, None, None]
+    return np.asarray(labels == np.arange(len(truth))[:, None, None], bool)
 
 
 def most_probable(probabilities: CroppedMaps, above: Masks) -> Masks:
@@ -48,7 +48,7 @@ def most_probable(probabilities: CroppedMaps, above: Masks) -> Masks:
     height, width = above.shape[1:]
     small = probabilities.dense().astype(np.float32)
     upsampled = np.stack([cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in small])
-    return above & (upsampled.argmax(0) == np.arange(len(above))[:, None, None])
+    return np.asarray(above & (upsampled.argmax(0) == np.arange(len(above))[:, None, None]), bool)
 
 
 def dice_of(masks: Masks, truth: Masks) -> NDArray[np.float64]:

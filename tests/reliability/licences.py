@@ -10,7 +10,8 @@ from imports import ROOT
 
 # licences that ask for no more than their own text, and the MPL, which covers its files alone and not what uses them
 FREE = re.compile(
-    r"(Apache|MIT|(0|3-Clause )?BSD|FreeBSD|ISC|PSF|Python Software Foundation|Zope|Zlib|CC0|MPL|Mozilla)[\w .+()-]*((;| AND | OR ).*)?", re.IGNORECASE
+    r"(Apache|MIT|(0|3-Clause )?BSD|FreeBSD|ISC|PSF|Python Software Foundation|Zope|Zlib|CC0|MPL|Mozilla)[\w .+()-]*((;| AND | OR ).*)?",
+    re.IGNORECASE,
 )
 DOUBTFUL = re.compile(r"\bA?GPL|\bLGPL|General Public|Proprietary|Commercial|Creative Commons.*Non", re.IGNORECASE)
 EXAMINED = {  # packages with another licence, and why they may be used
