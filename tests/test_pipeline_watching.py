@@ -86,7 +86,7 @@ def test_a_training_that_is_interrupted_resumes_and_says_from_when(project: Proj
         wait_until(lambda: status(project)[1]["state"] == "running" and status(project)[1]["epoch"] >= 2, process)
         os.killpg(process.pid, number)  # as a terminal does
         output, _ = process.communicate(timeout=MAX_WAIT)
-    assert status(project)[1]["state"] == "interrupted"
+        wait_until(lambda: status(project)[1]["state"] == "interrupted")
     assert process.returncode != 0 and "Traceback" not in output
     assert ("stopped by SIGINT, saved at epoch" in output) == (number == signal.SIGINT)
     with terminal(project) as process:
@@ -120,8 +120,9 @@ def terminal(project: Project) -> Iterator[subprocess.Popen[str]]:
         process.wait()
 
 
-def wait_until(holds: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+def wait_until(holds: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+    """process: must not end before."""
     deadline = time.monotonic() + MAX_WAIT
     while not holds():
-        assert time.monotonic() < deadline and process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline and (process is None or process.poll() is None), process and process.communicate()[0]
         time.sleep(0.3)

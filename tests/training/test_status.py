@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from conftest import Fails
@@ -55,6 +56,16 @@ def test_a_training_whose_process_is_gone_is_interrupted() -> None:
     assert replace(here, process=ended.pid).checked().state == "interrupted"
     assert replace(here, process_start=here.process_start - 100).checked().state == "interrupted"  # the number is another process's now
     assert replace(here, process=ended.pid, host="elsewhere").checked().state == "running"
+
+
+def test_a_killed_training_whose_parent_has_not_noticed_is_interrupted() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    start = psutil.Process(process.pid).create_time()
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays in the system's table
+    status = replace(FoldStatus.of_this_process(0, "settings"), process=process.pid, process_start=start)
+    assert status.checked().state == "interrupted"
+    process.wait()
 
 
 def test_a_disk_that_refuses_the_file_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -177,6 +177,7 @@ def _first_line(error: BaseException) -> str:
 def _runs(process: int, start: float) -> bool:
     """Whether the process still is the one that started then: the system gives numbers of ended processes to others."""
     try:
-        return abs(psutil.Process(process).create_time() - start) < CLOCKS
+        found = psutil.Process(process)
+        return abs(found.create_time() - start) < CLOCKS and found.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
