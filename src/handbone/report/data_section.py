@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from handbone.report.data_statistics import ClassStatistics, DataSet, Floats
-from handbone.report.html import Cell, Drawing, Json, Number, Section, note, table
+from handbone.report.html import Cell, Drawing, Json, Number, Section, columns, note, table
 
 COUNTED = ["images", "people"]
 PAIRS = 12  # in the table of those that overlap most
@@ -43,7 +43,7 @@ def _class_table(data: DataSet, points: Json) -> str:
         counts = [float(np.median(there)), len(there), *(drawn.get(part) for part in ("polygons", "median", "min", "max"))]
         cells = [Number(count, ",g" if at == 3 else ",.0f") for at, count in enumerate(counts)]
         last = Number(100 * statistics.multiple[index], ".1f"), Number(statistics.exclusive[index])
-        rows.append([name, Drawing(_strip(shares[:, index], low, high)), *cells, *last])
+        rows.append([name, Drawing(_strip(shares[:, index], low, high), float(np.nanmedian(shares[:, index]))), *cells, *last])
     heads = ["Class", "Area", "Median, px", "Images", "Polygons", "Points", "Fewest", "Most", "Shared, %", "Dice, exclusive"]
     return table(heads, rows, sortable=True) + note(
         f"Area: of the image, on a logarithmic scale from {_percent(low)} to {_percent(high)}; the line reaches from the smallest to the "
@@ -74,12 +74,10 @@ def _overlaps(classes: Sequence[str], statistics: ClassStatistics) -> str:
     pairs = _pairs(names, within[np.ix_(shown, shown)])
     svg = _heat_map(names, within[np.ix_(shown, shown)])
     left_out = f", and classes with empty cells only are left out ({len(classes) - len(shown)})" if len(shown) < len(classes) else ""
-    return (
-        f'<div class="card"><div style="padding:.5rem 0">{svg}</div></div>'
-        + note(f"Percent of the row’s class in the column’s, over all training images. Below {_percent(LEAST)} a cell is empty{left_out}.")
-        + pairs
-        + note(_exclusive(classes, statistics))
+    scale = note(
+        f"Percent of the row’s class in the column’s, over all training images. Below {_percent(LEAST)} a cell is empty{left_out}."
     )
+    return columns("halves", f'<div class="card">{svg}</div>', pairs) + scale + note(_exclusive(classes, statistics))
 
 
 def _exclusive(classes: Sequence[str], statistics: ClassStatistics) -> str:
@@ -103,7 +101,7 @@ def _pairs(names: Sequence[str], within: Floats) -> str:
         for first, second in order
         if greater[first, second] >= LEAST
     ]
-    return f'<div class="small">{table(["Class", "Lies in", "% of the first", "% of the second"], rows)}</div>'
+    return table(["Class", "Lies in", "% of the first", "% of the second"], rows)
 
 
 def _heat_map(names: Sequence[str], within: Floats) -> str:

@@ -41,9 +41,10 @@ class Link:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A cell that is a chart. svg: an element, in which names are escaped already."""
+    """A cell that is a chart. svg: an element, in which names are escaped already; value: by which it is sorted."""
 
     svg: str
+    value: float
 
 
 Cell = str | Number | Link | Drawing
@@ -136,7 +137,7 @@ def _cell(cell: Cell) -> str:
     if isinstance(cell, Link):
         return f'<td><a href="#{escape(cell.target)}">{escape(cell.text)}</a></td>'
     if isinstance(cell, Drawing):
-        return f"<td>{cell.svg}</td>"
+        return f'<td data-value="{cell.value:.6g}">{cell.svg}</td>'
     return f"<td{_style('wrap' * (len(cell) > 40))}>{escape(cell)}</td>"
 
 
