@@ -118,8 +118,8 @@ class Project:
         return printed
 
     def reset(self) -> None:
-        """Back to the last commit, outs included."""
-        self.git("checkout", "-q", ".")
+        """Back to the last commit, outs included; DVC stages what it writes."""
+        self.git("reset", "-q", "--hard")
         self.sh("dvc checkout -q")
 
     def metrics(self) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import pytest
 from imports import ROOT
 
 HEAVY = {"torch", "torchvision", "timm", "segmentation_models_pytorch", "albumentations", "sklearn", "matplotlib", "numba", "accelerate"}
-USED = {
+USED: dict[str, set[str]] = {
+    "check": set(),
     "phantom": set(),
     "preprocess": set(),
     "split": set(),

@@ -3,7 +3,7 @@
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -13,9 +13,9 @@ from handbone.training.checkpoint_writer import CheckpointWriter
 save_whole = torch.save
 
 
-def save_half(state: dict[str, Any], path: Path) -> None:
-    save_whole(state, path)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+def save_half(state: dict[str, Any], file: BinaryIO) -> None:
+    save_whole(state, file)
+    file.truncate(file.tell() // 2)
     print("half a file", flush=True)
     time.sleep(600)
 
