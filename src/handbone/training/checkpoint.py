@@ -86,12 +86,11 @@ class Checkpoint:
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the saved state; after a kill or a power cut the file holds the old state or the new one, never half of it."""
-        with replacing(self._file, durable=True) as partial:
-            with partial.open("wb+") as file:
-                torch.save(state, file)  # not the path, whose name torch would write into it
-                size = file.tell()
-                file.seek(0)
-                file.write(self._footer(file, size))
+        with replacing(self._file, durable=True) as partial, partial.open("wb+") as file:
+            torch.save(state, file)  # not the path, whose name torch would write into it
+            size = file.tell()
+            file.seek(0)
+            file.write(self._footer(file, size))
 
     def remove(self) -> None:
         """Delete the state: the training is finished. Other files in the folder stay, and the folder with them.
