@@ -13,6 +13,8 @@ import json
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,12 +57,7 @@ Record = Mapping[str, Any]
 
 def export(name: str) -> dict[str, Any]:
     """Export one network -> the images that the graph takes, the largest difference of a probability and PyTorch's own, or the error."""
-    torch.manual_seed(0)
-    encoder = VIT if name == "DPT" else ENCODER if ENTRIES[name].takes_encoder else None
-    network = build_model(ModelSpec(name, encoder, CHANNELS, CLASSES, NARROW.get(name, {})))
-    size = max(SIDE, network.min_size + 32)
-    images = trials(CHANNELS, size, Sides(size, fixed=True))[0]
-    spread_logits(network, images)
+    network, size, images = next(filter(None, map(partial(random_network, name), count())))
     rounding = rounding_of(network, images)
     try:
         with TemporaryDirectory() as folder:
@@ -72,6 +69,19 @@ def export(name: str) -> dict[str, Any]:
     return {"image": str(found.sides), "opset": OPSET} | {name: float(f"{value:.1e}") for name, value in figures.items()}
 
 
+def random_network(name: str, seed: int) -> tuple[SegmentationModel, int, Tensor] | None:
+    """The network with random weights, the side of its images, and such images; None if a class has the same logit in all pixels.
+
+    Narrow networks can have such a class: behind a ReLU nothing is left of it.
+    """
+    torch.manual_seed(seed)
+    encoder = VIT if name == "DPT" else ENCODER if ENTRIES[name].takes_encoder else None
+    network = build_model(ModelSpec(name, encoder, CHANNELS, CLASSES, NARROW.get(name, {})))
+    size = max(SIDE, network.min_size + 32)
+    images = trials(CHANNELS, size, Sides(size, fixed=True))[0]
+    return (network, size, images) if spread_logits(network, images) else None
+
+
 @torch.no_grad()
 def rounding_of(network: SegmentationModel, images: Tensor) -> float:
     """The largest difference of a probability between PyTorch's float32 and float64, which random weights can make large."""
@@ -80,10 +90,11 @@ def rounding_of(network: SegmentationModel, images: Tensor) -> float:
 
 
 @torch.no_grad()
-def spread_logits(network: SegmentationModel, images: Tensor) -> None:
+def spread_logits(network: SegmentationModel, images: Tensor) -> bool:
     """Put a network with random weights into eval mode with statistics and logits of a trained one's size.
 
     Without it, batch norm would leave activations as small as random weights make them, and all probabilities would be nearly equal.
+    Returns whether the logits of every class differ between pixels.
     """
     for parameter in network.parameters():
         if parameter.dim() > 1 and not parameter.any():  # the scores of FCN start as 0
@@ -96,6 +107,7 @@ def spread_logits(network: SegmentationModel, images: Tensor) -> None:
     logits = network.eval()(scaled)
     mean, std = (getattr(logits, part)((0, 2, 3), keepdim=True) for part in ("mean", "std"))
     network.register_forward_hook(lambda module, inputs, output: (output - mean) * (SPREAD / std))
+    return bool(std.all())
 
 
 def table(records: Mapping[str, Record]) -> str:
