@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ TAG = "handbone.run"  # of an MLflow run
 Picture = NDArray[np.uint8]  # (h, w, 3) RGB
 
 
-class Record:
+class Record(ABC):
     """A record in a tracker of accelerate.
 
     folder: of all records of this kind; run: the name of the training, the same after a resume; resumed: if it is not, it has a new record;
@@ -50,9 +51,9 @@ class Record:
         """Add the parameters of the training."""
         tracker.store_init_configuration(settings)
 
+    @abstractmethod
     def add_pictures(self, tracker: GeneralTracker, pictures: Mapping[str, Picture], epoch: int) -> None:
         """Add pictures by their names."""
-        raise NotImplementedError
 
 
 class TensorBoardRecord(Record):

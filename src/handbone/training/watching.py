@@ -36,9 +36,8 @@ class EpochReport:
     """A finished epoch.
 
     rows: the learning curve so far, the last row is this epoch's; class_dice: C means over the held-out images, null in epochs without a
-    score; images_per_second: trained on, without the score, null if a
-    resume left none; memory: peak bytes of the GPU, on a CPU those of this process;
-    seconds_left: expected; model: the averaged one, to be read only and not after the call.
+    score; images_per_second: trained on, without the score, null if a resume left none; memory: peak bytes of the GPU, on a CPU those of
+    this process; seconds_left: expected; model: the averaged one, to be read only and not after the call.
     """
 
     rows: Sequence[CurveRow]
