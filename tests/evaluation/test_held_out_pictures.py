@@ -13,6 +13,7 @@ from handbone.evaluation.held_out_pictures import BOTH, COUNT, LONGEST, PREDICTE
 from handbone.inference.predictor import InputSpec
 from handbone.masks.boxed import BoxedMasks
 from handbone.masks.packed import PackedMasks
+from handbone.report.figures import PREDICTED_RGB, TRUTH_RGB
 
 INPUTS = InputSpec(64, 1, 2, torch.device("cpu"), "no")
 DECISION = Decision(0.5)
@@ -50,6 +51,10 @@ def test_outlines_are_where_truth_and_prediction_are(tmp_path: Path) -> None:
     assert truth[8:24, 40].all() and truth[8, 40:56].all() and not truth[10:22, 42:54].any() and not truth[:, :32].any()
     assert not pixels(picture, PREDICTED).any()
     assert (picture[40, 50] == 100).all()
+
+
+def test_its_colours_are_those_of_the_page() -> None:
+    assert (TRUTH, PREDICTED) == (TRUTH_RGB, PREDICTED_RGB)
 
 
 def test_a_prediction_without_truth_has_its_own_colour(tmp_path: Path) -> None:

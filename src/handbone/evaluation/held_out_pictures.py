@@ -19,7 +19,7 @@ from handbone.masks.runs import RunLengthMasks
 COUNT = 4  # images
 LONGEST = 768  # pixels of a picture's longer side
 SHIFT = 4  # bits of a pixel's fraction in OpenCV's drawing
-TRUTH, PREDICTED, BOTH = (20, 225, 80), (255, 40, 210), (255, 255, 255)  # RGB of outlines, as on the report's page
+TRUTH, PREDICTED, BOTH = (0, 150, 255), (255, 105, 0), (255, 255, 255)  # RGB of outlines, the first two as on the report's page
 
 
 def held_out_pictures(
@@ -27,7 +27,7 @@ def held_out_pictures(
 ) -> dict[str, UInt8Image]:
     """Pictures (h, w, 3) RGB by key of at most `COUNT` images, always the same of `files`, with the outlines of truth and prediction.
 
-    Truth is green, the prediction magenta, and white where both are. The arguments are those of `model_dice`, which says more.
+    Truth is blue, the prediction orange, and white where both are. The arguments are those of `model_dice`, which says more.
     """
     keys = sorted(files)
     chosen = {keys[index]: files[keys[index]] for index in np.linspace(0, len(keys) - 1, min(COUNT, len(keys))).round().astype(int)}
