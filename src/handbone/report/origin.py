@@ -14,7 +14,7 @@ def stages_section(stages: Sequence[str], seconds: Mapping[str, float]) -> Secti
     items = "\n".join(f"<li><b>{escape(name)}</b><span>{escape(_times(name, seconds))}</span></li>" for name in stages)
     text = (
         f"{duration(sum(seconds.values()))} in all. Each time is that of the stage’s last run in this folder. "
-        f"{ABSENT}: it has not run here, its results come from DVC’s cache."
+        f"{ABSENT}: it has not ended here yet, as this page’s own stage, or its results come from DVC’s cache."
     )
     return Section("Stages", f'<ol class="steps">\n{items}\n</ol>' + note(text))
 
