@@ -17,10 +17,11 @@ if sys.argv[0] == "-m" and signal.getsignal(signal.SIGINT) is signal.default_int
 # of thousands of short waits last milliseconds; the number of threads, and so every bit, stays the same
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+ROOT = Path(__file__).resolve().parent.parent  # has dvc.yaml, also if the stage runs in another folder
+sys.path.insert(0, str(ROOT / "src"))
 
 # before seconds of other imports: who started this process, to end with it
-import handbone.utils.ending  # noqa: F401
+import handbone.utils.ending  # noqa: E402, F401
 
 
 def run_stage(main: Callable[[], None]) -> None:

@@ -36,9 +36,7 @@ from handbone.utils.durations import read_durations
 from handbone.utils.io import read_json, read_table, write_text
 from handbone.utils.notice import tell
 from handbone.utils.parallel import prefetch_map
-from stages import run_stage
-
-ROOT = Path(__file__).resolve().parent.parent  # has dvc.yaml, also if the stage runs in another folder
+from stages import ROOT, run_stage
 
 
 def read(key: str) -> CachedSample:

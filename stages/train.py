@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
-from pathlib import Path
 
 from handbone.cache.sides import warn_of_missing_pairs
 from handbone.config import paths
@@ -25,9 +24,7 @@ from handbone.training.tracker import require_tracker
 from handbone.training.watched import watched
 from handbone.utils.io import read_class_table
 from handbone.utils.notice import tell
-from stages import run_stage
-
-ROOT = Path(__file__).resolve().parent.parent  # has dvc.yaml, also if the stage runs in another folder
+from stages import ROOT, run_stage
 
 
 def fold_training(fold: int, params: Params) -> FoldTraining:

@@ -14,11 +14,9 @@ from handbone.utils.errors import Problem, UserError
 PHANTOM = Path("data/phantom")
 
 CACHE = Path("data/cache")
-TRAIN_INDEX, TEST_INDEX = (
-    CACHE / "train" / "index.csv",
-    CACHE / "test" / "index.csv",
-)  # two folders, so that other test images do not retrain
-AREAS = CACHE / "train" / "areas.csv"
+# two folders, so that other test images do not retrain
+TRAIN_INDEX, TEST_INDEX = CACHE / "train/index.csv", CACHE / "test/index.csv"
+AREAS = CACHE / "train/areas.csv"
 DATA_REPORT = Path("reports/data.json")
 
 FOLDS = Path("data/folds.csv")

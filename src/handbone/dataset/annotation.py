@@ -16,6 +16,7 @@ from handbone.dataset.foreign import NAMES, format_of, import_command, is_cvat
 from handbone.masks.contours import exact_polygons
 from handbone.masks.rasterize import Polygon
 from handbone.utils.errors import Problem, UserError, nearest
+from handbone.utils.io import unique_keys
 from handbone.utils.names import composed
 
 REDRAW = "correct it, or name the sample in data.exclude"
@@ -83,7 +84,7 @@ def read_annotations(path: Path) -> tuple[list[Any], list[Problem]]:
     if is_cvat(content):
         return [], [_foreign(path, "cvat")]
     try:
-        document = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_without_repeated_keys)
+        document = json.loads(content.decode("utf-8-sig"), object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         return [], [Problem("annotation.json", str(path), "JSON", f"{type(error).__name__}: {error}"[:200], EXPORT)]
     if (name := format_of(document)) not in (None, "handbone"):
@@ -99,14 +100,6 @@ def read_annotations(path: Path) -> tuple[list[Any], list[Problem]]:
 
 def _foreign(path: Path, name: str) -> Problem:
     return Problem("annotation.format", str(path), NAMES["handbone"], NAMES[name], import_command(name))
-
-
-def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object; Python's reader would keep only the last of two equal keys."""
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise ValueError("a key is twice in one object")
-    return document
 
 
 def _check(place: str, annotation: Any, index_of: Mapping[str, int], shape: Shape | None) -> _Drawn:

@@ -23,8 +23,8 @@ def file_problem(error: OSError, path: Path, written: int = 0) -> Problem:
     """The problem of writing or reading `path`. written: bytes of the file that are on the disk already."""
     reason = error.strerror or str(error)
     if error.errno in NO_SPACE:
-        after = f", after {_size(written)} of this file" if written >= LARGE else ""
-        found = f"{reason}: {_size(free_space(path))} free{after}"
+        after = f", after {size_text(written)} of this file" if written >= LARGE else ""
+        found = f"{reason}: {size_text(free_space(path))} free{after}"
         fix = f"free space on the disk of {path.parent}, or move the project to a larger disk, and run the same command again"
         return Problem("io.disk_full", str(path), f"room for the file in {path.parent}", found, fix)
     if error.errno in DENIED:
@@ -39,10 +39,17 @@ def file_problem(error: OSError, path: Path, written: int = 0) -> Problem:
 
 def free_space(path: Path) -> int:
     """Free bytes on the disk of `path`, which need not exist."""
-    for folder in path.absolute().parents:
-        if folder.is_dir():
-            return shutil.disk_usage(folder).free
-    return 0
+    return shutil.disk_usage(nearest_existing(path.parent)).free
+
+
+def nearest_existing(path: Path) -> Path:
+    """The path, or its nearest parent that exists."""
+    return next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+
+
+def size_text(count: float) -> str:
+    """Bytes for people to read."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def is_about(error: OSError, *paths: Path) -> bool:
@@ -80,10 +87,6 @@ def read_bounded(path: Path, limit: int) -> bytes:
         size = os.fstat(file.fileno()).st_size  # of this file, even if another has replaced it by now
         data = file.read(min(limit, size) + 1)
     if len(data) > limit:
-        expected, found = f"at most {_size(limit)}", _size(size)
+        expected, found = f"at most {size_text(limit)}", size_text(size)
         raise UserError(Problem("io.too_large", str(path), expected, found, "check where the file comes from"))
     return data
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

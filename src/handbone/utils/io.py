@@ -148,12 +148,13 @@ def read_json(path: Path) -> Any:
     """
     data = read_bounded(path, JSON_BYTES)
     try:
-        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique_keys, parse_constant=_no_constant, parse_float=_finite)
+        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=unique_keys, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise UserError(Problem("json.syntax", str(path), "a JSON document in UTF-8", str(error)[:200], REWRITE)) from None
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For `object_pairs_hook` of json: a ValueError for a key that an object has twice, of which Python would keep the last value."""
     document = dict(pairs)
     if len(document) < len(pairs):
         raise ValueError(f"a key twice among {', '.join(shown(key) for key, _ in pairs[:20])}")

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from handbone.utils.errors import Problem, UserError, raise_if_any
-from handbone.utils.file_errors import file_problem
+from handbone.utils.file_errors import file_problem, nearest_existing, size_text
 from handbone.utils.memory import available_bytes
 
 MEMORY = re.compile(
@@ -59,12 +59,12 @@ def require_space(needed: Mapping[Path, int], fix: str) -> None:
     """
     by_disk: dict[int, list[Path]] = {}
     for folder in needed:
-        by_disk.setdefault(_existing(folder).stat().st_dev, []).append(folder)
+        by_disk.setdefault(nearest_existing(folder).stat().st_dev, []).append(folder)
     problems = []
     for folders in by_disk.values():
-        total, free = sum(needed[folder] for folder in folders), shutil.disk_usage(_existing(folders[0])).free
+        total, free = sum(needed[folder] for folder in folders), shutil.disk_usage(nearest_existing(folders[0])).free
         if free < total:
-            expected, found = f"{_size(total)} of free space for what will be written", f"{_size(free)}"
+            expected, found = f"{size_text(total)} of free space for what will be written", size_text(free)
             problems.append(Problem("io.disk_full", " and ".join(map(str, folders)), expected, found, fix))
     raise_if_any(problems, "the disk is too full")
 
@@ -121,7 +121,7 @@ def _system_problem(error: OSError, stage: str) -> Problem | None:
 def _memory(text: str, stage: str) -> Problem:
     name, fix = ADVICE.get(stage, ("", "end other programs, or use a machine with more memory"))
     on_gpu = re.search(r"cuda|cublas|cudnn|nccl|gpu", text, re.IGNORECASE)
-    free = "" if on_gpu else f"; {_size(available_bytes())} of the machine's memory are free"
+    free = "" if on_gpu else f"; {size_text(available_bytes())} of the machine's memory are free"
     place = f"params.yaml: {name}" if name else f"stage {stage}"
     return Problem("machine.memory", place, "what fits into memory", f"{_first_line(text) or 'no memory left'}{free}", fix)
 
@@ -129,7 +129,7 @@ def _memory(text: str, stage: str) -> Problem:
 def _killed(text: str, stage: str) -> Problem:
     name = WORKERS.get(stage, "machine.num_workers")
     fix = f"lower {name}, or give the machine or the container more memory (a container's shared memory: --shm-size)"
-    found = f"{_first_line(text)}; the system kills processes when memory is short, and {_size(available_bytes())} are free now"
+    found = f"{_first_line(text)}; the system kills processes when memory is short, and {size_text(available_bytes())} are free now"
     return Problem("machine.worker_killed", f"params.yaml: {name}", "worker processes that end by themselves", found, fix)
 
 
@@ -137,15 +137,6 @@ def _processes(text: str, stage: str) -> Problem:
     name = WORKERS.get(stage, "machine.num_workers")
     fix = f"lower {name} or OMP_NUM_THREADS, or raise the limit with ulimit -u"
     return Problem("machine.processes", f"params.yaml: {name}", "fewer processes than the system allows", _first_line(text), fix)
-
-
-def _existing(path: Path) -> Path:
-    """The path, or its nearest parent that exists."""
-    return next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def _first_line(text: str) -> str:
