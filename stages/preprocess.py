@@ -57,10 +57,10 @@ def cache_samples(samples: Sequence[Sample], spec: PreprocessSpec, workers: int 
 def main() -> None:
     """Run the stage."""
     params = load_params()
-    data, settings, root = params.data, params.preprocess, Path(params.data.root)
+    data, image, root = params.data, params.preprocess, Path(params.data.root)
     samples, people, warnings = read_inputs(root, data.exclude)
-    form = settings.size, params.model.in_channels, settings.clahe, settings.max_pixels
-    spec = PreprocessSpec(data.classes, data.allow_missing, *form, data.exclusive)
+    channels = params.model.in_channels
+    spec = PreprocessSpec(data.classes, data.allow_missing, image.size, channels, image.clahe, image.max_pixels, data.exclusive)
     rows = cache_samples(samples, spec, params.machine.preprocess_workers, f"{root} cannot be used")
     facts = [row["facts"] for row in rows]
     warnings += whole_set_problems(facts, data.classes, data.exclusive)

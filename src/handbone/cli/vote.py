@@ -12,7 +12,7 @@ from handbone.config.params import submission_params
 from handbone.submission.alignment import read_aligned
 from handbone.submission.csv import write_submission
 from handbone.submission.vote import vote_rows
-from handbone.utils.csv_rows import shown
+from handbone.utils.csv_rows import quoted
 from handbone.utils.errors import Problem, UserError, raise_if_any
 
 NUMBER = re.compile(r"\d{1,6}(\.\d{1,6})?", re.ASCII)
@@ -49,7 +49,7 @@ def parse_votes(files: int, weights: Sequence[str] | None, least: str | None) ->
     numbers = [Fraction(text) for text in typed]
     if least is not None and Fraction(least) > sum(numbers):
         expected = f"at most {float(sum(numbers)):g}, the sum of the weights"
-        raise UserError(Problem("vote.min", "--min", expected, shown(least), "give a smaller one, or every mask would be empty"))
+        raise UserError(Problem("vote.min", "--min", expected, quoted(least), "give a smaller one, or every mask would be empty"))
     scale = math.lcm(*(number.denominator for number in numbers))
     scaled = [int(number * scale) for number in numbers]
     return scaled, sum(scaled) // 2 + 1 if least is None else math.ceil(Fraction(least) * scale)
@@ -61,4 +61,4 @@ def _is_number(text: str) -> bool:
 
 def _not_a_number(code: str, place: str, text: str) -> Problem:
     expected = "numbers above 0, as 2 or 0.5, with at most six digits before and after the point"  # whose sums fit into 64 bits
-    return Problem(code, place, expected, shown(text), "correct it")
+    return Problem(code, place, expected, quoted(text), "correct it")

@@ -24,13 +24,16 @@ EXPORT = "export it again, or name the sample in data.exclude"
 MAX_BYTES = 32 << 20  # of a file; the competition's have 40 KB
 MAX_POLYGONS = 100_000  # of a file
 MARGIN = 0.5  # pixels that a point may lie outside the image: half of the rounding to whole pixels, and the noise of conversions
-NOTHING = np.zeros((0, 2), np.float64)
+NO_POINTS = np.zeros((0, 2), np.float64)
 RLE = "rle"  # the type of an annotation that is a mask instead of a polygon
 Shape = tuple[int, int]
 
 
-class _Drawn(NamedTuple):
-    """label: index of the class, None if there is a fault; polygons: in pixels of the image; points: (n, 2) as in the file."""
+class _Annotation(NamedTuple):
+    """One annotation, checked.
+
+    label: index of the class, None if there is a fault; polygons: in pixels of the image; points: (n, 2) as in the file, none of a mask.
+    """
 
     label: int | None
     polygons: list[Polygon]
@@ -38,14 +41,14 @@ class _Drawn(NamedTuple):
     problems: list[Problem]
 
 
-class Checked(NamedTuple):
+class ClassPolygons(NamedTuple):
     """polygons: C lists of (n, 2) int32 points x, y in pixels, in the order of the classes; problems: every fault of the file."""
 
     polygons: list[list[Polygon]]
     problems: list[Problem]
 
 
-def read_polygons(path: Path, classes: Sequence[str], shape: Shape | None, allow_missing: bool) -> Checked:
+def read_polygons(path: Path, classes: Sequence[str], shape: Shape | None, allow_missing: bool) -> ClassPolygons:
     """C lists of (n, 2) int32 polygons, x, y in pixels of the (H, W) image, in the order of `classes`; and every problem of the file.
 
     Points are rounded to whole pixels; those on the right and lower edge (x = W, y = H) belong to the last pixel. A mask (type rle) becomes
@@ -58,19 +61,21 @@ def read_polygons(path: Path, classes: Sequence[str], shape: Shape | None, allow
             return check_annotations(str(path), annotations, classes, shape, allow_missing)
     except Exception as error:  # whatever the file holds: the faults of other files count too
         problems = [unreadable(path, error)]
-    return Checked([[] for _ in classes], problems)
+    return ClassPolygons([[] for _ in classes], problems)
 
 
-def check_annotations(place: str, annotations: Sequence[Any], classes: Sequence[str], shape: Shape | None, allow_missing: bool) -> Checked:
+def check_annotations(
+    place: str, annotations: Sequence[Any], classes: Sequence[str], shape: Shape | None, allow_missing: bool
+) -> ClassPolygons:
     """The same as `read_polygons` for the list of annotations of a file that problems call `place`."""
     index_of = {composed(name): index for index, name in enumerate(classes)}
-    drawn = [_check(f"{place}: annotation {index}", item, index_of, shape) for index, item in enumerate(annotations)]
+    checked = [_check(f"{place}: annotation {index}", item, index_of, shape) for index, item in enumerate(annotations)]
     polygons: list[list[Polygon]] = [[] for _ in classes]
-    for one in drawn:
-        if one.label is not None:
-            polygons[one.label] += one.polygons
-    problems = _file_problems(place, drawn, shape) + ([] if allow_missing else _missing_classes(place, annotations, classes))
-    return Checked(polygons, problems)
+    for annotation in checked:
+        if annotation.label is not None:
+            polygons[annotation.label] += annotation.polygons
+    problems = _file_problems(place, checked, shape) + ([] if allow_missing else _missing_classes(place, annotations, classes))
+    return ClassPolygons(polygons, problems)
 
 
 def read_annotations(path: Path) -> tuple[list[Any], list[Problem]]:
@@ -102,11 +107,13 @@ def _foreign(path: Path, name: str) -> Problem:
     return Problem("annotation.format", str(path), NAMES["handbone"], NAMES[name], import_command(name))
 
 
-def _check(place: str, annotation: Any, index_of: Mapping[str, int], shape: Shape | None) -> _Drawn:
+def _check(place: str, annotation: Any, index_of: Mapping[str, int], shape: Shape | None) -> _Annotation:
     """One polygon. index_of: class in composed form -> its index."""
     if not isinstance(annotation, dict) or not isinstance(annotation.get("label"), str):
         found = _short(annotation)
-        return _Drawn(None, [], NOTHING, [Problem("annotation.polygon", place, 'an object with "label" and "points"', found, REDRAW)])
+        return _Annotation(
+            None, [], NO_POINTS, [Problem("annotation.polygon", place, 'an object with "label" and "points"', found, REDRAW)]
+        )
     label, problems = annotation["label"], []
     place = f"{place} ({_short(label)})"
     if composed(label) not in index_of:
@@ -114,14 +121,14 @@ def _check(place: str, annotation: Any, index_of: Mapping[str, int], shape: Shap
         problems.append(Problem("annotation.label", place, "a class of data.classes", found, nearest(label[:60], list(index_of))))
     if annotation.get("type") == RLE:
         polygons, faults = _mask_polygons(place, annotation, shape)
-        return _Drawn(None if problems + faults else index_of[composed(label)], polygons, NOTHING, problems + faults)
+        return _Annotation(None if problems + faults else index_of[composed(label)], polygons, NO_POINTS, problems + faults)
     points = _as_points(annotation.get("points"))
     if points is None:
         found = _short(annotation.get("points"))
-        return _Drawn(None, [], NOTHING, [*problems, Problem("annotation.points", place, "points as [[x, y], ...]", found, REDRAW)])
+        return _Annotation(None, [], NO_POINTS, [*problems, Problem("annotation.points", place, "points as [[x, y], ...]", found, REDRAW)])
     problems += _point_problems(place, points, shape)
     polygons = [] if problems else [_to_pixels(points, shape)]
-    return _Drawn(None if problems else index_of[composed(label)], polygons, points, problems)
+    return _Annotation(None if problems else index_of[composed(label)], polygons, points, problems)
 
 
 def _mask_polygons(place: str, annotation: Mapping[str, Any], shape: Shape | None) -> tuple[list[Polygon], list[Problem]]:
@@ -194,10 +201,10 @@ def _to_pixels(points: NDArray[np.float64], shape: Shape | None) -> Polygon:
     return np.clip(np.rint(points), 0, np.subtract(shape[::-1], 1) if shape else 2**30).astype(np.int32)
 
 
-def _file_problems(place: str, drawn: Sequence[_Drawn], shape: Shape | None) -> list[Problem]:
+def _file_problems(place: str, checked: Sequence[_Annotation], shape: Shape | None) -> list[Problem]:
     """The faults of all polygons; coordinates relative to the image's size are one fault, instead of polygons without area."""
-    problems = [problem for polygon in drawn for problem in polygon.problems]
-    points = np.concatenate([NOTHING, *(polygon.points for polygon in drawn)])
+    problems = [problem for annotation in checked for problem in annotation.problems]
+    points = np.concatenate([NO_POINTS, *(annotation.points for annotation in checked)])
     inside = len(points) and max(shape or (0,)) > 2 and ((points >= 0) & (points <= 1)).all()
     if not inside or not (points % 1).any():
         return problems

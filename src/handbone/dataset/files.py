@@ -20,13 +20,13 @@ def read_file(path: Path, code: str, limit: int, expected: str) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise UserError(Problem(code, shown(path), expected, _kind(status.st_mode), REPLACE))
+            raise UserError(Problem(code, printable(path), expected, _kind(status.st_mode), REPLACE))
         with path.open("rb") as file:
             content = file.read(limit + 1)
     except OSError as error:
-        raise UserError(Problem(code, shown(path), expected, error.strerror or type(error).__name__, REPLACE)) from error
+        raise UserError(Problem(code, printable(path), expected, error.strerror or type(error).__name__, REPLACE)) from error
     if len(content) > limit:
-        raise UserError(Problem(code, shown(path), expected, f"more than {limit >> 20} MiB", REPLACE))
+        raise UserError(Problem(code, printable(path), expected, f"more than {limit >> 20} MiB", REPLACE))
     return content
 
 
@@ -36,7 +36,7 @@ def unreadable(path: Path, error: Exception) -> Problem:
     fix = REPLACE
     if isinstance(error, MemoryError):
         fix = "set machine.preprocess_workers or preprocess.max_pixels lower, or name the sample in data.exclude"
-    return Problem("sample.unreadable", shown(path), "a file that can be read", found, fix)
+    return Problem("sample.unreadable", printable(path), "a file that can be read", found, fix)
 
 
 def is_text(name: str) -> bool:
@@ -44,7 +44,7 @@ def is_text(name: str) -> bool:
     return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name)
 
 
-def shown(path: Path) -> str:
+def printable(path: Path) -> str:
     """The path as printable text; bytes that are no UTF-8 and control characters as escapes."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(letter if is_text(letter) else letter.encode("unicode_escape").decode() for letter in text)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from handbone.utils.csv_rows import shown
+from handbone.utils.csv_rows import quoted
 from handbone.utils.errors import Problem, raise_if_any
 from handbone.utils.io import read_table
 
@@ -30,15 +30,15 @@ def read_folds(path: Path, index: Path, folds: Sequence[int], n_folds: int | Non
 
 
 def _image_problems(path: Path, table: pd.DataFrame, index: Path, images: pd.DataFrame) -> list[Problem]:
-    dealt = dict(zip(table["key"], table["person"], strict=True))
-    known = dict(zip(images["key"], images["person"], strict=True))
+    in_table = dict(zip(table["key"], table["person"], strict=True))
+    in_index = dict(zip(images["key"], images["person"], strict=True))
     expected, fix = f"the images of {index}", FIX.format(path)
-    problems = [Problem("folds.missing", f"{path}: {key}", expected, "no row", fix) for key in known if key not in dealt]
-    problems += [Problem("folds.unknown", f"{path}: {key}", expected, "another one", fix) for key in dealt if key not in known]
+    problems = [Problem("folds.missing", f"{path}: {key}", expected, "no row", fix) for key in in_index if key not in in_table]
+    problems += [Problem("folds.unknown", f"{path}: {key}", expected, "another one", fix) for key in in_table if key not in in_index]
     return problems + [
-        Problem("folds.person", f"{path}: {key}", f"the person {shown(known[key])}, as in {index}", shown(person), fix)
-        for key, person in dealt.items()
-        if known.get(key, person) != person
+        Problem("folds.person", f"{path}: {key}", f"the person {quoted(in_index[key])}, as in {index}", quoted(person), fix)
+        for key, person in in_table.items()
+        if in_index.get(key, person) != person
     ]
 
 

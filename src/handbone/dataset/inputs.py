@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from handbone.dataset.layout import IMAGES, Sample, find_samples
 from handbone.dataset.people import People, people_faults, read_people
-from handbone.utils.errors import Problem, UserError, raise_if_any
+from handbone.utils.errors import Problem, all_of, raise_if_any
 
 
 def read_inputs(root: Path, exclude: Sequence[str]) -> tuple[list[Sample], People, list[Problem]]:
     """The samples, the attributes of people, and warnings. Raises one `UserError` with the faults of the folders and of people.csv."""
     title = f"{root} cannot be used"
-    problems: list[Problem] = []
-    samples: list[Sample] = []
-    people: People = {}
-    try:
-        samples = find_samples(root, exclude)
-    except UserError as error:
-        problems += error.problems
-    try:
-        people = read_people(root)
-    except UserError as error:
-        problems += error.problems
-    raise_if_any(problems, title)
+    samples, people = all_of(title, partial(find_samples, root, exclude), partial(read_people, root))
     # those who are excluded count, so that a table of all people fits
     names = {subset: {sample.person for sample in samples if sample.subset == subset} | set(exclude) for subset in ("train", "test")}
     errors, warnings = people_faults(root, people, names["train"], names["test"])

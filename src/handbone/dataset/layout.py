@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from handbone.dataset.files import shown
+from handbone.dataset.files import printable
 from handbone.dataset.listing import Listing, is_ignored, list_samples, unknown_entries
 from handbone.utils.errors import Problem, nearest, raise_if_any
 from handbone.utils.names import composed
@@ -53,9 +53,9 @@ def find_samples(root: Path, exclude: Sequence[str]) -> list[Sample]:
     read, names that no table can hold; every unknown name in `exclude`, every image without annotation, every annotation without
     image, every image name that is used twice in a subset, and a training set without any image.
     """
-    left_out = {composed(name) for name in exclude}
-    images = {subset: list_samples(root / folder, ".png", left_out, optional=subset == "test") for subset, folder in IMAGES.items()}
-    annotations = list_samples(root / ANNOTATIONS, ".json", left_out)
+    excluded = {composed(name) for name in exclude}
+    images = {subset: list_samples(root / folder, ".png", excluded, optional=subset == "test") for subset, folder in IMAGES.items()}
+    annotations = list_samples(root / ANNOTATIONS, ".json", excluded)
     problems = _folder_problems(root, [*images.values(), annotations])
     problems += _empty_problems(images["train"], annotations) + list(images["test"].empty.values())
     problems += _exclude_problems(exclude, [*images.values(), annotations], images)
@@ -115,7 +115,7 @@ def _link_problems(root: Path) -> list[Problem]:
     folders = [Path(parent, name) for parent, names, _ in os.walk(root) for name in names if not is_ignored(name)]
     fix = "copy the folder, or set data.root to a data set without links inside, or to a link to one"
     found = "a link, behind which DVC sees no change"
-    return [Problem("layout.link", shown(path), "a folder", found, fix) for path in sorted(folders) if path.is_symlink()]
+    return [Problem("layout.link", printable(path), "a folder", found, fix) for path in sorted(folders) if path.is_symlink()]
 
 
 def _exclude_problems(exclude: Sequence[str], listings: Sequence[Listing], images: Mapping[str, Listing]) -> list[Problem]:
@@ -130,12 +130,21 @@ def _exclude_problems(exclude: Sequence[str], listings: Sequence[Listing], image
 
 def _pairing_problems(images: Files, annotations: Files) -> list[Problem]:
     fix = "add it, or name the sample in data.exclude"
-    drawn, shot = {composed(key) for key in annotations}, {composed(key) for key in images}
-    bare = [path for key, path in images.items() if composed(key) not in drawn]
-    lost = [path for key, path in annotations.items() if composed(key) not in shot]
-    return [Problem("layout.pairing", shown(path), "an annotation of the same name below outputs_json", "none", fix) for path in bare] + [
-        Problem("layout.pairing", shown(path), "an image of the same name below DCM", "none", fix) for path in lost
+    kinds = [
+        (images, annotations, "an annotation of the same name below outputs_json"),
+        (annotations, images, "an image of the same name below DCM"),
     ]
+    return [
+        Problem("layout.pairing", printable(path), expected, "none", fix)
+        for files, others, expected in kinds
+        for path in _unpaired(files, others)
+    ]
+
+
+def _unpaired(files: Files, keys: Collection[str]) -> list[Path]:
+    """The files whose key is not among `keys`."""
+    known = {composed(key) for key in keys}
+    return [path for key, path in files.items() if composed(key) not in known]
 
 
 def _name_problems(images: Files) -> list[Problem]:
@@ -144,7 +153,9 @@ def _name_problems(images: Files) -> list[Problem]:
         by_name.setdefault(composed(path.name), []).append(key)
     expected = "a name that no other image of the subset has, because a submission names images without their folder"
     return [
-        Problem("layout.image_name", shown(images[keys[0]]), expected, f"the same name in {', '.join(keys[1:])}", "rename all except one")
+        Problem(
+            "layout.image_name", printable(images[keys[0]]), expected, f"the same name in {', '.join(keys[1:])}", "rename all except one"
+        )
         for keys in by_name.values()
         if len(keys) > 1
     ]
@@ -155,9 +166,7 @@ def _truth_problems(root: Path, test_names: Collection[str]) -> list[Problem]:
     problems = unknown_entries(root / TRUTH.parent, (TRUTH.name,))
     if not (root / TRUTH).is_dir():
         return problems
-    truth, known = list_samples(root / TRUTH, ".json", ()), {composed(name) for name in test_names}
-    lost = [path for key, path in truth.files.items() if composed(key) not in known]
-    fix = "add the image, or remove the file"
-    expected = "an image of the same name below test/DCM"
+    truth = list_samples(root / TRUTH, ".json", ())
+    expected, fix = "an image of the same name below test/DCM", "add the image, or remove the file"
     problems += [*truth.problems, *truth.empty.values()]
-    return problems + [Problem("layout.truth", shown(path), expected, "none", fix) for path in lost]
+    return problems + [Problem("layout.truth", printable(path), expected, "none", fix) for path in _unpaired(truth.files, test_names)]

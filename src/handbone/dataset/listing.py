@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from handbone.dataset.files import is_text, shown
+from handbone.dataset.files import is_text, printable
 from handbone.utils.errors import Problem
 from handbone.utils.names import composed
 
@@ -42,7 +42,7 @@ def entries(folder: Path, problems: list[Problem]) -> list[os.DirEntry[str]]:
             return sorted((entry for entry in found if not is_ignored(entry.name)), key=lambda entry: entry.name)
     except OSError as error:
         found_text = error.strerror or type(error).__name__
-        problems.append(Problem("layout.read", shown(folder), "a folder that can be read", found_text, "allow reading it"))
+        problems.append(Problem("layout.read", printable(folder), "a folder that can be read", found_text, "allow reading it"))
         return []
 
 
@@ -62,7 +62,7 @@ def list_samples(folder: Path, suffix: str, exclude: Collection[str], optional: 
     if optional and not os.path.lexists(folder) and not folder.parent.is_symlink():  # a link to nowhere is meant to be something
         return listing
     if not folder.is_dir():
-        listing.problems.append(Problem("layout.missing", shown(folder), expected, "no such folder", PLACE))
+        listing.problems.append(Problem("layout.missing", printable(folder), expected, "no such folder", PLACE))
         return listing
     for entry in entries(folder, listing.problems):
         if entry.is_dir():
@@ -70,12 +70,14 @@ def list_samples(folder: Path, suffix: str, exclude: Collection[str], optional: 
         elif composed(_stem(entry.name, suffix)) in exclude:
             listing.names.add(_stem(entry.name, suffix))
         elif entry.name.lower().endswith(suffix):
-            listing.problems.append(Problem("layout.person", shown(Path(entry.path)), expected, "a file outside people's folders", PLACE))
+            listing.problems.append(
+                Problem("layout.person", printable(Path(entry.path)), expected, "a file outside people's folders", PLACE)
+            )
         else:
             listing.problems.append(_unknown(entry, expected))
     listing.problems += _same_names(folder, {key.split("/")[0] for key in listing.names})
     if not (listing.files or listing.problems or listing.names or optional):
-        listing.problems.append(Problem("layout.missing", shown(folder), expected, f"no {suffix} file", PLACE))
+        listing.problems.append(Problem("layout.missing", printable(folder), expected, f"no {suffix} file", PLACE))
     listing.files = dict(sorted(listing.files.items(), key=lambda item: item[1].relative_to(folder).as_posix()))
     return listing
 
@@ -97,7 +99,7 @@ def _add_person(listing: Listing, folder: Path, suffix: str, exclude: Collection
     found = entries(folder, faults)
     if not found and not faults and not excluded:
         fix = "remove the folder, add the files, or name the person in data.exclude"
-        listing.empty[composed(folder.name)] = Problem("layout.empty", shown(folder), f"<image>{suffix} files", "an empty folder", fix)
+        listing.empty[composed(folder.name)] = Problem("layout.empty", printable(folder), f"<image>{suffix} files", "an empty folder", fix)
     stems: dict[str, str] = {}
     for entry in found:
         stem = _stem(entry.name, suffix)
@@ -118,19 +120,19 @@ def _file_problems(entry: os.DirEntry[str], suffix: str, first: str) -> Iterator
     if entry.is_symlink() and entry.is_dir():
         return
     if entry.is_dir():
-        yield Problem("layout.depth", shown(path), f"<person>/<image>{suffix} files", "a folder inside a person's folder", FIX)
+        yield Problem("layout.depth", printable(path), f"<person>/<image>{suffix} files", "a folder inside a person's folder", FIX)
     elif not entry.name.lower().endswith(suffix):
         yield _unknown(entry, f"only <image>{suffix} files in a person's folder")
     else:
         yield from _name_problems(path)
         if first != entry.name:
             found = "another that differs only in the suffix's letter case or in Unicode composition"
-            yield Problem("layout.suffix", shown(path), "one file of this name", found, "remove one")
+            yield Problem("layout.suffix", printable(path), "one file of this name", found, "remove one")
 
 
 def _name_problems(path: Path) -> list[Problem]:
     found = "bytes that are no UTF-8, or control characters"
-    problem = Problem("layout.name", shown(path), "a name in UTF-8 without control characters", found, "rename it")
+    problem = Problem("layout.name", printable(path), "a name in UTF-8 without control characters", found, "rename it")
     return [] if is_text(path.name) else [problem]
 
 
@@ -139,12 +141,12 @@ def _same_names(folder: Path, people: Collection[str]) -> list[Problem]:
     first: dict[str, str] = {}
     repeated = [name for name in sorted(people) if first.setdefault(composed(name), name) != name]
     found = "another whose name differs only in Unicode composition"
-    return [Problem("layout.person_twice", shown(folder / name), "one folder per person", found, "join the two") for name in repeated]
+    return [Problem("layout.person_twice", printable(folder / name), "one folder per person", found, "join the two") for name in repeated]
 
 
 def _unknown(entry: os.DirEntry[str], expected: str) -> Problem:
     found = "a folder that no stage reads" if entry.is_dir() else "a file that no stage reads"
-    return Problem("layout.unknown", shown(Path(entry.path)), expected, found, FIX)
+    return Problem("layout.unknown", printable(Path(entry.path)), expected, found, FIX)
 
 
 def _stem(name: str, suffix: str) -> str:

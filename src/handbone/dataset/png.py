@@ -24,7 +24,9 @@ ALPHA = (4, 6)  # colour types
 
 @dataclass(frozen=True)
 class PngHeader:
-    """width, height: pixels; bits: per channel; alpha: some pixel may be transparent; key_colour: the content of tRNS, empty if none;
+    """What `read_header` finds.
+
+    width, height: pixels; bits: per channel; colour_type: as PNG numbers them; key_colour: the content of tRNS, empty if none;
     orientation: EXIF's 1 (upright) to 8; frames: more than one in an animation; texts: number of chunks of the kinds TEXTS.
     """
 
@@ -44,8 +46,9 @@ class PngHeader:
 
 
 def read_header(data: bytes) -> PngHeader:
-    """The header of a whole PNG. Raises ValueError that says what the bytes are instead, or where they are damaged. Nothing is inflated
-    except text, up to a limit.
+    """The header of a whole PNG. Nothing is inflated except text, up to a limit.
+
+    Raises ValueError that says what the bytes are instead, or where they are damaged.
     """
     if not data.startswith(SIGNATURE):
         raise ValueError(next((name for start, name in OTHERS.items() if data.startswith(start)), "no PNG" if data else "an empty file"))

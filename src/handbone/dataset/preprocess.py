@@ -12,7 +12,7 @@ import numpy as np
 from handbone.cache.resize import UInt8Image, shrink
 from handbone.cache.sample import CachedSample
 from handbone.dataset.annotation import read_polygons
-from handbone.dataset.files import REPLACE, read_file, shown, unreadable
+from handbone.dataset.files import REPLACE, printable, read_file, unreadable
 from handbone.dataset.layout import Sample
 from handbone.dataset.png import UPRIGHT, PngHeader, read_header, without_texts
 from handbone.masks.packed import PackedMasks
@@ -58,8 +58,8 @@ def prepare_sample(sample: Sample, spec: PreprocessSpec) -> CachedSample:
         raise UserError(*problems)
     try:
         masks = None if polygons is None else PackedMasks.pack(rasterize(polygons, shape))
-        # CLAHE before shrinking: the network then sees nearly the same image whether the cache shrinks it or the loader does
         points = [list(map(len, of_class)) for of_class in polygons or []]
+        # CLAHE before shrinking: the network then sees nearly the same image whether the cache shrinks it or the loader does
         return CachedSample(shrink(apply_clahe(image, spec.clahe), spec.size), shape, masks, points)
     except Exception as error:
         raise UserError(unreadable(sample.image, error)) from error
@@ -108,17 +108,17 @@ def read_image(path: Path, channels: int, max_pixels: int = MAX_PIXELS) -> UInt8
     try:
         header = read_header(encoded)
     except ValueError as error:
-        raise UserError(Problem("image.decode", shown(path), EXPECTED, str(error), REPLACE)) from error
-    if problems := _header_problems(shown(path), header, max_pixels):
+        raise UserError(Problem("image.decode", printable(path), EXPECTED, str(error), REPLACE)) from error
+    if problems := _header_problems(printable(path), header, max_pixels):
         raise UserError(*problems)
     encoded = without_texts(encoded) if header.texts else encoded
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_ANYDEPTH
     image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
     if image is None:
-        raise UserError(Problem("image.decode", shown(path), EXPECTED, "a damaged PNG", REPLACE))
+        raise UserError(Problem("image.decode", printable(path), EXPECTED, "a damaged PNG", REPLACE))
     if header.may_be_transparent and _transparent(encoded, header):
         fix = "store the picture without transparency, or name the sample in data.exclude"
-        raise UserError(Problem("image.alpha", shown(path), "an opaque image", "transparent pixels, behind which anything may be", fix))
+        raise UserError(Problem("image.alpha", printable(path), "an opaque image", "transparent pixels, behind which anything may be", fix))
     blue, green, red = cv2.split(image)
     if np.array_equal(blue, green) and np.array_equal(green, red):
         return np.asarray(blue, np.uint8)

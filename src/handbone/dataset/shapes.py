@@ -57,7 +57,7 @@ class ShapeGroups:
         residuals = (_aligned(shapes, mean) - mean).reshape(len(shapes), -1)
         direction = np.linalg.svd(residuals - residuals.mean(0), full_matrices=False)[2][0]
         direction *= np.sign(direction[np.abs(direction).argmax()])  # either sign is a component
-        return cls(landmarks, mean, direction.reshape(mean.shape), _cuts(residuals @ direction))
+        return cls(landmarks, mean, direction.reshape(mean.shape), best_cuts(residuals @ direction))
 
     def of(self, places: pd.DataFrame, index: pd.DataFrame) -> pd.Series:
         """The group of each image of the index by key; empty for one that lacks a landmark. The tables are as in `fit`."""
@@ -89,7 +89,7 @@ def _aligned(shapes: Floats, mean: Floats) -> Floats:
     return aligned
 
 
-def _cuts(scores: Floats) -> Floats:
+def best_cuts(scores: Floats) -> Floats:
     """(N,) scores -> (2,) cuts into three groups with the least sum of squares around their means; three scores or more."""
     ordered = np.sort(scores.round(9))  # the last digits of a score are not those of the images
     count, sums, squares = (np.concatenate([[0.0], np.cumsum(ordered**power)]) for power in range(3))

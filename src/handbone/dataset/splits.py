@@ -40,12 +40,12 @@ def assign_folds(images: Counts, n_folds: int, seed: int, labels: Mapping[str, C
     counts = {"": images, **labels}  # label -> images by person, of which all images are the first
     totals = {label: sum(count.values()) for label, count in counts.items()}
     scale = math.lcm(*filter(None, totals.values()))  # makes the statistic's fractions whole numbers
-    dealt = {label: [0] * n_folds for label in counts}
-    folds = {}
+    folds: dict[str, int] = {}
+    fold_counts = {label: [0] * n_folds for label in counts}  # of the people who have a fold so far
     shown = {person: [label for label, count in counts.items() if count.get(person)] for person in images}
     rarest = {person: min((totals[label], label) for label in names) for person, names in shown.items()}
     for person in sorted(images, key=lambda name: (-images[name], rarest[name], _tie_breaker(seed, name))):
-        adds = [(dealt[label], counts[label][person], scale // totals[label]) for label in shown[person]]
+        adds = [(fold_counts[label], counts[label][person], scale // totals[label]) for label in shown[person]]
         # (row + added)² - row² = 2 row added + added², of which the second is the same for every fold
         growth = [sum(row[fold] * added * weight for row, added, weight in adds) for fold in range(n_folds)]
         folds[person] = growth.index(min(growth))

@@ -22,9 +22,9 @@ def image_attributes(index: pd.DataFrame, areas: pd.DataFrame, stratify: Sequenc
     index: of the training images; areas: rows of key, class, pixels, x, y of their masks.
     """
     attributes = person_attributes(index)
-    taken = [name for name in (CLASSES, SHAPE) if name in stratify and name in attributes]
+    ambiguous = [name for name in (CLASSES, SHAPE) if name in stratify and name in attributes]
     fix = "rename the column of people.csv"
-    raise_if_any([Problem("split.name", f"{PLACE}: {name}", "one meaning", f"a column person_{name} too", fix) for name in taken], "")
+    raise_if_any([Problem("split.name", f"{PLACE}: {name}", "one meaning", f"a column person_{name} too", fix) for name in ambiguous], "")
     return attributes.assign(**{SHAPE: ShapeGroups.fit(areas, index).of(areas, index)}) if SHAPE in stratify else attributes
 
 

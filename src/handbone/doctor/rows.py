@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from handbone.doctor.table import Row, Table
 from handbone.submission.csv import TestImage
-from handbone.utils.csv_rows import shown
+from handbone.utils.csv_rows import quoted
 from handbone.utils.errors import Problem, nearest
 from handbone.utils.names import composed
 
@@ -32,7 +32,7 @@ def known_rows(table: Table, images: Mapping[str, TestImage], classes: Sequence[
         if key is None or label is None:
             continue
         if (first := found.setdefault((key, label), row)) is not row:
-            text = f"{shown(row.image)}, {shown(row.label)} again, first in line {first.line}"
+            text = f"{quoted(row.image)}, {quoted(row.label)} again, first in line {first.line}"
             expected = "one row for each test image and class"
             problems.append(Problem("doctor.repeated_row", table.place(row), expected, text, "remove one of the two rows"))
     problems += _unknown(table, strangers, keys, labels)
@@ -46,7 +46,7 @@ def _unknown(table: Table, strangers: Counter[tuple[str, str]], keys: Iterable[s
     expected = {"image": "the file name of a test image", "class": "a class of params.yaml"}
     return [
         Problem(
-            f"doctor.unknown_{kind}", table.place(row), expected[kind], shown(name), _short(fixes.get((kind, name), "correct the name"))
+            f"doctor.unknown_{kind}", table.place(row), expected[kind], quoted(name), _short(fixes.get((kind, name), "correct the name"))
         )
         for row in table.rows
         for kind, name in (("image", row.image), ("class", row.label))

@@ -14,7 +14,7 @@ from handbone.formats.source import BYTES, existing, refuse_others
 from handbone.masks.boxed import Mask
 from handbone.masks.rle import decode_runs
 from handbone.submission.csv import shift_starts
-from handbone.utils.csv_rows import CsvRows, read_csv_rows, shown
+from handbone.utils.csv_rows import CsvRows, quoted, read_csv_rows
 from handbone.utils.errors import Problem, UserError, nearest, raise_if_any
 from handbone.utils.file_errors import read_bounded
 
@@ -74,7 +74,7 @@ def _columns(table: CsvRows, options: ReadOptions) -> tuple[dict[str, str], list
     wanted = [*names.values(), *options.wide]
     problems = [
         Problem(
-            "import.column", str(table.path), f"a column {name}", ", ".join(map(shown, table.header[:20])), f"{fix}; {_near(name, table)}"
+            "import.column", str(table.path), f"a column {name}", ", ".join(map(quoted, table.header[:20])), f"{fix}; {_near(name, table)}"
         )
         for name in wanted
         if name not in table.header
@@ -113,7 +113,7 @@ def _image(name: str, rows: list[_Row], pictures: Mapping[str, list[Path]], fold
     found = pictures.get(name, [])
     if len(found) != 1:
         text, fix = ", ".join(map(str, found[:3])) or "none", "correct the row, or name the folder with --images"
-        raise UserError(Problem("import.picture", f"{rows[0].place}: {shown(name)}", f"one picture of this name in {folder}", text, fix))
+        raise UserError(Problem("import.picture", f"{rows[0].place}: {quoted(name)}", f"one picture of this name in {folder}", text, fix))
     shape, masks, problems = picture_size(found[0]), dict[str, Mask](), list[Problem]()
     for row in rows:
         if row.text.strip().lower() in EMPTY:

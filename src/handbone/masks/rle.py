@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from handbone.masks.kernels import kernel
 from handbone.masks.runs import Intervals, RunLengthMasks
-from handbone.utils.csv_rows import shown
+from handbone.utils.csv_rows import quoted
 from handbone.utils.errors import Problem, raise_if_any
 
 DIGITS = 20  # maximum length of a 64-bit number and the blank after it
@@ -53,7 +53,7 @@ def decode_runs(texts: Sequence[str], height: int, width: int, places: Sequence[
 def _problem(place: str, text: str, fault: str, height: int, width: int) -> Problem:
     expected = f"pairs of start and length, rising and inside 1 to {height * width} ({height} x {width} pixels)"
     fix = "correct the encoding (an empty mask is an empty field), or check the size of the image"
-    return Problem("rle.syntax", place, expected, f"{fault} in {shown(text)}", fix)
+    return Problem("rle.syntax", place, expected, f"{fault} in {quoted(text)}", fix)
 
 
 @kernel

@@ -16,7 +16,7 @@ import pandas as pd
 from handbone.config.params import SubmissionParams
 from handbone.masks.rle import decode_runs, encode_runs
 from handbone.masks.runs import RunLengthMasks
-from handbone.utils.csv_rows import REWRITE, CsvRows, read_csv_rows, shown
+from handbone.utils.csv_rows import REWRITE, CsvRows, quoted, read_csv_rows
 from handbone.utils.errors import Problem, UserError, raise_if_any
 from handbone.utils.io import read_table, replacing
 from handbone.utils.names import composed
@@ -43,7 +43,7 @@ def _index_problems(place: str, key: str, name: str, size: Sequence[float]) -> l
         expected, found = f"whole numbers of pixels from 1 to {LARGEST_SIDE}", " x ".join(map(str, size))
         problems.append(Problem("index.size", place, expected, found, REWRITE))
     if composed(PurePosixPath(name).stem) != composed(key.split("/")[-1]):
-        problems.append(Problem("index.name", place, f"an image name as {key.split('/')[-1]}.png", shown(name), REWRITE))
+        problems.append(Problem("index.name", place, f"an image name as {key.split('/')[-1]}.png", quoted(name), REWRITE))
     return problems
 
 
@@ -112,7 +112,7 @@ def submission_table(path: Path, form: SubmissionParams = COMPETITION) -> CsvRow
         raise UserError(Problem("submission.missing", str(path), "a submission", "no such file", fix))
     table = read_csv_rows(path, fix="save the submission again as CSV in UTF-8")
     if table.header != form.columns:
-        expected, found = f"the columns {','.join(form.columns)}", ", ".join(map(shown, table.header[:20]))
+        expected, found = f"the columns {','.join(form.columns)}", ", ".join(map(quoted, table.header[:20]))
         raise UserError(Problem("submission.columns", str(path), expected, found, "correct the first row, or submission.columns"))
     if form == COMPETITION:
         return table
@@ -150,7 +150,7 @@ def _row_of_each(table: CsvRows, wanted: Sequence[tuple[str, str]]) -> tuple[dic
         [],
     )
     for row, given in enumerate(zip(table.column("image_name"), table.column("class"), strict=True)):
-        key, what = known.get((composed(given[0]), composed(given[1]))), f"{shown(given[0])}, {shown(given[1])}"
+        key, what = known.get((composed(given[0]), composed(given[1]))), f"{quoted(given[0])}, {quoted(given[1])}"
         if key is None:
             problems.append(Problem(code, table.place(row), expected, f"{what}, which is no test image or no class", "remove the row"))
         elif (first := found.setdefault(key, row)) != row:

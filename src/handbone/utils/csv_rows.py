@@ -58,7 +58,7 @@ def read_csv_rows(path: Path, columns: Sequence[str] = (), fix: str = REWRITE) -
     return table
 
 
-def shown(field: str) -> str:
+def quoted(field: str) -> str:
     """The field in quotation marks, for an error; a long one is cut."""
     return repr(field if len(field) <= SHOWN else field[:SHOWN] + "...")
 
@@ -72,7 +72,7 @@ def repeated(table: CsvRows, columns: Sequence[str]) -> list[Problem]:
         return problems
     for row, key in enumerate(keys):
         if (earlier := first.setdefault(key, row)) != row:
-            found = f"{', '.join(map(shown, key))} again, first in line {table.lines[earlier]}"
+            found = f"{', '.join(map(quoted, key))} again, first in line {table.lines[earlier]}"
             expected = f"each {' and '.join(columns)} once"
             problems.append(Problem("csv.repeated", table.place(row), expected, found, "remove one of the two rows"))
     return problems
@@ -81,7 +81,7 @@ def repeated(table: CsvRows, columns: Sequence[str]) -> list[Problem]:
 def number_problems(table: CsvRows, columns: Iterable[str], optional: Collection[str] = ()) -> list[Problem]:
     """A problem for each field in `columns` that is no finite number; in the columns `optional` a field may be empty."""
     return [
-        Problem("csv.number", table.place(row, name), "a finite number", shown(text), REWRITE)
+        Problem("csv.number", table.place(row, name), "a finite number", quoted(text), REWRITE)
         for name in columns
         if not _are_counts(cells := table.column(name))
         for row, text in enumerate(cells)
@@ -94,7 +94,7 @@ def key_problems(table: CsvRows) -> list[Problem]:
     keys = table.column("key") if "key" in table.header else []
     leading_out = {key for key in set(keys) if "\0" in key or any(part in ("", ".", "..") for part in key.split("/"))}
     bad = [row for row, key in enumerate(keys) if key in leading_out]
-    return [Problem("csv.key", table.place(row, "key"), "a name as person/image", shown(keys[row]), REWRITE) for row in bad]
+    return [Problem("csv.key", table.place(row, "key"), "a name as person/image", quoted(keys[row]), REWRITE) for row in bad]
 
 
 def _are_counts(cells: Sequence[str]) -> bool:
@@ -139,9 +139,9 @@ def _split(path: Path, text: str, fix: str) -> list[tuple[int, list[str]]]:
 def _header_problems(path: Path, line: int, header: Sequence[str], columns: Iterable[str], fix: str) -> list[Problem]:
     place = f"{path}: line {line}"
     twice = sorted({name for name in header if header.count(name) > 1})
-    problems = [Problem("csv.header", place, f"one column {shown(name)}", str(header.count(name)), fix) for name in twice]
+    problems = [Problem("csv.header", place, f"one column {quoted(name)}", str(header.count(name)), fix) for name in twice]
     missing = [name for name in columns if name not in header]
-    found = ", ".join(map(shown, header[:20]))
+    found = ", ".join(map(quoted, header[:20]))
     return problems + [Problem("csv.columns", place, f"a column {name}", found, fix) for name in missing]
 
 

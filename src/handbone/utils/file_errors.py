@@ -85,8 +85,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
     """The content of a file. Raises `UserError` as `reading` does, and for more than `limit` bytes, before they take memory."""
     with reading(path), path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size  # of this file, even if another has replaced it by now
-        data = file.read(min(limit, size) + 1)
-    if len(data) > limit:
-        expected, found = f"at most {size_text(limit)}", size_text(size)
-        raise UserError(Problem("io.too_large", str(path), expected, found, "check where the file comes from"))
-    return data
+        if size > limit:
+            expected, found = f"at most {size_text(limit)}", size_text(size)
+            raise UserError(Problem("io.too_large", str(path), expected, found, "check where the file comes from"))
+        return file.read(size)

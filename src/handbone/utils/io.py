@@ -19,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 
-from handbone.utils.csv_rows import REWRITE, key_problems, number_problems, read_csv_rows, repeated, shown
+from handbone.utils.csv_rows import REWRITE, key_problems, number_problems, quoted, read_csv_rows, repeated
 from handbone.utils.errors import Problem, UserError, raise_if_any
 from handbone.utils.file_errors import file_problem, hidden_disk_error, is_about, read_bounded
 from handbone.utils.partial_files import create_partial, left_behind, partial_path, remove_dead_partials
@@ -157,7 +157,7 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """For `object_pairs_hook` of json: a ValueError for a key that an object has twice, of which Python would keep the last value."""
     document = dict(pairs)
     if len(document) < len(pairs):
-        raise ValueError(f"a key twice among {', '.join(shown(key) for key, _ in pairs[:20])}")
+        raise ValueError(f"a key twice among {', '.join(quoted(key) for key, _ in pairs[:20])}")
     return document
 
 

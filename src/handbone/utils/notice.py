@@ -17,13 +17,13 @@ WEBHOOK = "HANDBONE_NOTIFY"  # environment variable: the address, which is a sec
 STAGE, EXPERIMENT, ROOT = "DVC_STAGE", "DVC_EXP_NAME", "DVC_ROOT"  # environment variables of DVC for the command of a stage
 TIMEOUT = 4.0  # seconds for the request, and a second more for everything, such as a name server that does not answer
 LONGEST = 1500  # characters; Discord refuses more than 2000
-HANDED = "notice"  # file in the folder `REPORTS`
+NOTICE_FILE = "notice"  # file in the folder `REPORTS`
 
 
 class Notice:
-    """text: what the stage of this process has to say if it ends well; handed: what a process of its launch has said."""
+    """text: what the stage of this process has to say if it ends well; of_process: what a process of its launch has said."""
 
-    text = handed = ""
+    text = of_process = ""
 
 
 NOTICE = Notice()
@@ -61,16 +61,16 @@ def notice_of_end() -> Iterator[None]:
 def receive_notice(reports: Path) -> None:
     """In a launcher: take over what its processes have said in their folder `REPORTS`, and send it at the end."""
     with suppress(OSError):
-        NOTICE.text = NOTICE.handed = (reports / HANDED).read_text(encoding="utf-8")
+        NOTICE.text = NOTICE.of_process = (reports / NOTICE_FILE).read_text(encoding="utf-8")
 
 
 def _deliver(text: str) -> None:
     reports = os.environ.get(REPORTS)
     if reports is not None:
-        with suppress(OSError), (Path(reports) / HANDED).open("x", encoding="utf-8") as file:  # the first process that ends
+        with suppress(OSError), (Path(reports) / NOTICE_FILE).open("x", encoding="utf-8") as file:  # the first process that ends
             file.write(text)
     elif os.environ.get("RANK", "0") == "0":
-        send(f"{os.environ[STAGE]}: {NOTICE.handed or text}", os.environ[WEBHOOK])
+        send(f"{os.environ[STAGE]}: {NOTICE.of_process or text}", os.environ[WEBHOOK])
 
 
 def send(text: str, address: str) -> None:
