@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from handbone.dataset import annotation as room
 from handbone.dataset.annotation import read_polygons
 from handbone.masks.rasterize import rasterize
 from handbone.utils.errors import Problem
@@ -21,6 +20,11 @@ TRIANGLE = [[1, 1], [5, 1], [1, 5]]
 def write(path: Path, annotations: Any) -> Path:
     document = {"annotations": annotations, "metadata": {"height": 3060, "width": 3060}, "filename": "x.jpg"}
     path.write_text(json.dumps(document))
+    return path
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
     return path
 
 
@@ -132,10 +136,8 @@ def test_missing_classes_can_be_allowed(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_is_no_annotation_is_one_problem(tmp_path: Path, content: bytes, code: str) -> None:
-    path = tmp_path / "x.json"
-    path.write_bytes(content)
-    (problem,) = problems_of(path)
-    assert (problem.code, problem.place) == (code, str(path))
+    (problem,) = problems_of(write_bytes(tmp_path / "x.json", content))
+    assert (problem.code, problem.place) == (code, str(tmp_path / "x.json"))
 
 
 def test_a_file_that_is_missing_is_one_problem(tmp_path: Path) -> None:
@@ -187,28 +189,23 @@ def test_a_named_pipe_does_not_wait_for_ever(tmp_path: Path) -> None:
 
 
 def test_a_file_too_large_for_polygons_is_one_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "MAX_BYTES", 40)
+    monkeypatch.setattr("handbone.dataset.annotation.MAX_BYTES", 40)
     assert not problems_of(write_bytes(tmp_path / "x.json", b'{"annotations": []}'.ljust(40)), allow_missing=True)
     assert [problem.code for problem in problems_of(write_bytes(tmp_path / "x.json", b" " * 41))] == ["annotation.json"]
 
 
 def test_the_number_of_polygons_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "MAX_POLYGONS", 2)
+    monkeypatch.setattr("handbone.dataset.annotation.MAX_POLYGONS", 2)
     assert not problems_of(write(tmp_path / "x.json", [polygon("a")] * 2), allow_missing=True)
     assert [problem.code for problem in problems_of(write(tmp_path / "x.json", [polygon("a")] * 3))] == ["annotation.list"]
 
 
-def write_bytes(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
-
-
 def test_any_other_exception_is_a_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise MemoryError
 
     path = write(tmp_path / "x.json", [polygon("a")])
-    monkeypatch.setattr(room, "_check", fail)
+    monkeypatch.setattr(json, "loads", fail)
     (problem,) = problems_of(path)
     assert (problem.code, problem.place, problem.found) == ("sample.unreadable", str(path), "MemoryError")
 
@@ -223,7 +220,7 @@ def mask(label: str = "a", **changes: Any) -> dict[str, Any]:
 
 
 def test_a_mask_is_read_to_the_pixel(tmp_path: Path) -> None:
-    """Also with a hole, and a pixel of its own, which as a polygon would have no area."""
+    """Also with a hole, and with a single pixel, which as a polygon would have no area."""
     polygons, problems = read_polygons(write(tmp_path / "x.json", [mask(), polygon("b")]), CLASSES, (8, 10), allow_missing=True)
     assert not problems
     painted = rasterize(polygons, (8, 10)).dense()[0]

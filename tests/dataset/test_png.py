@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from conftest import Fails
 from handbone.dataset import png
 from handbone.dataset.png import PngHeader, read_header, without_texts
 from handbone.dataset.preprocess import read_image
@@ -24,29 +25,39 @@ def test_the_header_of_a_plain_png() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "found"),
+    "data",
     [
-        (b"", "an empty file"),
-        (b"text", "no PNG"),
-        (encode(np.zeros((8, 8), np.uint8), ".jpg"), "a JPEG"),
-        (encode(np.zeros((8, 8), np.uint8), ".bmp"), "a BMP"),
-        *[(GREY[:length], "cut off") for length in (8, 20, 33, 100, len(GREY) // 2, len(GREY) - 12, len(GREY) - 1)],
-        *[(GREY[:at] + bytes([GREY[at] ^ 4]) + GREY[at + 1 :], "damaged") for at in (17, 30, 60, len(GREY) - 20, len(GREY) - 2)],
-        (GREY[:8] + GREY[33:], "start with one header"),
-        (with_chunk(GREY, b"IHDR", GREY[16:29]), "start with one header"),
-        (GREY[:8] + chunk(b"IEND", b""), "without a header"),
-        (GREY[:8] + chunk(b"IHDR", b"short") + GREY[33:], "start with one header"),
+        b"",
+        b"text",
+        *[GREY[:length] for length in (8, 20, 33, 100, len(GREY) // 2, len(GREY) - 12, len(GREY) - 1)],  # cut off
+        *[GREY[:at] + bytes([GREY[at] ^ 4]) + GREY[at + 1 :] for at in (17, 30, 60, len(GREY) - 20, len(GREY) - 2)],  # damaged
+        GREY[:8] + GREY[33:],
+        with_chunk(GREY, b"IHDR", GREY[16:29]),
+        GREY[:8] + chunk(b"IEND", b""),
+        GREY[:8] + chunk(b"IHDR", b"short") + GREY[33:],
     ],
 )
-def test_what_is_no_whole_png_is_named(data: bytes, found: str) -> None:
-    with pytest.raises(ValueError, match=found):
-        read_header(data)
+def test_what_is_no_whole_png_is_refused(data: bytes, tmp_path: Path, fails: Fails) -> None:
+    (tmp_path / "x.png").write_bytes(data)
+    with fails("image.decode", "x.png"):
+        read_image(tmp_path / "x.png", 1)
 
 
-def test_the_number_of_chunks_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(png, "MAX_CHUNKS", 2)
-    with pytest.raises(ValueError, match="2 chunks"):
-        read_header(with_chunk(GREY, b"tEXt", b"a\0b"))
+@pytest.mark.parametrize(("suffix", "name"), [(".jpg", "JPEG"), (".bmp", "BMP")])
+def test_another_format_is_named(suffix: str, name: str, tmp_path: Path, fails: Fails) -> None:
+    (tmp_path / "x.png").write_bytes(encode(np.zeros((8, 8), np.uint8), suffix))
+    with fails("image.decode", "x.png") as error:
+        read_image(tmp_path / "x.png", 1)
+    assert name in error.value.problems[0].found
+
+
+def test_the_number_of_chunks_is_bounded(tmp_path: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.png").write_bytes(with_chunk(GREY, b"tEXt", b"a\0b"))
+    monkeypatch.setattr(png, "MAX_CHUNKS", 4)  # header, text, pixels, end
+    assert read_image(tmp_path / "x.png", 1).shape == (30, 40)
+    monkeypatch.setattr(png, "MAX_CHUNKS", 3)
+    with fails("image.decode", "x.png"):
+        read_image(tmp_path / "x.png", 1)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from conftest import Fails
 from handbone.config.params import BONES, PhantomParams
-from handbone.dataset.shapes import GROUPS, ShapeGroups, _cuts
+from handbone.dataset.shapes import GROUPS, ShapeGroups, best_cuts
 from handbone.phantom.anatomy import hand_outlines, hand_polygons, random_person, random_pose
 from handbone.phantom.dataset import TEST, TRAIN, bent_people
 
@@ -16,8 +18,9 @@ SIZE = 256
 Tables = tuple[pd.DataFrame, pd.DataFrame, np.ndarray]
 
 
+@cache
 def hands(people: int, subset: int = TRAIN, seed: int = 7, **shares: float) -> Tables:
-    """The places of the bones of a phantom's images, their index, and whether each has a bent wrist."""
+    """The places of the bones of a phantom's images, their index, and whether each has a bent wrist. Not to be changed."""
     params = PhantomParams(train_people=people, test_people=people, seed=seed, **shares)
     bent, rows, keys, is_bent = bent_people(params, subset), [], [], []
     for place in range(people):
@@ -63,14 +66,14 @@ def test_position_size_rotation_mirroring_and_the_image_s_shape_do_not_matter() 
 
 
 def test_an_image_that_lacks_a_landmark_is_of_no_group() -> None:
-    places, index, _ = hands(20)
+    places, index = (table.copy() for table in hands(20)[:2])
     places.loc[(places["key"] == "003/R") & (places["class"] == "Ulna"), "pixels"] = 0
     groups = ShapeGroups.fit(places, index).of(places, index)
     assert groups["003/R"] == "" and (groups.drop("003/R") != "").all()
 
 
 def test_a_class_that_many_images_lack_is_no_landmark() -> None:
-    places, index, is_bent = hands(100)
+    places, index, is_bent = (table.copy() for table in hands(100))
     places.loc[(places["key"] < "020") & (places["class"] == "Ulna"), "pixels"] = 0
     shapes = ShapeGroups.fit(places, index)
     assert "Ulna" not in shapes.landmarks and len(shapes.landmarks) == len(BONES) - 1
@@ -78,7 +81,7 @@ def test_a_class_that_many_images_lack_is_no_landmark() -> None:
 
 
 def test_swapped_labels_of_an_image_do_not_hide_the_poses() -> None:
-    places, index, is_bent = hands(100)
+    places, index, is_bent = (table.copy() for table in hands(100))
     swapped = {"finger-1": "finger-3", "finger-3": "finger-1", "Trapezium": "Hamate", "Hamate": "Trapezium"}
     wrong = places["key"] == "030/R"
     places.loc[wrong, "class"] = places.loc[wrong, "class"].replace(swapped)
@@ -104,4 +107,4 @@ def test_cuts_are_the_best_of_all(seed: int) -> None:
         return sum(float(((part - part.mean()) ** 2).sum()) for part in np.split(ordered, [first, second]))
 
     best = min(((i, j) for i in range(1, 11) for j in range(i + 1, 12)), key=lambda cuts: cost(*cuts))
-    assert tuple(np.searchsorted(ordered, _cuts(scores))) == best
+    assert tuple(np.searchsorted(ordered, best_cuts(scores))) == best

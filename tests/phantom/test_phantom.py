@@ -76,7 +76,7 @@ def test_every_run_with_any_number_of_workers_gives_the_same_bytes(root: Path, t
     assert all((root / path.relative_to(tmp_path)).read_bytes() == path.read_bytes() for path in files(tmp_path))
 
 
-def test_another_seed_gives_other_people(root: Path, tmp_path: Path) -> None:
+def test_another_seed_gives_other_people(root: Path, tmp_path: Path, in_one_process: None) -> None:
     write_phantom(PARAMS.model_copy(update={"seed": 22, "train_people": 1, "test_people": 1}), tmp_path, workers=1)
     first = files(tmp_path, "train/**/*.png")[0]
     assert first.read_bytes() != (root / first.relative_to(tmp_path)).read_bytes()

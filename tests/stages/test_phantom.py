@@ -13,7 +13,7 @@ from imports import ROOT
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_one_process: None) -> Path:
     """An empty project."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -23,7 +23,6 @@ def write_params(root: str, classes: list[str]) -> None:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["data"] |= {"root": root, "classes": classes}
     params["phantom"] |= {"size": 64, "train_people": 1, "test_people": 1}
-    params["machine"]["preprocess_workers"] = 1
     Path("params.yaml").write_text(yaml.safe_dump(params))
 
 

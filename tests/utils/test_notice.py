@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from handbone.utils.notice import WEBHOOK
+from handbone.utils.notice import TIMEOUT, WEBHOOK
 from imports import ROOT
 
 SECRET = "T0123/very-secret"
-RUN = "from handbone.utils.errors import *; from handbone.utils.notice import tell; import os, signal, sys, time\n"
+RUN = "from handbone.utils.errors import *; from handbone.utils import notice; import os, signal, sys, time; tell = notice.tell\n"
+RUN += "notice.TIMEOUT = float(os.environ.get('TIMEOUT', notice.TIMEOUT))\n"
 ENDS = {
     "done": "def main(): tell('fold 0: Dice 0.9')",
     "quiet": "def main(): pass",
@@ -28,13 +29,15 @@ ENDS = {
 
 
 class Webhook(HTTPServer):
-    """Keeps what it gets. status: of its answers; delay: seconds before them."""
+    """Keeps what it gets. status: of its answers; may_answer: not before this is set."""
 
-    status, delay = 200, 0.0
+    status = 200
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.received: list[tuple[str, dict[str, str]]] = []
+        self.may_answer = threading.Event()
+        self.may_answer.set()
 
     @property
     def address(self) -> str:
@@ -47,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.received.append((self.path, body))
-        time.sleep(self.server.delay)
+        self.server.may_answer.wait()
         self.send_response(self.server.status)
         self.end_headers()
 
@@ -58,9 +61,9 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def webhook() -> Iterator[Webhook]:
     with Webhook() as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
         yield server
+        server.may_answer.set()
         server.shutdown()
 
 
@@ -100,11 +103,13 @@ def test_nothing_is_sent_of_other_ends_processes_and_commands(webhook: Webhook, 
 
 @pytest.mark.parametrize("fault", ["status", "nobody", "scheme", "slow"])
 def test_a_notice_that_cannot_be_sent_is_a_warning_without_the_address(webhook: Webhook, fault: str) -> None:
-    webhook.status, webhook.delay = (500 if fault == "status" else 200), (8.0 if fault == "slow" else 0.0)
+    webhook.status = 500 if fault == "status" else 200
+    if fault == "slow":
+        webhook.may_answer.clear()
     address = {"nobody": f"http://127.0.0.1:1/{SECRET}", "scheme": f"file:///{SECRET}"}.get(fault, webhook.address)
     start = time.monotonic()
-    done = run("done", address)
-    assert time.monotonic() - start < 7.5
+    done = run("done", address, TIMEOUT="0.5")
+    assert TIMEOUT + 1 <= 5 and time.monotonic() - start < 0.5 + 1 + 3  # seconds for the start of a process
     assert done.returncode == 0 and done.stderr.count("WARNING") == 1
     assert SECRET not in done.stderr and "127.0.0.1" not in done.stderr
 
