@@ -105,7 +105,8 @@ class DataParams(Section):
     )
     allow_missing: bool = Field(False, description="true: an image need not show every class")
     exclusive: bool = Field(
-        False, description="true: a pixel has one class, by softmax and argmax, or is void: learned and scored nowhere (docs/exclusive.md)"
+        False,
+        description="true: a pixel has one class, by softmax and argmax, or is void: neither learned nor scored (docs/exclusive.md)",
     )
     exclude: list[str] = Field([], description="people (ID058) or samples (ID363/image1661392103627) to leave out")
 
@@ -146,8 +147,8 @@ class PhantomParams(Section):
     size: int = Field(512, ge=64, le=2048, description="pixels, width and height")
     train_people: int = Field(20, ge=1, description="people in the training set, two images each")
     test_people: int = Field(8, ge=1, description="people in the test set, two images each")
-    bent_train: float = Field(0.12, ge=0, le=1, description="share of training people with a bent or turned wrist, as in the real data")
-    bent_test: float = Field(0.58, ge=0, le=1, description="share of test people with a bent or turned wrist, as in the real data")
+    bent_train: float = Field(0.12, ge=0, le=1, description="share of training people with bent wrists, as in the real data")
+    bent_test: float = Field(0.58, ge=0, le=1, description="share of test people with bent wrists, as in the real data")
     seed: int = Field(7, ge=0, description="random seed of the whole data set")
 
 
@@ -156,7 +157,10 @@ class PreprocessParams(Section):
 
     size: int | None = Field(None, ge=1, description="pixels, longer side of the cached image; null: native size")
     max_pixels: int = Field(
-        100_000_000, ge=1, le=2**30, description="width times height from which on an image is refused before it takes memory"
+        100_000_000,
+        ge=1,
+        le=2**30,
+        description="most pixels, width times height, of an image; a larger one is refused before it takes memory",
     )
     clahe: float | None = Field(None, gt=0, description="clip limit of CLAHE (local contrast) for training and test images; null: off")
 
@@ -168,7 +172,7 @@ class SplitParams(Section):
     seed: int = Field(1, ge=0, description="random seed, decides between people with equally many images")
     stratify: Annotated[list[str], EachOnce] = Field(
         [],
-        description="to balance over folds: attributes of people.csv, classes (those that not all images show), shape (poses)",
+        description="what to balance over the folds: attributes of people.csv, classes (those that not all images show), shape (poses)",
     )
 
 
@@ -177,7 +181,7 @@ class PseudoParams(Section):
 
     labels: str | None = Field(None, description="submission CSV in pseudo/ to take masks from; null: off")
     check: str | None = Field(None, description="second CSV in pseudo/ that has to agree with it; null: no check")
-    agreement: float = Field(0.95, ge=0, le=1, description="mean Dice of the two CSVs from which on an image is used")
+    agreement: float = Field(0.95, ge=0, le=1, description="lowest mean Dice of the two CSVs with which an image is used")
     weight: float = Field(0.5, gt=0, le=1, description="weight of a pseudo-labelled image in the loss; an annotated image has 1")
 
 
@@ -207,7 +211,7 @@ class TrainParams(Section):
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         8, description="images per batch; auto: as many as the GPU's memory holds, at most 32"
     )
-    grad_accum: int = Field(1, ge=1, description="gradient accumulation steps, in batches")
+    grad_accum: int = Field(1, ge=1, description="gradient accumulation steps: batches per step of the optimiser")
     optimizer: Literal["adamw", "lion", "sgd"] = Field("adamw", description="adamw, lion, sgd")
     lr: float = Field(0.0003, gt=0, description="peak learning rate")
     encoder_lr_mult: float = Field(1.0, ge=0, description="factor on the encoder's learning rate; 0: the encoder is frozen")
@@ -372,7 +376,7 @@ class SubmissionParams(Section):
 class ReportParams(Section):
     """The page reports/index.html."""
 
-    cases: int = Field(4, ge=1, description="how many of the best and of the worst images to show")
+    cases: int = Field(4, ge=1, description="how many of the best and how many of the worst images to show, beside the median")
 
 
 class MachineParams(Section):
