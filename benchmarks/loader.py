@@ -12,11 +12,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from benchmarks import baseline, plain
+from benchmarks.nearest import RecordingAugmenter
 from benchmarks.scene import SIDE, Scene
 from benchmarks.table import ResultRow, check
 from benchmarks.timing import peak_mb
-from handbone.cache.resize import UInt8Image
-from handbone.masks.coverage import InverseWarp, supersampling
+from handbone.masks.coverage import supersampling
 from handbone.training.data.augment import Augmenter
 from handbone.training.data.augment_presets import Preset, transforms
 from handbone.training.data.dataset import Batch, TrainingSet, TrainSampleSpec, collate
@@ -29,14 +29,6 @@ BATCH = {512: 8, 1024: 4}  # a quarter if quick; at 1024, four batches of 8 of t
 AIM = {"loader_512": "40", "loader_1024": "30"}
 Augment = Preset | list[dict[str, dict[str, Any]]]
 CPU = torch.device("cpu")
-
-
-class _RecordingAugmenter(Augmenter):
-    """Keeps the inverse warp of the last image."""
-
-    def __call__(self, image: UInt8Image, seed: int) -> tuple[UInt8Image, InverseWarp]:
-        augmented, self.inverse_warp = super().__call__(image, seed)
-        return augmented, self.inverse_warp
 
 
 def loader_512(scene: Scene) -> list[ResultRow]:
@@ -77,7 +69,7 @@ def _ours(scene: Scene, size: int, length: int, augmenter: Augmenter) -> Trainin
 
 def _check(name: str, scene: Scene, size: int, augment: Augment) -> None:
     """Targets of a few draws, of those whose warp is a matrix: for others the plain computation has no formula."""
-    augmenter, buffer = _RecordingAugmenter(augment, 1), TargetBuffer(CPU)
+    augmenter, buffer = RecordingAugmenter(augment, 1), TargetBuffer(CPU)
     samples = _ours(scene, size, len(scene.files), augmenter)
     for epoch, index in ((1, 0), (2, 3), (3, 1))[: 1 if scene.quick else 3]:
         batch = collate([samples[epoch, index, 0]])

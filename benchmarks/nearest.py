@@ -51,14 +51,14 @@ TARGETS: dict[str, Target] = {
 }
 
 
-class _RecordingAugmenter(Augmenter):
-    """Remembers where the pixels of the last image came from."""
+class RecordingAugmenter(Augmenter):
+    """Keeps the inverse warp of the last image."""
 
-    last_warp: InverseWarp = IDENTITY
+    inverse_warp: InverseWarp = IDENTITY
 
     def __call__(self, image: UInt8Image, seed: int) -> tuple[UInt8Image, InverseWarp]:
-        augmented, self.last_warp = super().__call__(image, seed)
-        return augmented, self.last_warp
+        augmented, self.inverse_warp = super().__call__(image, seed)
+        return augmented, self.inverse_warp
 
 
 class TargetSet(Dataset[TrainSample]):
@@ -69,7 +69,7 @@ class TargetSet(Dataset[TrainSample]):
         shapes = [scaled_shape(shape, params.train.size) for shape in zip(train["height"], train["width"], strict=True)]
         padded = max(height for height, _ in shapes), max(width for _, width in shapes)
         spec = TrainSampleSpec(params.model.in_channels, params.train.size, padded, seed)
-        self._target, self._augmenter = target, _RecordingAugmenter(params.train.augment, params.model.in_channels)
+        self._target, self._augmenter = target, RecordingAugmenter(params.train.augment, params.model.in_channels)
         self._samples = TrainingSet(train["file"].tolist(), spec, self._augmenter, train["weight"].tolist())
         self._loaded = [self._samples.load(index) for index in range(len(train))]
         self._samples.keep_in_memory(self._loaded)
@@ -78,7 +78,7 @@ class TargetSet(Dataset[TrainSample]):
         """-> image (C_in, h, w) uint8, target, weight."""
         image, _, weight = self._samples[sample_index]
         unpadded, masks = self._loaded[sample_index[1]]
-        return image, self._target(masks, (unpadded.shape[0], unpadded.shape[1]), self._augmenter.last_warp), weight
+        return image, self._target(masks, (unpadded.shape[0], unpadded.shape[1]), self._augmenter.inverse_warp), weight
 
 
 def with_target(target: Target, train: pd.DataFrame, params: Params, seed: int, batches: ResumableBatchSampler) -> DataLoader[Any]:

@@ -23,12 +23,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.table import replace_table
 from handbone.models.registry import ENTRIES, build_model, canonical
 from handbone.models.spec import ModelSpec
 from handbone.models.wrapper import SegmentationModel
 from handbone.prediction.onnx_graph import OPSET, TOLERANCE, Sides, trials, write_onnx
 from handbone.utils.errors import UserError, run_cli
-from handbone.utils.io import write_json, write_text
+from handbone.utils.io import write_json
 
 FOLDER = Path(__file__).parent
 RESULTS, PAGE = FOLDER / "onnx.json", FOLDER.parent / "docs/predict.md"
@@ -134,15 +135,8 @@ def main() -> None:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             known[name] = pool.submit(export, name).result()
         write_json(RESULTS, {name: known[name] for name in ENTRIES if name in known})
-        replace_table(table(known))
+        replace_table(PAGE, table(known))
         print(f"{position}/{len(todo)} {name}: {known[name]}", file=sys.stderr, flush=True)
-
-
-def replace_table(rows: str) -> None:
-    """Replace the table in the page."""
-    page = PAGE.read_text()
-    start = page.index(rows.splitlines()[0])
-    write_text(PAGE, page[:start] + rows + page[page.index("\n\n", start) :])
 
 
 if __name__ == "__main__":

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from handbone.utils.io import write_text
 
 Record = Mapping[str, Any]
 NOT_SHOWN = ("packages", "log_end", "says")  # of a section, at any depth
@@ -47,6 +50,13 @@ def summary(records: Sequence[Record]) -> str:
     lines = ["| path | baseline ms | ours ms | times faster | peak MB |", "|---|---:|---:|---:|---:|"]
     kept = [record for record in records if record["ratio"] is not None]
     return "\n".join(lines + [f"| {record['name']} | " + " | ".join(_numbers(record)) + " |" for record in kept])
+
+
+def replace_table(page: Path, rows: str) -> None:
+    """Replace the page's table that begins with the same cell."""
+    text = page.read_text()
+    start = text.index(rows[: rows.index(" |") + 2])
+    write_text(page, text[:start] + rows + text[text.index("\n\n", start) :])
 
 
 def gpu_markdown(sections: Mapping[str, Record]) -> str:

@@ -25,11 +25,12 @@ import yaml
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.table import replace_table
 from handbone.config.params import Params, load_params
 from handbone.models.registry import ENTRIES, build_model, canonical
 from handbone.models.spec import ModelSpec
 from handbone.utils.errors import UserError, run_cli
-from handbone.utils.io import write_json, write_text
+from handbone.utils.io import write_json
 
 FOLDER = Path(__file__).parent
 RESULTS, FACTS, PAGE = FOLDER / "zoo.json", FOLDER / "zoo.yaml", FOLDER.parent / "docs/models.md"
@@ -138,14 +139,7 @@ def main() -> None:
         write_json(RESULTS, {name: known[name] for name in ENTRIES if name in known})
         print(f"{position}/{len(todo)} {name}: {known[name]}", file=sys.stderr, flush=True)
     if set(known) == set(ENTRIES):
-        replace_table(table(known, yaml.safe_load(FACTS.read_text())))
-
-
-def replace_table(rows: str) -> None:
-    """Replace the table in the page."""
-    page = PAGE.read_text()
-    start = page.index("| `model.arch` |")
-    write_text(PAGE, page[:start] + rows + page[page.index("\n\n", start) :])
+        replace_table(PAGE, table(known, yaml.safe_load(FACTS.read_text())))
 
 
 if __name__ == "__main__":
