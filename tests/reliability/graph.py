@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,11 @@ TINY = {
 STAGES = ["phantom", "preprocess", "split", "pseudo", "train@0", "train@1", "infer@oof", "infer@test", "validate", "submit", "report"]
 LOOP = "train@0"  # the stage whose loop gets most of the moments
 RESULTS = ["data", "models", "reports", "submissions", ".dvc/tmp/resume", "dvc.lock"]
+# what tells when and how fast a run was: the page's date and the times of stages, and the page's checksum and size
+OF_THE_RUN = {
+    "reports/index.html": re.compile(rb'\d{4}-\d\d-\d\d \d\d:\d\d UTC|<ol class="steps">.*?</section>', re.DOTALL),
+    "dvc.lock": re.compile(rb"- path: reports/index\.html\n( {6}.*\n)*"),
+}
 LIMIT = 180.0  # seconds after which a command counts as hanging
 Digests = dict[str, str]
 
@@ -118,9 +124,11 @@ class Attempt(Project):
         return found
 
     def digests(self) -> Digests:
-        """SHA-256 of every result, and of everything else that is in the folders of results."""
+        """SHA-256 of every result, without what is `OF_THE_RUN`, and of everything else that is in the folders of results."""
         paths = [path for name in RESULTS for path in [self.folder / name, *(self.folder / name).rglob("*")] if path.is_file()]
-        return {path.relative_to(self.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(paths)}
+        contents = {path.relative_to(self.folder).as_posix(): path.read_bytes() for path in sorted(paths)}
+        same = {name: OF_THE_RUN[name].sub(b"", content) if name in OF_THE_RUN else content for name, content in contents.items()}
+        return {name: hashlib.sha256(content).hexdigest() for name, content in same.items()}
 
 
 @dataclass

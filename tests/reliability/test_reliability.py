@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import subprocess
@@ -10,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from handbone.report.html import Section, document
+from handbone.report.origin import stages_section
+from handbone.report.overview import headline
 from imports import ROOT
 from reliability.damage import _clear_error, _flip
 from reliability.faults import KINDS, Record, plan, table
-from reliability.graph import LOOP, STAGES, Ended
+from reliability.graph import LOOP, STAGES, Attempt, Ended
 from reliability.mutants import mutants
 
 SOURCE = """
@@ -63,6 +67,26 @@ def test_the_table_counts_what_survived() -> None:
         for hit, loop, faults in [(True, True, []), (True, False, ["x"]), (False, False, [])]
     ]
     assert table(records).splitlines()[-1] == "| kill | 2 | 1 | 1 | 1 |"
+
+
+def written(folder: Path, date: str, seconds: float, score: str) -> Attempt:
+    """A folder with a page of this date, time of a stage and score, and with the lock file that names it."""
+    title = {"parameters": {"model": {"arch": "Unet", "encoder": "resnet18"}, "train": {"size": 64}, "data": {"root": "data"}}}
+    headings = headline(title | {"models": {}, "git": {}}, date)
+    page = document(*headings, score, [stages_section(["split"], {"split": seconds}), Section("Lineage", score)])
+    (folder / "reports").mkdir(parents=True)
+    (folder / "reports/index.html").write_text(page)
+    outs = "    - path: reports/index.html\n      hash: md5\n      md5: {}\n      size: {}\n    - path: {}\n"
+    (folder / "dvc.lock").write_text(outs.format(hashlib.md5(page.encode()).hexdigest(), len(page), score))
+    return Attempt(folder)
+
+
+def test_pages_that_differ_in_date_and_times_alone_are_the_same(tmp_path: Path) -> None:
+    first = written(tmp_path / "first", "2026-11-26 18:40 UTC", 9.8, "0.93").digests()
+    assert first == written(tmp_path / "later", "2026-11-27 00:00 UTC", 125, "0.93").digests()
+    other = written(tmp_path / "other", "2026-11-26 18:40 UTC", 9.8, "0.94").digests()
+    assert first.keys() == other.keys() == {"reports/index.html", "dvc.lock"}
+    assert all(first[name] != other[name] for name in first)
 
 
 @pytest.mark.slow
