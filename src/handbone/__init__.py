@@ -7,10 +7,11 @@ masks = model.predict(image)  # uint8 (H, W) or (H, W, 3) RGB -> bool (C, H, W),
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from handbone.prediction.model import Model
 
 
@@ -19,6 +20,8 @@ def load(folder: str | Path) -> Model:
 
     Raises `UserError` (handbone.utils.errors), whose text says what to do.
     """
-    from handbone.cli.model_set import load_model  # here, because every stage imports this package
+    from pathlib import Path  # here, because every stage and command imports this package first
+
+    from handbone.cli.model_set import load_model
 
     return load_model(Path(folder))

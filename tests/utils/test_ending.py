@@ -195,3 +195,22 @@ def test_ctrl_c_while_a_stage_imports_its_libraries_is_silent() -> None:
     process.send_signal(signal.SIGINT)
     output = process.stderr.read()
     assert process.wait(10) == -signal.SIGINT and "Traceback" not in output
+
+
+INTERRUPTED_IMPORT = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from handbone.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["argparse", "handbone.utils.errors", "handbone.utils.ending", "psutil"])
+def test_ctrl_c_while_a_command_imports_its_libraries_is_silent(tmp_path: Path, module: str) -> None:
+    process = start(tmp_path, INTERRUPTED_IMPORT.format(module=module), "status")
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGINT and not output

@@ -11,7 +11,7 @@ from handbone.utils.errors import run_cli
 
 
 def main() -> None:
-    """The entry point of `handbone`."""
+    """Run the command that was called."""
     chosen = parser().parse_args()
     run_cli(lambda: chosen.command(chosen))
 

@@ -35,7 +35,7 @@ def stop_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as during the imports of a stage, where Ctrl-C ends it without a word
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as during the first imports, where Ctrl-C ends it without a word
         signal.signal(signal.SIGINT, signal.default_int_handler)
     before = {number: signal.signal(number, _exit) for number in STOP_SIGNALS if signal.getsignal(number) is signal.SIG_DFL}
     if LAUNCHERS:
