@@ -173,3 +173,33 @@ def test_what_each_class_has_alone_needs_a_threshold(tmp_path: Path, fails: Fail
     Decision(None, {"Radius": CleanUp(largest=True)}, members={"one": {"Radius": 2}}).save(tmp_path / "decision.json")
     with fails("decision.value", "decision.json: clean_up", "decision.json: members: one"):
         Decision.load(tmp_path / "decision.json", CLASSES)
+
+
+def test_members_are_joined_by_their_weights_before_the_threshold(tmp_path: Path) -> None:
+    """Class a is sure in one member, class b in the other: at 0.5 each needs more than half of the weights."""
+    one, two = (CroppedMaps.from_dense(np.array([[[a]], [[b]]], np.uint8).repeat(2, 2)) for a, b in ((255, 0), (0, 255)))
+    for weights, areas in (
+        ({"current": 2, "unet": 1}, [8, 0]),
+        ({"current": 0, "unet": 1000}, [0, 8]),
+        ({"current": {"a": 2, "b": 1}, "unet": {"a": 1, "b": 2}}, [8, 8]),
+    ):
+        Decision(0.5, members=weights).save(tmp_path / "decision.json")
+        decision = Decision.load(tmp_path / "decision.json", ["a", "b"])
+        assert decision.names == ["current", "unet"]
+        assert decide([one, two], (2, 4), decision).areas().tolist() == areas
+    assert Decision(0.5).names == ["current"], "without members the current run alone"
+
+
+@pytest.mark.parametrize("weight", [-1, 1001, 0.5, {"Radius": 1001, "Ulna": 1}])
+def test_a_weight_that_is_none_is_an_error(tmp_path: Path, fails: Fails, weight: object) -> None:
+    document = {"threshold": 0.5, "clean_up": {}, "searches": {}, "members": {"unet": weight}}
+    (tmp_path / "decision.json").write_text(json.dumps(document))
+    with fails("decision.value", "decision.json: members.unet"):
+        Decision.load(tmp_path / "decision.json", NAMES)
+
+
+def test_a_class_in_which_no_member_has_a_weight_is_an_error(tmp_path: Path, fails: Fails) -> None:
+    Decision(0.5, members={"one": 0, "two": {"Radius": 1, "Ulna": 0}}).save(tmp_path / "decision.json")
+    with fails("decision.value", "decision.json: members: Ulna") as error:
+        Decision.load(tmp_path / "decision.json", NAMES)
+    assert len(error.value.places) == 1

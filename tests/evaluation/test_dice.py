@@ -14,6 +14,7 @@ from handbone.evaluation.dice import (
     count,
     counts_table,
     dice,
+    iou,
     is_nested,
     mean_dice,
     mean_iou,
@@ -47,6 +48,13 @@ def plain_dice(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 )
 def test_known_counts(counts: tuple[int, int, int], expected: float) -> None:
     assert dice(np.array(counts)) == pytest.approx(expected, abs=1e-15)
+    assert iou(np.array(counts)) == pytest.approx(expected / (2 - expected), abs=1e-4)
+
+
+def test_counts_may_be_stacked() -> None:
+    counts = np.arange(24).reshape(4, 2, 3)
+    for score in (dice, iou):
+        assert score(counts).tolist() == [[float(score(one)) for one in row] for row in counts]
 
 
 def test_counts_of_runs_give_the_plain_dice() -> None:
@@ -66,18 +74,16 @@ def exclusive_tables() -> tuple[pd.DataFrame, np.ndarray]:
         truth[truth == 4] = 3  # class 4 is neither seen nor predicted
         np.add.at(matrix, (truth[truth >= 0], predicted[truth >= 0]), 1)
         masks = [runs_of(labels == np.arange(5)[:, None, None]) for labels in (predicted, truth)]
-        tables.append(counts_table(key, list("abcde"), count(*masks, exclusive=True)))
+        tables.append(counts_table(key, list("edcba"), count(*masks, exclusive=True)))
     return pd.concat(tables, ignore_index=True), matrix
 
 
 def test_void_is_not_counted_and_iou_is_that_of_the_confusion_matrix() -> None:
     counts, matrix = exclusive_tables()
-    hits = np.diag(matrix)
-    assert counts.groupby("class")["tp"].sum().tolist() == hits.tolist()
-    assert counts.groupby("class")["fp"].sum().tolist() == (matrix.sum(0) - hits).tolist()
-    assert counts.groupby("class")["fn"].sum().tolist() == (matrix.sum(1) - hits).tolist()
+    hits, sums = np.diag(matrix), counts.groupby("class", sort=False)[["tp", "fp", "fn"]].sum()
+    assert sums.to_numpy().T.tolist() == [hits.tolist(), (matrix.sum(0) - hits).tolist(), (matrix.sum(1) - hits).tolist()]
     expected = hits[:4] / (matrix.sum(0) + matrix.sum(1) - hits)[:4]
-    assert list(pooled_iou(counts).index) == list("abcd"), "without the class that has no pixel"
+    assert list(pooled_iou(counts).index) == list("edcb"), "without the class that has no pixel"
     assert np.allclose(pooled_iou(counts), expected, atol=1e-6) and mean_pooled_iou(counts) == pytest.approx(expected.mean(), abs=1e-6)
 
 
