@@ -39,7 +39,7 @@ def test_images(index: Path) -> dict[str, TestImage]:
 
 def _index_problems(place: str, key: str, name: str, size: Sequence[float]) -> list[Problem]:
     problems = []
-    if not all(side == int(side) and 0 < side < LARGEST_SIDE for side in size):
+    if not all(side == int(side) and 0 < side <= LARGEST_SIDE for side in size):
         expected, found = f"whole numbers of pixels from 1 to {LARGEST_SIDE}", " x ".join(map(str, size))
         problems.append(Problem("index.size", place, expected, found, REWRITE))
     if composed(PurePosixPath(name).stem) != composed(key.split("/")[-1]):
