@@ -33,7 +33,7 @@ class Experiment:
     folds: tuple[int, ...] = (0, 1)
     keys: list[str] = field(default_factory=lambda: KEYS)
     folds_text: str = "the folds"
-    exclusive: bool = False
+    exclusive: bool | None = False
 
     @property
     def files(self) -> dict[str, Path]:
@@ -56,7 +56,7 @@ class Experiment:
             values = np.array([100 + CLASSES.index(name) if name in CLASSES else 0 for name in self.classes], np.uint8)
             CroppedMaps.from_dense(np.tile(values[:, None, None], (1, self.size * 2 // 3, self.size))).save(file)
         model = {
-            "spec": {"classes": self.classes, "exclusive": self.exclusive},
+            "spec": {"classes": self.classes} | ({} if self.exclusive is None else {"exclusive": self.exclusive}),
             "size": self.size,
             "folds_sha256": file_hash(self.folder / "folds.csv"),
         }
@@ -172,6 +172,16 @@ def test_images_of_another_shape_are_refused(tmp_path: Path, fails: Fails) -> No
 @pytest.mark.parametrize("exclusive", [False, True])
 def test_a_member_whose_classes_exclude_each_other_is_joined_with_its_kind_only(tmp_path: Path, fails: Fails, exclusive: bool) -> None:
     stored = Experiment(tmp_path, exclusive=exclusive).write(), Experiment(tmp_path, size=30, exclusive=not exclusive).write()
-    with fails("members.exclusive", "decide.members: at_30"):
+    with fails("members.exclusive", "decide.members: at_30") as error:
         read(tmp_path, *stored, exclusive=exclusive)
+    (problem,) = error.value.problems
+    assert str(exclusive).lower() in problem.expected and str(not exclusive).lower() in problem.found
     assert list(read(tmp_path, stored[0], exclusive=exclusive).members) == ["at_24"]
+
+
+def test_a_record_that_does_not_say_whether_classes_exclude_each_other_is_of_classes_that_do_not(tmp_path: Path, fails: Fails) -> None:
+    """Versions without `data.exclusive` wrote such records."""
+    stored = Experiment(tmp_path, exclusive=None).write()
+    assert list(read(tmp_path, stored).members) == ["at_24"]
+    with fails("members.exclusive", "decide.members: at_24"):
+        read(tmp_path, stored, exclusive=True)

@@ -97,7 +97,7 @@ def read_members(
     classes: Sequence[str],
     tables: Sequence[Path],
     folds_table: Path,
-    exclusive: bool = False,
+    exclusive: bool,
 ) -> Ensemble:
     """Check the predictions of a subset (`oof` or `test`) by each member, by name; `current` is the run of the working tree.
 
