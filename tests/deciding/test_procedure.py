@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from handbone.config.params import DecideParams
-from handbone.deciding.procedure import HeldOutImages, describe, make_decisions
+from handbone.deciding.procedure import HeldOutImages, describe, make_decisions, mixed, search_clean_up
 from handbone.evaluation.decision import CleanUp, Decision, decided_counts
 from handbone.evaluation.dice import dice
 from handbone.masks.boxed import BoxedMasks
@@ -92,7 +92,8 @@ def test_a_clean_up_that_helps_is_found_for_the_class_that_needs_it(rule: str) -
     decision, *_ = make_decisions(params(clean_up=[rule]), some)
     assert decision.clean_up["disc"] != CleanUp() and decision.clean_up["square"] == CleanUp()
     assert scored(some, decision) > scored(some, Decision(0.5)) + 0.01
-    assert list(decision.searches["clean_up"].found) == ["disc"]
+    (found,) = decision.searches["clean_up"].found.items()
+    assert found[0] == "disc" and found[1].startswith(rule)
 
 
 def test_a_clean_up_that_changes_nothing_is_not_taken() -> None:
@@ -155,3 +156,29 @@ def test_one_person_alone_cannot_decide(fails: Fails) -> None:
     with fails("decide.people", "params.yaml: decide"):
         make_decisions(params(threshold="per_class"), images(people=1))
     assert make_decisions(params(), images(people=1))[0] == Decision(0.5)
+
+
+def test_two_people_are_enough_to_search() -> None:
+    assert make_decisions(params(threshold="per_class"), images(people=2))[0].threshold == 0.5, "but nothing is beyond the noise"
+
+
+def test_what_classes_have_in_common_is_written_once() -> None:
+    one = Decision(0.5, {name: CleanUp() for name in CLASSES}, members={"a": 2, "b": 1})
+    other = Decision(0.5, {name: CleanUp(largest=True) for name in CLASSES}, members={"a": 2, "b": 3})
+    assert mixed([one, other], np.array([0, 0]), CLASSES) == Decision(0.5, members={"a": 2, "b": 1})
+    assert mixed([one, other], np.array([1, 0]), CLASSES) == Decision(
+        0.5, {"disc": CleanUp(largest=True), "square": CleanUp()}, members={"a": 2, "b": {"disc": 3, "square": 1}}
+    )
+
+
+def test_a_class_that_no_image_shows_has_no_smallest_area() -> None:
+    """A median over nothing would be NaN, which no decision may hold."""
+    shown, empty = images(specks=True, people=4), np.zeros((1, SIZE, SIZE), bool)
+
+    def read(key: str) -> Image:
+        maps, truth = shown.read(key)
+        return maps, PackedMasks.pack(BoxedMasks.from_dense(np.concatenate([truth.unpack().dense()[:1], empty])))
+
+    outcome = search_clean_up([Decision(0.5)] * 5, ["min_area"], HeldOutImages(shown.people, CLASSES, read))
+    areas = [[one.clean_up[name].min_area for one in outcome.candidates[0]] for name in CLASSES]
+    assert max(areas[0]) > 0 and set(areas[1]) == {0.0}
