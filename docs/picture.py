@@ -27,9 +27,9 @@ from handbone.dataset.layout import truth_file
 from handbone.evaluation.decision import Decision, decide
 from handbone.evaluation.dice import mean_dice, with_dice
 from handbone.evaluation.members import maps_of
+from handbone.evaluation.overlay import overlay
 from handbone.masks.boxed import BoxedMasks
 from handbone.masks.rasterize import rasterize
-from handbone.report.figures import overlay
 from handbone.utils.io import read_table
 
 SIDE = 640  # pixels of each of the three panels

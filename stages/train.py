@@ -58,7 +58,7 @@ def main() -> None:
         accelerator,
         paths.fold_curve(fold),
         fingerprint,
-        lambda model: held_out_pictures(model, training.samples.val_files(), **view),
+        lambda model: held_out_pictures(model, training.samples.val_files(), params.data.classes, **view),
     )
     with lock, watching as watchers, exit_when_preempted(f"fold {fold}", accelerator.print):
         progress = training.run(accelerator, checkpoint, paths.MODELS, score, watchers)

@@ -46,7 +46,7 @@ COVERED_BUT_NOT_IMPORTED = {  # below src/handbone: files whose change reruns a 
     "validate": {"cache/sides.py", *(f"masks/{name}.py" for name in ("contours", "coverage", "overlaps", "rasterize", "rle"))},
     "submit": {  # a table, a CSV and a few Dice: seconds
         *(f"dataset/{name}.py" for name in DATA_SET),
-        *(f"evaluation/{name}.py" for name in ("comparison", "held_out_pictures", "model_dice")),
+        *(f"evaluation/{name}.py" for name in ("comparison", "held_out_pictures", "model_dice", "overlay")),
         *("masks/coverage.py", "masks/histogram.py", "masks/overlaps.py"),
         *(f"submission/{name}.py" for name in ("alignment", "difference", "vote")),
     },
@@ -54,6 +54,8 @@ COVERED_BUT_NOT_IMPORTED = {  # below src/handbone: files whose change reruns a 
         "cache/sides.py",
         *(f"evaluation/{name}.py" for name in ("attributes", "comparison", "held_out_pictures", "metrics", "model_dice")),
         *(f"masks/{name}.py" for name in ("contours", "histogram", "rasterize", "rle")),
+        *(f"provenance/{name}.py" for name in ("experiments", "explanation", "made_from", "record", "revisions", "stored", "text")),
+        "provenance/uncommitted.py",
     },
 }
 

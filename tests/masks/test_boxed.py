@@ -34,6 +34,18 @@ def test_areas_are_those_of_the_dense_masks() -> None:
     assert BoxedMasks.from_dense(masks).areas().tolist() == masks.sum((1, 2)).tolist()
 
 
+def test_unions_differences_and_choices_are_those_of_the_dense_masks() -> None:
+    for seed in range(20):
+        masks, others = some_masks(9, seed), some_masks(9, seed + 100)[::-1]
+        boxed = BoxedMasks.from_dense(masks)
+        assert np.array_equal(boxed.union(), masks.any(0))
+        assert np.array_equal(boxed.only([4, 0]).dense(), masks[[4, 0]])
+        rest = boxed.without(BoxedMasks.from_dense(others))
+        assert np.array_equal(rest.dense(), masks & ~others)
+        assert np.array_equal(rest.boxes, BoxedMasks.from_dense(masks & ~others).boxes)
+        assert np.array_equal(boxed.dense(), masks), "the masks themselves stay"
+
+
 BAD_BOXES = [[0, 0, 11, 12], [0, 0, 10, 13], [-1, 0, 2, 2], [0, -1, 2, 2], [5, 0, 4, 2], [0, 5, 2, 4], [2**31 - 1, 0, -(2**31), 2]]
 
 

@@ -28,6 +28,13 @@ def resized(image: UInt8Image, shape: tuple[int, int]) -> UInt8Image:
     return image if image.shape[:2] == shape else np.asarray(cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
 
 
+def scaled_rgb(image: UInt8Image, height: int, width: int) -> UInt8Image:
+    """(H, W) or (H, W, 3) RGB -> (height, width, 3) RGB for a picture; enlarged linearly."""
+    shrinks = image.shape[0] >= height and image.shape[1] >= width
+    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return np.asarray(resized if resized.ndim == 3 else cv2.cvtColor(resized, cv2.COLOR_GRAY2RGB), np.uint8)
+
+
 def channels_first(image: UInt8Image) -> UInt8Image:
     """(h, w) -> (1, h, w), (h, w, 3) -> (3, h, w)."""
     return image[None] if image.ndim == 2 else image.transpose(2, 0, 1)

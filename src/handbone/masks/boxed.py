@@ -59,6 +59,28 @@ class BoxedMasks:
             mask[y0:y1, x0:x1] = crop
         return masks
 
+    def union(self) -> Mask:
+        """-> (H, W), the pixels in any mask."""
+        plane = np.zeros(self.shape, bool)
+        for (y0, x0, y1, x1), crop in zip(self.boxes, self.crops, strict=True):
+            plane[y0:y1, x0:x1] |= crop
+        return plane
+
+    def only(self, classes: Sequence[int]) -> BoxedMasks:
+        """-> the masks of these classes, in their order."""
+        return BoxedMasks(self.shape, self.boxes[list(classes)], [self.crops[index] for index in classes])
+
+    def without(self, others: BoxedMasks) -> BoxedMasks:
+        """C masks and C others of the image -> the C masks, each without the pixels of the other mask of its class."""
+        rests = [crop.copy() for crop in self.crops]
+        for rest, box, other_box, other in zip(rests, self.boxes, others.boxes, others.crops, strict=True):
+            y0, x0 = np.maximum(box[:2], other_box[:2])
+            y1, x1 = np.minimum(box[2:], other_box[2:])
+            if y0 < y1 and x0 < x1:
+                here, there = ((slice(y0 - y, y1 - y), slice(x0 - x, x1 - x)) for y, x in (box[:2], other_box[:2]))
+                rest[here] &= ~other[there]
+        return BoxedMasks.from_crops(self.shape, [(y0, x0) for y0, x0, _, _ in self.boxes.tolist()], rests)
+
     def transposed(self) -> BoxedMasks:
         """-> the C masks of the (W, H) image, x and y exchanged."""
         crops = [np.ascontiguousarray(crop.T) for crop in self.crops]

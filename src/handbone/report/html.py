@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from handbone.report.figures import PREDICTED_RGB, TRUTH_RGB
+from handbone.evaluation.overlay import PREDICTED_RGB, TRUTH_RGB
 
 Json = Mapping[str, Any]
 

@@ -12,11 +12,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from handbone.cache.resize import UInt8Image
+from handbone.cache.resize import UInt8Image, scaled_rgb
 from handbone.cache.sample import CachedSample
+from handbone.evaluation.overlay import PREDICTED_RGB, TRUTH_RGB, Colour
 from handbone.masks.boxed import BoxedMasks, Mask
 from handbone.masks.runs import RunLengthMasks
-from handbone.report.figures import PREDICTED_RGB, TRUTH_RGB, Colour, jpeg_data_uri, only_in, scaled
+from handbone.report.figures import jpeg_data_uri
 
 MARGIN = 16  # pixels around the masks of a crop, at full resolution
 FEWEST = 96  # pixels of a crop's side, at full resolution, if the image has them
@@ -43,11 +44,7 @@ class Shown:
 
     def only(self, classes: Sequence[int]) -> Shown:
         """The same image with the masks of these classes."""
-        return Shown(self.image, *(_only(masks, classes) for masks in (self.truth, self.predicted)))
-
-
-def _only(masks: BoxedMasks, classes: Sequence[int]) -> BoxedMasks:
-    return BoxedMasks(masks.shape, masks.boxes[list(classes)], [masks.crops[index] for index in classes])
+        return Shown(self.image, self.truth.only(classes), self.predicted.only(classes))
 
 
 def crop_window(masks: Sequence[BoxedMasks]) -> Window:
@@ -67,7 +64,7 @@ def image_layer(name: str, shown: Shown, window: Window, longest: int) -> str:
     height, width = window[2] - window[0], window[3] - window[1]
     crop = _image_crop(shown, window)
     factor = min(1.0, longest / max(crop.shape[:2]))
-    picture = scaled(crop, *(max(1, round(side * factor)) for side in crop.shape[:2])) if factor < 1 or crop.ndim == 2 else crop
+    picture = scaled_rgb(crop, *(max(1, round(side * factor)) for side in crop.shape[:2])) if factor < 1 or crop.ndim == 2 else crop
     return (
         f'<image id="{escape(name)}" class="layer image" width="{width}" height="{height}" preserveAspectRatio="none" '
         f'href="{jpeg_data_uri(picture)}"/>'
@@ -90,8 +87,8 @@ def layered_svg(name: str, image: str, shown: Shown, window: Window, titles: Seq
     y0, x0, y1, x1 = window
     parts = [
         image,
-        _area("missed", only_in(shown.truth, shown.predicted)[y0:y1, x0:x1], TRUTH_RGB),
-        _area("extra", only_in(shown.predicted, shown.truth)[y0:y1, x0:x1], PREDICTED_RGB),
+        _area("missed", shown.truth.without(shown.predicted).union()[y0:y1, x0:x1], TRUTH_RGB),
+        _area("extra", shown.predicted.without(shown.truth).union()[y0:y1, x0:x1], PREDICTED_RGB),
         _outlines(f"{name}-truth", shown.truth, window, titles),
         _outlines(f"{name}-predicted", shown.predicted, window, titles),
         *(f'<use class="layer {layer} casing" href="#{escape(name)}-{layer}"/>' for layer in ("truth", "predicted")),
@@ -100,11 +97,11 @@ def layered_svg(name: str, image: str, shown: Shown, window: Window, titles: Seq
     return f'<svg class="picture" viewBox="0 0 {x1 - x0} {y1 - y0}" role="img" tabindex="0">{"".join(parts)}{above}</svg>'
 
 
-def _area(layer: str, wrong: UInt8Image, colour: Colour) -> str:
-    """(h, w), 0 or 1, as a picture of one bit per pixel: the colour, or nothing."""
+def _area(layer: str, wrong: Mask, colour: Colour) -> str:
+    """(h, w) as a picture of one bit per pixel: the colour, or nothing."""
     if not wrong.any():
         return ""
-    picture, file = Image.fromarray(wrong, "P"), BytesIO()
+    picture, file = Image.fromarray(wrong.view(np.uint8), "P"), BytesIO()
     picture.putpalette([0, 0, 0, *colour])
     picture.save(file, "PNG", bits=1, transparency=bytes([0, TINT]), optimize=True)
     address = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

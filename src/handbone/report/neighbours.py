@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from handbone.report.figures import common_parts, remainders
+from handbone.masks.boxed import BoxedMasks
+from handbone.masks.overlaps import overlaps
+from handbone.masks.runs import RunLengthMasks
 from handbone.report.html import Cell, Number, Section, note, table
 from handbone.report.layers import Shown
 
@@ -20,14 +22,10 @@ def covered_pixels(shown: Shown) -> NDArray[np.int64]:
 
     The last column has the pixels of each truth.
     """
-    predicted, truth, areas = shown.predicted, shown.truth, shown.truth.areas()
-    pixels = np.zeros((len(areas), len(areas) + 1), np.int64)
-    pixels[:, -1] = areas
-    for first, (box, wrong) in enumerate(zip(predicted.boxes, remainders(predicted, truth), strict=True)):
-        for second, (other, crop) in enumerate(zip(truth.boxes, truth.crops, strict=True)):
-            for part, covered in common_parts(box, other) if second != first else ():
-                pixels[first, second] = np.count_nonzero(wrong[part] & crop[covered])
-    return pixels
+    wrong, truth = shown.predicted.without(shown.truth), shown.truth
+    both = BoxedMasks(truth.shape, np.concatenate([wrong.boxes, truth.boxes]), [*wrong.crops, *truth.crops])
+    shared, classes = overlaps(RunLengthMasks.from_boxed(both)).shared, len(truth.crops)
+    return np.concatenate([shared[:classes, classes:], truth.areas()[:, None]], 1)
 
 
 def neighbours_section(classes: Sequence[str], images: Iterable[NDArray[np.int64]]) -> Section:

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handbone.cache.resize import UInt8Image
+from handbone.cache.resize import UInt8Image, scaled_rgb
+from handbone.evaluation.overlay import PREDICTED_RGB, TRUTH_RGB
 from handbone.masks.boxed import BoxedMasks
-from handbone.report.figures import PREDICTED_RGB, TRUTH_RGB, scaled
 
 LONGEST = 640  # pixels of the longer side
 OPAQUE = 0.65  # of the hottest place
@@ -23,7 +23,7 @@ def draw_heat(image: UInt8Image, heat: NDArray[np.float32], truth: BoxedMasks | 
     """
     factor = LONGEST / max(predicted.shape)
     height, width = (max(1, round(side * factor)) for side in predicted.shape)
-    canvas = scaled(image, height, width).astype(np.float32)
+    canvas = scaled_rgb(image, height, width).astype(np.float32)
     shown = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
     coloured = cv2.cvtColor(cv2.applyColorMap((shown * 255).round().astype(np.uint8), cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
     canvas += OPAQUE * shown[..., None] * (coloured - canvas)

@@ -15,7 +15,6 @@ from torch import Tensor
 from handbone.cache.resize import UInt8Image
 from handbone.evaluation.dice import count, dice
 from handbone.inference.predictor import probabilities
-from handbone.masks.boxed import BoxedMasks
 from handbone.masks.packed import PackedMasks
 from handbone.masks.runs import RunLengthMasks
 from handbone.prediction.cam.drawing import draw_heat
@@ -86,7 +85,7 @@ def _heats(case: Case, image: Tensor, layers: dict[int, Layer], names: Sequence[
         logit = float(np.log(thresholds[label] / (1 - thresholds[label])))
         raised = [grad_cam(model.networks[fold], each, image, label, logit, exclusive) for fold, each in layers.items()]
         heat = relative(np.sum(raised, axis=0))
-        picture = draw_heat(case.picture, heat, truth and _only(truth, label), _only(masks, label))
+        picture = draw_heat(case.picture, heat, truth and truth.only([label]), masks.only([label]))
         score, remark = None if scores is None else float(scores[label]), "" if heat.any() else "no place of this layer raises its logits"
         yield Heat(classes[label], jpeg_data_uri(picture), score, remark), picture
 
@@ -98,7 +97,3 @@ def _certainty(model: Model, image: Tensor, thresholds: NDArray[np.float64]) -> 
     probs = probabilities(logits, model.decision.exclusive).mean(0).flatten(1).cpu().double().numpy()
     found = probs > thresholds[:, None]
     return np.asarray((probs * found).sum(1) / np.maximum(found.sum(1), 1))
-
-
-def _only(masks: BoxedMasks, label: int) -> BoxedMasks:
-    return BoxedMasks(masks.shape, masks.boxes[label : label + 1], masks.crops[label : label + 1])
