@@ -6,15 +6,13 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from handbone.cache.sample import CachedSample, read_sample
 from handbone.config import paths
 from handbone.config.params import Params, load_params
 from handbone.config.yaml12 import read_yaml
 from handbone.evaluation.decision import Decision, decide
 from handbone.evaluation.members import maps_of
-from handbone.provenance.committed import committed_run
+from handbone.provenance.committed import committed_run, compared_with_committed
 from handbone.report.attributes import attributes_section
 from handbone.report.cases import cases_section, choose_images
 from handbone.report.changes import changes
@@ -26,7 +24,7 @@ from handbone.report.decision import decision_section
 from handbone.report.html import document
 from handbone.report.images import images_section
 from handbone.report.layers import Shown
-from handbone.report.neighbours import covered_pixels, neighbours_section
+from handbone.report.neighbours import count_covered, neighbours_section
 from handbone.report.origin import lineage_section, stages_section
 from handbone.report.overview import headline, score_tiles
 from handbone.report.previews import previews_section
@@ -35,8 +33,9 @@ from handbone.report.training import folds_section
 from handbone.utils.durations import read_durations
 from handbone.utils.io import read_json, read_table, write_text
 from handbone.utils.notice import tell
-from handbone.utils.parallel import prefetch_map
 from stages import ROOT, run_stage
+
+PARAMS = Path("params.yaml")
 
 
 def read(key: str) -> CachedSample:
@@ -57,8 +56,8 @@ def make_page(params: Params) -> str:
     decision = Decision.load(paths.DECISION, params.data.classes, *paths.DECIDED_WITH)
     scores, test = Scores.of(read_table(paths.VALIDATION_COUNTS)), Scores.of(read_table(paths.TEST_COUNTS))
     chosen, masks = choose_images(scores, params.report.cases), partial(show, classes=params.data.classes, decision=decision)
-    covered = prefetch_map(lambda key: covered_pixels(masks(key)), scores.keys)
-    before = committed_run(Path.cwd(), paths.METRICS, Path("params.yaml"))
+    compared = partial(compared_with_committed, paths.VALIDATION_COUNTS, paths.FOLDS)
+    since = changes(committed_run(Path.cwd(), paths.METRICS, PARAMS), metrics, read_yaml(PARAMS), compared)
     sections = [
         folds_section(scores, {fold: read_table(paths.fold_curve(fold)) for fold in params.folds}),
         classes_section(scores, test, data),
@@ -66,14 +65,14 @@ def make_page(params: Params) -> str:
         decision_section(decision),
         cases_section(scores, masks, chosen),
         images_section(scores, chosen),
-        neighbours_section(params.data.classes, tqdm(covered, "report", len(scores.keys), unit="image")),
+        neighbours_section(params.data.classes, count_covered(scores.keys, masks)),
         previews_section(read_table(paths.TRAIN_INDEX)["key"].tolist(), read, params),
         data_section(data, data["warnings"] + read_json(paths.SPLIT_REPORT)["warnings"]),
         training_data_section(describe_data(map(read_table, paths.DESCRIBED), params.data.classes, read), data),
         stages_section(list(read_yaml(ROOT / "dvc.yaml")["stages"]), read_durations()),
         lineage_section(lineage),
     ]
-    top = score_tiles(scores, test, decision) + changes(before, metrics, read_yaml(Path("params.yaml")))
+    top = score_tiles(scores, test, decision) + since
     return document(*headline(lineage, f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"), top, sections)
 
 

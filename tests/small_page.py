@@ -26,7 +26,7 @@ from handbone.report.decision import decision_section
 from handbone.report.html import document
 from handbone.report.images import images_section
 from handbone.report.layers import Shown
-from handbone.report.neighbours import covered_pixels, neighbours_section
+from handbone.report.neighbours import count_covered, neighbours_section
 from handbone.report.origin import lineage_section, stages_section
 from handbone.report.overview import headline, score_tiles
 from handbone.report.previews import previews_section
@@ -116,7 +116,7 @@ def small_page(name: str = "", committed: CommittedRun | str = "there is no git 
         decision_section(decision),
         cases_section(scores, lambda key: pictures[key], chosen),
         images_section(scores, chosen),
-        neighbours_section(classes, map(covered_pixels, pictures.values())),
+        neighbours_section(classes, count_covered(list(pictures), pictures.__getitem__)),
         previews_section(list(pictures), lambda key: sample, small_params()),
         data_section(data, [f"odd areas{name}"]),
         training_data_section(
@@ -125,5 +125,5 @@ def small_page(name: str = "", committed: CommittedRun | str = "there is no git 
         stages_section([f"train{name}", "validate"], {"train@0": 75.0, "validate": 2.0}),
         lineage_section(lineage(name)),
     ]
-    top = score_tiles(scores, scores, decision) + changes(committed, {"dice": {"mean": 0.9}}, {f"seed{name}": name})
+    top = score_tiles(scores, scores, decision) + changes(committed, {"dice": {"mean": 0.9}}, {f"seed{name}": name}, lambda: None)
     return document(*headline(lineage(name), "2026-11-26"), top, sections)

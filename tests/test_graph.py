@@ -52,9 +52,9 @@ COVERED_BUT_NOT_IMPORTED = {  # below src/handbone: files whose change reruns a 
     },
     "report": {  # a page: seconds
         "cache/sides.py",
-        *(f"evaluation/{name}.py" for name in ("attributes", "comparison", "held_out_pictures", "metrics", "model_dice")),
+        *(f"evaluation/{name}.py" for name in ("attributes", "held_out_pictures", "metrics", "model_dice")),
         *(f"masks/{name}.py" for name in ("contours", "histogram", "rasterize", "rle")),
-        *(f"provenance/{name}.py" for name in ("experiments", "explanation", "made_from", "record", "revisions", "stored", "text")),
+        *(f"provenance/{name}.py" for name in ("experiments", "explanation", "made_from", "record", "stored", "text")),
         "provenance/uncommitted.py",
     },
 }

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from handbone.provenance.committed import committed_run
+from handbone.provenance.committed import committed_run, compared_with_committed
 from handbone.report.changes import CommittedRun
+from project import Project
 
 METRICS, PARAMS = Path("reports/metrics.json"), Path("params.yaml")
 
@@ -56,3 +57,26 @@ def test_a_file_that_cannot_be_read_is_no_run(repository: Path, text: str) -> No
     (repository / METRICS).write_text(text)
     git(repository, "commit", "-qam", "broken")
     assert isinstance(committed_run(repository, METRICS, PARAMS), str)
+
+
+COUNTS, FOLDS = Path("reports/validation_counts.csv"), Path("data/folds.csv")
+
+
+def test_the_tables_are_compared_with_those_of_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        str(COUNTS): "key,class,tp,fp,fn\nA/1,Ulna,50,0,50\nB/1,Ulna,60,0,40\n",
+        str(FOLDS): "key,person\nA/1,A\nB/1,B\n",
+    }
+    project = Project.with_members(tmp_path, files)
+    project.sh(f"dvc add -q {COUNTS} {FOLDS}")
+    project.commit("a run")
+    monkeypatch.chdir(project.folder)
+    COUNTS.unlink()
+    COUNTS.write_text("key,class,tp,fp,fn\nA/1,Ulna,75,0,25\nB/1,Ulna,60,0,40\n")
+    found = compared_with_committed(COUNTS, FOLDS)
+    assert found is not None and found.differences[:, 0] == pytest.approx([150 / 175 - 100 / 150, 0], abs=1e-5)
+    FOLDS.unlink()
+    FOLDS.write_text("key,person\nA/1,Z\nB/1,B\n")
+    assert compared_with_committed(COUNTS, FOLDS) is None, "another person"
+    project.sh("rm -r .dvc/cache/files")
+    assert compared_with_committed(COUNTS, FOLDS) is None, "nothing in the cache"

@@ -1,20 +1,11 @@
 """What differs between two documents of parameters."""
 
-from handbone.provenance.experiments import differences, flat
-
-
-def test_values_are_by_dotted_key() -> None:
-    assert flat({"seed": 1, "train": {"loss": {"dice": 1.0}, "exclude": []}, "mirror": {}}) == {
-        "seed": 1,
-        "train.loss.dice": 1.0,
-        "train.exclude": [],
-        "mirror": {},
-    }
-    assert flat(None) == flat("text") == {}
+from handbone.config.yaml12 import dotted
+from handbone.provenance.experiments import differences
 
 
 def test_a_mapping_that_is_filled_differs_in_its_keys() -> None:
-    assert differences(flat({"members": {}, "crf": None}), flat({"members": {"a": 1}, "crf": {}})) == {
+    assert differences(dotted({"members": {}, "crf": None}), dotted({"members": {"a": 1}, "crf": {}})) == {
         "crf": (None, {}),
         "members.a": (None, 1),
     }

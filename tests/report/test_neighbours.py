@@ -35,7 +35,7 @@ def pixels(pairs: dict[tuple[int, int], int]) -> np.ndarray:
 
 
 def test_the_largest_share_of_a_truth_comes_first() -> None:
-    images = [pixels({(0, 1): 100, (2, 0): 300}), pixels({(0, 1): 20})]
+    images = np.stack([pixels({(0, 1): 100, (2, 0): 300}), pixels({(0, 1): 20})])
     page = neighbours_section(["Radius", "<Ulna>", "Lunate"], images).body
     assert page.index("Lunate") < page.index("&lt;Ulna&gt;")
     assert 'data-value="15">15.00' in page and 'data-value="6">6.00' in page
@@ -43,4 +43,4 @@ def test_the_largest_share_of_a_truth_comes_first() -> None:
 
 
 def test_without_confusion_there_is_no_table() -> None:
-    assert "<table" not in neighbours_section(["a", "b", "c"], [pixels({(0, 1): 1})]).body
+    assert "<table" not in neighbours_section(["a", "b", "c"], pixels({(0, 1): 1})[None]).body

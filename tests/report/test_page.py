@@ -8,11 +8,13 @@ import math
 import re
 from html import unescape
 from html.parser import HTMLParser
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from handbone.evaluation.comparison import Comparison
 from handbone.evaluation.decision import Decision, Gain, SearchRecord
 from handbone.report.changes import CommittedRun, changes
 from handbone.report.checks import data_section
@@ -201,9 +203,9 @@ def run(metrics: dict[str, object], params: dict[str, object]) -> CommittedRun:
 
 
 def test_what_changed_since_the_last_commit_is_a_table() -> None:
-    before = run({"dice": {"mean": 0.9, "class": {"Ulna": 0.5}}, "n_images": 20, "gone": 1}, {"train": {"lr": 0.1, "size": 128}, "old": []})
-    now = {"dice": {"mean": 0.91, "class": {"Ulna": 0.6}}, "n_images": 20, "new": 1}
-    text = changes(before, now, {"train": {"lr": 0.1, "size": 256}, "added": None})
+    before = run({"dice": {"mean": 0.9}, "n_images": 20, "gone": 1}, {"train": {"lr": 0.1, "size": 128}, "old": []})
+    now = {"dice": {"mean": 0.91}, "n_images": 20, "new": 1}
+    text = changes(before, now, {"train": {"lr": 0.1, "size": 256}, "added": None}, lambda: None)
     rows = Reader(text).rows
     assert ["dice.mean", "0.9000", "0.9100", "+0.0100"] in rows and "3f2c91d" in text and "2026-11-20" in text
     assert {tuple(row) for row in rows if len(row) == 3} == {
@@ -215,10 +217,41 @@ def test_what_changed_since_the_last_commit_is_a_table() -> None:
     assert len(rows) == 6
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "style"),
+    [
+        ({"dice": {"mean": 0.8}}, {"dice": {"mean": 0.9}}, "number better"),
+        ({"dice": {"mean": 0.9}}, {"dice": {"mean": 0.8}}, "number worse"),
+        ({"hd95": 3.0}, {"hd95": 2.5}, "number better"),
+        ({"hd95": 2.5}, {"hd95": 3.0}, "number worse"),
+        ({"n_images": 20}, {"n_images": 30}, "number"),
+    ],
+)
+def test_a_difference_is_green_where_it_is_better(before: dict[str, object], now: dict[str, object], style: str) -> None:
+    """A smaller distance is better; more images are neither."""
+    text = changes(run(before, {}), now, {}, lambda: None)
+    assert [attributes.get("class") for tag, attributes in Reader(text).seen if tag == "td"][-1] == style
+
+
 def test_an_equal_run_and_a_missing_one_are_one_line() -> None:
-    same = {"dice": {"mean": 0.9}}
-    assert "<table" not in changes(run(same, {"a": 1}), same, {"a": 1})
-    assert "no &lt;git&gt;" in changes("no <git>", same, {})
+    """And nothing is compared."""
+    same, never = {"dice": {"mean": 0.9}}, Mock(side_effect=AssertionError)
+    assert "<table" not in changes(run(same, {"a": 1}), same, {"a": 1}, never)
+    assert "no &lt;git&gt;" in changes("no <git>", same, {}, never)
+
+
+def test_the_difference_to_the_last_commit_has_its_interval() -> None:
+    """Of the images that both runs have, with what the two do not have in common."""
+    rng = np.random.default_rng(0)
+    first = rng.random((30, 3)) / 2
+    keys = [f"ID{number:03}/x" for number in range(30)]
+    better = Comparison(keys, keys, CLASSES, first, first + 0.1 + 0.01 * rng.random((30, 3)), ["left <out>"], keys[:1])
+    found = better.overall()
+    text = unescape(changes(run({"dice": 0.9}, {}), {"dice": 0.95}, {}, lambda: better))
+    assert f"{found.mean[0]:+.4f}, 95 % interval {found.low[0]:+.4f} to {found.high[0]:+.4f}, more than the noise" in text
+    assert "Left <out>. " in text and keys[0] in text
+    equal = Comparison(keys, keys, CLASSES, first, rng.permuted(first, axis=0), [], [])
+    assert "within the noise" in changes(run({"dice": 0.9}, {}), {"dice": 0.95}, {}, lambda: equal)
 
 
 def test_stages_have_the_times_of_their_runs() -> None:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from handbone.cli.compare import held_out
+from handbone.cli.compare import held_out, warn_of_truth
 from handbone.cli.document import print_document
 from handbone.config import paths
-from handbone.evaluation.bootstrap import Intervals, paired_intervals
+from handbone.evaluation.bootstrap import Intervals
 from handbone.evaluation.comparison import HeldOut, compare
 from handbone.provenance.experiments import Experiment, commits, differences, experiments, revision
 from handbone.provenance.history import GitUnavailableError
@@ -81,7 +81,8 @@ def _row(found: Experiment, base: Experiment, counts: HeldOut | None) -> Row:
         return Row(found, None, params)
     with suppress(UserError):  # no image or no class in common
         paired = compare(counts, own)
-        return Row(found, paired_intervals(paired.differences.mean(1, keepdims=True), paired.people), params)
+        warn_of_truth(counts.name, own.name, paired)
+        return Row(found, paired.overall(), params)
     return Row(found, None, params)
 
 

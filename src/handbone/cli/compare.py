@@ -14,12 +14,12 @@ from handbone.cli.document import print_document
 from handbone.comparison.side import Member, Side
 from handbone.config import paths
 from handbone.config.params import CURRENT
-from handbone.evaluation.bootstrap import Intervals, paired_intervals
+from handbone.evaluation.bootstrap import Intervals
 from handbone.evaluation.comparison import Comparison, HeldOut, compare, read_held_out
 from handbone.evaluation.decision import Decision
 from handbone.evaluation.members import pinned_file, read_pin
 from handbone.provenance.revisions import StoredFolder, cached_outs, stored_folders
-from handbone.utils.errors import all_of, require_file
+from handbone.utils.errors import Problem, all_of, require_file, warn
 from handbone.utils.io import write_text
 
 IMAGES = 5  # that are named
@@ -33,6 +33,7 @@ def print_comparison(first: str, second: str | None, html: Path | None = None, a
     """
     held = all_of("cannot compare", lambda: held_out(first), lambda: held_out(second))
     comparison = compare(*held)
+    warn_of_truth(held[0].name, held[1].name, comparison)
     if as_json:
         print_document(_document(comparison, held[0].name, held[1].name))
     else:
@@ -40,6 +41,13 @@ def print_comparison(first: str, second: str | None, html: Path | None = None, a
     if html is not None:
         _write_page(html, comparison, held, (first, second))
         print(f"\nopen {html}", file=sys.stderr if as_json else sys.stdout)
+
+
+def warn_of_truth(first: str, second: str, comparison: Comparison) -> None:
+    """A warning for each image whose true masks differ. first, second: names of the experiments."""
+    expected, found = f"the same true masks in {first} and {second}", "others"
+    fix = "the difference is partly that of the truth; run dvc repro on the same data for both"
+    warn(*(Problem("compare.truth", key, expected, found, fix) for key in comparison.other_truth))
 
 
 def _write_page(html: Path, comparison: Comparison, held: list[HeldOut], revisions: tuple[str | None, str | None]) -> None:
@@ -85,8 +93,7 @@ def held_out(rev: str | None) -> HeldOut:
 
 def _document(comparison: Comparison, first: str, second: str) -> dict[str, Any]:
     """All classes and images; Dice 0..1. The intervals of the classes hold together."""
-    overall = paired_intervals(comparison.differences.mean(1, keepdims=True), comparison.people)
-    by_class = paired_intervals(comparison.differences, comparison.people)
+    overall, by_class = comparison.overall(), comparison.by_class()
     sides = {"first": comparison.first, "second": comparison.second}
     means = [{side: float(dice[:, at].mean()) for side, dice in sides.items()} for at in range(len(comparison.classes))]
     classes = {name: means[at] | _interval_document(by_class, at) for at, name in enumerate(comparison.classes)}
@@ -102,14 +109,13 @@ def _interval_document(intervals: Intervals, at: int) -> dict[str, Any]:
 
 
 def _lines(comparison: Comparison, first: str, second: str) -> Iterator[str]:
-    differences, people = comparison.differences, comparison.people
-    overall = paired_intervals(differences.mean(1, keepdims=True), people)
+    overall = comparison.overall()
     yield f"{_interval(overall, 0)}: {'beyond' if overall.beyond_noise[0] else 'within'} the noise"
     yield f"mean Dice {comparison.first.mean():.4f} ({first}) -> {comparison.second.mean():.4f} ({second})"
     images, classes = len(comparison.keys), len(comparison.classes)
-    yield f"over {images} held-out images of {len(set(people))} people and {classes} classes that both have"
+    yield f"over {images} held-out images of {len(set(comparison.people))} people and {classes} classes that both have"
     yield from comparison.left_out
-    yield from _class_lines(comparison, paired_intervals(differences, people))
+    yield from _class_lines(comparison, comparison.by_class())
     yield from _image_lines(comparison)
 
 

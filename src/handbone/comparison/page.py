@@ -11,7 +11,7 @@ import numpy as np
 from handbone.comparison.figures import intervals_svg, layers
 from handbone.comparison.selection import Choice, classes_that_differ, images_that_differ
 from handbone.comparison.side import Side
-from handbone.evaluation.bootstrap import Intervals, paired_intervals
+from handbone.evaluation.bootstrap import Intervals
 from handbone.evaluation.comparison import Comparison
 from handbone.report.charts import chart
 from handbone.report.html import ABSENT, Cell, Number, Section, document, note, table, tiles
@@ -22,10 +22,9 @@ from handbone.utils.errors import Problem, UserError
 def comparison_page(comparison: Comparison, first: Side, second: Side) -> str:
     """The whole page as HTML text. Raises `UserError` for files that cannot be read, and masks that are not those that were counted."""
     names = first.held.name, second.held.name
-    differences, people = comparison.differences, comparison.people
-    overall = paired_intervals(differences.mean(1, keepdims=True), people)
+    overall = comparison.overall()
     sections = [
-        Section("Difference", _chart_of_classes(comparison, overall, paired_intervals(differences, people))),
+        Section("Difference", _chart_of_classes(comparison, overall, comparison.by_class())),
         Section("Pictures", switches("names") + _images(comparison, first, second) + _classes(comparison, first, second)),
         Section("Images", _table(comparison, names)),
     ]
@@ -42,7 +41,7 @@ def _tiles(comparison: Comparison, overall: Intervals) -> str:
         (f"Difference, {verdict}", f"{mean:+.4f}", f"95 % interval {low:+.4f} to {high:+.4f}"),
         ("Images", f"{len(comparison.keys):,}", f"{len(set(comparison.people)):,} people"),
     ]
-    return tiles(entries) + "".join(map(note, comparison.left_out))
+    return tiles(entries) + "".join(map(note, comparison.notes))
 
 
 def _nested_notes(*sides: Side) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +52,11 @@ def read_yaml(path: Path) -> Any:
         raise UserError(Problem("params.yaml", str(path), "YAML", "lists in lists, too deep to read", "write the file again")) from None
     except (yaml.YAMLError, ValueError, OSError) as error:  # ValueError: bytes that are no UTF-8, or a number of 5000 digits
         raise UserError(Problem("params.yaml", str(path), "YAML", str(error), "correct the line named above")) from None
+
+
+def dotted(document: Any, start: str = "") -> dict[str, Any]:
+    """Nested mappings as values by dotted key, in their order; an empty mapping is a value. Empty for anything else than a mapping."""
+    values: dict[str, Any] = {}
+    for key, value in document.items() if isinstance(document, Mapping) else ():
+        values |= dotted(value, f"{start}{key}.") if isinstance(value, Mapping) and value else {f"{start}{key}": value}
+    return values

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from handbone.evaluation.bootstrap import Intervals, paired_intervals
 from handbone.evaluation.dice import COUNTS, dice, is_nested, nested_counts, read_counts
 from handbone.utils.csv_rows import REWRITE
-from handbone.utils.errors import Problem, UserError, raise_if_any, warn
+from handbone.utils.errors import Problem, UserError, raise_if_any
 from handbone.utils.io import read_table
 
 Floats = NDArray[np.float64]
@@ -59,7 +60,8 @@ class Comparison:
     """The images and classes that both experiments have.
 
     people: the person of each image; first, second: the Dice, (N images, C classes).
-    left_out: a sentence for each kind of thing that only one of the two has.
+    left_out: a sentence for each kind of thing that only one of the two has. other_truth: images whose true masks have other areas in the
+    second, so that the difference is partly that of the truth.
     """
 
     keys: list[str]
@@ -68,11 +70,27 @@ class Comparison:
     first: Floats
     second: Floats
     left_out: list[str]
+    other_truth: list[str]
 
     @property
     def differences(self) -> Floats:
         """The second experiment's Dice minus the first's: (N, C)."""
         return self.second - self.first
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences about what the two do not have in common."""
+        names = _some(self.other_truth)
+        truth = f"the true masks of {len(self.other_truth)} images differ ({names}): the difference is partly that of the truth"
+        return [*self.left_out, *([truth] if self.other_truth else [])]
+
+    def overall(self) -> Intervals:
+        """The difference of the mean over the classes, as one column."""
+        return paired_intervals(self.differences.mean(1, keepdims=True), self.people)
+
+    def by_class(self) -> Intervals:
+        """The difference of each of the C classes; all intervals hold together."""
+        return paired_intervals(self.differences, self.people)
 
 
 def read_held_out(name: str, counts: Path, folds: Path) -> HeldOut:
@@ -94,15 +112,16 @@ def read_held_out(name: str, counts: Path, folds: Path) -> HeldOut:
 def compare(first: HeldOut, second: HeldOut) -> Comparison:
     """Pair two experiments by the images and classes that both have, in the order of the first.
 
-    Warns of images whose truth differs. Raises `UserError` if the two have no image or no class in common, if there are fewer than two
-    people, and with each image of another person.
+    Raises `UserError` if the two have no image or no class in common, if there are fewer than two people, and with each image of another
+    person.
     """
     keys, images_left = _common(first, second, "key", "held-out images")
     classes, classes_left = _common(first, second, "class", "classes")
     _check_people(first, second, keys)
     one, two = first.array(keys, classes), second.array(keys, classes)
-    _warn_of_truth(first, second, [key for key, same in zip(keys, _same_truth(one, two), strict=True) if not same])
-    return Comparison(keys, [first.people[key] for key in keys], classes, dice(one), dice(two), images_left + classes_left)
+    people = [first.people[key] for key in keys]
+    other_truth = [key for key, same in zip(keys, _same_truth(one, two), strict=True) if not same]
+    return Comparison(keys, people, classes, dice(one), dice(two), images_left + classes_left, other_truth)
 
 
 def _common(first: HeldOut, second: HeldOut, column: str, what: str) -> tuple[list[str], list[str]]:
@@ -139,9 +158,3 @@ def _same_truth(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[
     true_pixels = [counts[..., 0] + counts[..., 2] for counts in (first, second)]
     same: NDArray[np.bool_] = (true_pixels[0] == true_pixels[1]).all(1)
     return same
-
-
-def _warn_of_truth(first: HeldOut, second: HeldOut, keys: Sequence[str]) -> None:
-    expected, found = f"the same true masks in {first.name} and {second.name}", "others"
-    fix = "the difference is partly that of the truth; run dvc repro on the same data for both"
-    warn(*(Problem("compare.truth", key, expected, found, fix) for key in keys))

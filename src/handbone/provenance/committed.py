@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from handbone.config.yaml12 import parse_yaml
+from handbone.evaluation.comparison import Comparison, compare, read_held_out
 from handbone.provenance.history import GitUnavailableError, ask_git, file_at
+from handbone.provenance.revisions import cached_outs
 from handbone.report.changes import CommittedRun
+from handbone.utils.errors import UserError
 
 
 def committed_run(folder: Path, metrics: Path, params: Path) -> CommittedRun | str:
@@ -27,6 +31,17 @@ def committed_run(folder: Path, metrics: Path, params: Path) -> CommittedRun | s
     if not written or not all(documents):
         return f"the commit that is checked out has no {metrics} and {params} that can be read"
     return CommittedRun(written[0], written[1], *documents)
+
+
+def compared_with_committed(counts: Path, folds: Path) -> Comparison | None:
+    """The held-out images of the commit that is checked out and of the working directory, from the tables of both.
+
+    None if DVC's cache lacks the commit's tables, or if the two cannot be compared.
+    """
+    with suppress(UserError):
+        before = read_held_out("the committed run", *cached_outs("HEAD", [counts, folds]))
+        return compare(before, read_held_out("this run", counts, folds))
+    return None
 
 
 def _object(content: bytes | None) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from typing import Any
 
 import yaml
 
-from handbone.config.yaml12 import parse_yaml
+from handbone.config.yaml12 import dotted, parse_yaml
 from handbone.provenance.history import EXPERIMENT, ask_git, file_at
 
 PARAMS = "params.yaml"
-Flat = dict[str, Any]
+Values = dict[str, Any]
+"""By dotted key."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Experiment:
     name: str
     commit: str
     metrics: Mapping[str, Any]
-    params: Flat
+    params: Values
 
     @property
     def score(self) -> float:
@@ -55,22 +56,14 @@ def revision(folder: Path, metrics: Path, rev: str) -> Experiment | None:
     return next(_with_metrics(folder, metrics, [(commit, rev)]), None)
 
 
-def params_at(folder: Path, commit: str) -> Flat:
+def params_at(folder: Path, commit: str) -> Values:
     """The values of params.yaml in a commit by dotted key; empty if it has none that can be read."""
     with suppress(yaml.YAMLError, RecursionError, ValueError):
-        return flat(parse_yaml((file_at(folder, commit, PARAMS) or b"").decode()))
+        return dotted(parse_yaml((file_at(folder, commit, PARAMS) or b"").decode()))
     return {}
 
 
-def flat(document: Any, start: str = "") -> Flat:
-    """Nested mappings as values by dotted key; empty for anything else."""
-    values: Flat = {}
-    for key, value in document.items() if isinstance(document, Mapping) else ():
-        values |= flat(value, f"{start}{key}.") if isinstance(value, Mapping) and value else {f"{start}{key}": value}
-    return values
-
-
-def differences(before: Flat, after: Flat) -> dict[str, tuple[Any, Any]]:
+def differences(before: Values, after: Values) -> dict[str, tuple[Any, Any]]:
     """The keys whose value is not the same: the value before and after, None for a key that is not there."""
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     filled = {key for key in keys if {} in (before.get(key), after.get(key)) and any(other.startswith(f"{key}.") for other in keys)}

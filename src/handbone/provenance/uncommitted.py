@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from handbone.config.yaml12 import read_yaml
-from handbone.provenance.experiments import PARAMS, differences, experiments, flat, params_at
+from handbone.config.yaml12 import dotted, read_yaml
+from handbone.provenance.experiments import PARAMS, differences, experiments, params_at
 from handbone.provenance.history import GitUnavailableError
 from handbone.utils.errors import UserError
 
@@ -34,7 +34,7 @@ def uncommitted_params(folder: Path, metrics: Path) -> list[Change]:
     """What differs between params.yaml in `folder` and in the commit that is checked out. Empty if either cannot be read."""
     with suppress(GitUnavailableError, UserError):
         committed = params_at(folder, "HEAD")
-        found = differences(committed, flat(read_yaml(folder / PARAMS))) if committed else {}
+        found = differences(committed, dotted(read_yaml(folder / PARAMS))) if committed else {}
         known = experiments(folder, metrics) if found else []
         return [Change(key, *values, [each.name for each in known if each.params.get(key) == values[1]]) for key, values in found.items()]
     return []

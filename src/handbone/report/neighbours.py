@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from handbone.masks.boxed import BoxedMasks
 from handbone.masks.overlaps import overlaps
 from handbone.masks.runs import RunLengthMasks
 from handbone.report.html import Cell, Number, Section, note, table
 from handbone.report.layers import Shown
+from handbone.utils.parallel import prefetch_map
 
 PAIRS = 15
 LEAST = 0.002  # of the covered truth: less is a line of pixels here and there
@@ -28,9 +30,14 @@ def covered_pixels(shown: Shown) -> NDArray[np.int64]:
     return np.concatenate([shared[:classes, classes:], truth.areas()[:, None]], 1)
 
 
-def neighbours_section(classes: Sequence[str], images: Iterable[NDArray[np.int64]]) -> Section:
-    """The pairs that lose the largest share of a truth. images: (C, C + 1) `covered_pixels` of each held-out image."""
-    counts = np.stack(list(images))
+def count_covered(keys: Sequence[str], show: Callable[[str], Shown]) -> NDArray[np.int64]:
+    """-> (N, C, C + 1) `covered_pixels` of N held-out images. show: an image with its masks, by key."""
+    counted = prefetch_map(lambda key: covered_pixels(show(key)), keys)
+    return np.stack(list(tqdm(counted, "report", len(keys), unit="image")))
+
+
+def neighbours_section(classes: Sequence[str], counts: NDArray[np.int64]) -> Section:
+    """The pairs that lose the largest share of a truth. counts: (N, C, C + 1) `covered_pixels` of the held-out images."""
     pixels, areas = counts[..., :-1], counts[..., -1].sum(0)
     shares = np.divide(pixels.sum(0), areas, out=np.zeros(pixels.shape[1:]), where=areas > 0)
     order = np.dstack(np.unravel_index((-shares).argsort(axis=None, kind="stable"), shares.shape))[0][:PAIRS].tolist()
