@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,20 @@ from handbone.cli.completion import print_completion
 from pages import section
 
 COMMAND = Path(sys.executable).parent / "handbone"
-PARSERS = next(action.choices for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+
+
+def choices_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The commands of a parser, or the actions of a command."""
+    return next((dict(action.choices) for action in parser._actions if isinstance(action, argparse._SubParsersAction)), {})
+
+
+PARSERS = choices_of(parser())
 COMMANDS = list(PARSERS)
+CALLS = {
+    f"{name} {action}".rstrip(): found
+    for name, command in PARSERS.items()
+    for action, found in (choices_of(command) or {"": command}).items()
+}
 
 
 def handbone(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -40,6 +54,13 @@ def test_the_help_of_a_command_has_an_example_that_can_be_called(name: str) -> N
         parser().parse_args(call[1:])
 
 
+@pytest.mark.parametrize("call", CALLS)
+def test_a_command_takes_the_arguments_that_its_parser_gives(call: str) -> None:
+    module, function = CALLS[call].get_default("command").split(":")
+    given = {action.dest: None for action in CALLS[call]._actions if action.dest != "help"}
+    inspect.signature(getattr(import_module(f"handbone.cli.{module}"), function)).bind(**given)
+
+
 def test_help_is_printed() -> None:
     done = handbone("score", "--help")
     assert done.returncode == 0 and "example: handbone score" in done.stdout
@@ -47,7 +68,7 @@ def test_help_is_printed() -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_a_shell_completes_every_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    print_completion(parser(), shell)
+    print_completion(shell)
     script = capsys.readouterr().out
     assert all(name in script for name in COMMANDS) and "--against" in script
     if found := shutil.which(shell):

@@ -15,6 +15,7 @@ from PIL import Image
 
 from formats.pictures import write_picture
 from handbone.cli.app import parser
+from handbone.cli.app import run as run_command
 from handbone.cli.preset import preset_params
 from handbone.dataset.layout import find_samples
 from handbone.dataset.preprocess import PreprocessSpec, prepare_sample
@@ -34,8 +35,7 @@ NAMES = ("P1_1", "P1_2", "P2_1", "P3_1")
 
 
 def run(line: str) -> None:
-    chosen = parser().parse_args(shlex.split(line)[1:])
-    chosen.command(chosen)
+    run_command(**vars(parser().parse_args(shlex.split(line)[1:])))
 
 
 def write_coco(path: Path, names: tuple[str, ...]) -> None:

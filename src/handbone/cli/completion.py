@@ -8,13 +8,16 @@ from pathlib import Path
 
 import shtab
 
+from handbone.cli.app import parser
 
-def print_completion(parser: argparse.ArgumentParser, shell: str) -> None:
-    """Print the script of `bash`, `zsh` or `tcsh` for all commands of the parser."""
-    for action in _actions(parser):
+
+def print_completion(shell: str) -> None:
+    """Print the script of `bash`, `zsh` or `tcsh` for all commands."""
+    commands = parser()
+    for action in _actions(commands):
         if action.type is Path:
             action.complete = shtab.FILE  # type: ignore[attr-defined]
-    print(shtab.complete(parser, shell))
+    print(shtab.complete(commands, shell))
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:

@@ -19,6 +19,16 @@ from handbone.submission.csv import TestImage, test_images
 from handbone.utils.errors import Problem, UserError, raise_if_any, warn
 
 
+def examine_path(path: Path, fix: Path | None, html: Path | None, as_json: bool) -> None:
+    """Examine a submission, or a data set if `path` is a folder. Raises `UserError` with what is wrong with it."""
+    if html is not None or (path.is_dir() and fix is None):
+        from handbone.cli.data_doctor import examine_data  # here, as a submission does not need what it imports
+
+        examine_data(path, html, as_json)
+    else:
+        examine_submission(path, fix, as_json)
+
+
 def examine_submission(path: Path, out: Path | None = None, as_json: bool = False) -> None:
     """Print every warning, and raise a `UserError` with every error. out: where to write the repaired submission, to examine that one.
 

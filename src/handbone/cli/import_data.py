@@ -34,12 +34,13 @@ USED_BY = {
 """Options of single formats."""
 
 
-def import_data(chosen: argparse.Namespace, presets: Path = Path("presets")) -> None:
-    """Write the data set, print what is in it and its classes for params.yaml, or write them as a preset. chosen: as app.py parses it.
+def import_data(presets: Path = Path("presets"), **options: Any) -> None:
+    """Write the data set, print what is in it and its classes for params.yaml, or write them as a preset. options: as app.py names them.
 
     Raises `UserError` with every fault of the options, then with those of the sources, then with those of all images; then nothing is
     written.
     """
+    chosen = argparse.Namespace(**options)
     person, like, _ = all_of(
         "", partial(person_rule, chosen.person_from), partial(_changes, chosen.like, presets), partial(_check_options, chosen, presets)
     )
@@ -52,10 +53,10 @@ def import_data(chosen: argparse.Namespace, presets: Path = Path("presets")) -> 
     truth = chosen.test_labels is not None
     target = WriteOptions(classes, person, chosen.names == "path", chosen.window)
     train_images, test_images = _without(chosen.exclude or (), train.images, test.images)
-    written = write_data_set(chosen.output, train_images, test_images, truth, target)
+    written = write_data_set(chosen.out, train_images, test_images, truth, target)
     _report(chosen, written, [*train.notes, *test.notes])
     incomplete = any(subset.incomplete for subset in written[: 1 + truth])
-    data = {"root": chosen.output.as_posix(), "classes": list(classes), "allow_missing": incomplete}
+    data = {"root": chosen.out.as_posix(), "classes": list(classes), "allow_missing": incomplete}
     _announce(data, presets / f"{chosen.preset}.yaml" if chosen.preset else None, like)
 
 
@@ -149,17 +150,17 @@ def _without(names: Sequence[str], *subsets: Sequence[LabelledImage]) -> list[li
 def _report(chosen: argparse.Namespace, written: Sequence[Written], notes: Sequence[str]) -> None:
     for name, subset in zip(("training", "test"), written, strict=True):
         shapes = f"; {subset.polygons} polygons as they are, {subset.masks} masks to the pixel" if subset.polygons + subset.masks else ""
-        print(f"{chosen.output}: {subset.images} {name} images of {subset.people} people{shapes}")
+        print(f"{chosen.out}: {subset.images} {name} images of {subset.people} people{shapes}")
         if subset.left_out:
             print(f"left out: {', '.join(f'{count} {label}' for label, count in sorted(subset.left_out.items()))}")
     for note in dict.fromkeys(notes):
         print(note)
     if chosen.person_from is None:
         fix = "if a person has several images, use --person-from, or scores will be too high"
-        warn(Problem("import.people", str(chosen.output), "--person-from", "every image counts as its own person", fix))
+        warn(Problem("import.people", str(chosen.out), "--person-from", "every image counts as its own person", fix))
     if not written[1].images:
         found, fix = "none, so the only scores will be those of held-out people", "add it if there are images to predict"
-        warn(Problem("import.test", str(chosen.output), "--test FOLDER", found, fix))
+        warn(Problem("import.test", str(chosen.out), "--test FOLDER", found, fix))
 
 
 def _announce(data: Mapping[str, object], preset: Path | None, like: Mapping[str, Any]) -> None:

@@ -58,6 +58,14 @@ def preset_purpose(name: str, folder: Path) -> str:
     return (folder / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0].removeprefix("#").strip()
 
 
+def run_preset(name: str | None, listed: bool, force: bool) -> None:
+    """List the presets, or write one. Raises `UserError` as `write_preset` does."""
+    if name is None or listed:
+        list_presets()
+    else:
+        write_preset(name, force)
+
+
 def list_presets(folder: Path = PRESETS) -> None:
     """Print each preset's name and what it is for."""
     names = preset_names(folder)
