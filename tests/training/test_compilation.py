@@ -77,20 +77,42 @@ def test_a_compiled_training_ends_where_the_plain_one_does(tmp_path: Path, capsy
     assert all(torch.allclose(found.best_weights[name], value, atol=1e-4) for name, value in plain.best_weights.items())
 
 
-def test_what_cannot_be_compiled_runs_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(function: Any, in_one_piece: bool = False) -> Any:
-        def fail(graph: torch.fx.GraphModule, _: list[Tensor]) -> Any:
-            raise RuntimeError("no C compiler")
+def no_compiler(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Any:
+    """As a backend that does not find a C compiler."""
+    raise RuntimeError("no C compiler")
 
-        return torch.compile(function, backend=fail)
 
+def no_kernel(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Any:
+    """As a backend whose kernels ask for more than the GPU has, of which the compiler's own errors tell nothing."""
+
+    def run(*values: Tensor) -> Any:
+        raise RuntimeError("no valid configuration")
+
+    return run
+
+
+@pytest.mark.parametrize(("backend", "why"), [(no_compiler, "no C compiler"), (no_kernel, "no valid configuration")])
+def test_what_cannot_be_compiled_runs_as_it_is(
+    backend: Any, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain = train(tmp_path / "plain", False)
-    monkeypatch.setattr(trainer, "compiled", broken)
+    monkeypatch.setattr(trainer, "compiled", lambda function, in_one_piece=False: torch.compile(function, backend=backend))
     found = train(tmp_path / "broken", True)
     printed = capsys.readouterr().out
-    assert printed.count("cannot be compiled") == 2 and "no C compiler" in printed
+    assert printed.count("cannot be compiled") == 2 and printed.count(why) == 2
     assert found.rows == plain.rows
     assert all(torch.equal(found.best_weights[name], value) for name, value in plain.best_weights.items())
+
+
+def test_a_schedule_may_change_the_losses_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each set of losses, and each of the two shapes of a batch, is compiled for itself."""
+    names = ["bce", "jaccard", "focal", "tversky", "lovasz"]
+    loss = {"dice": 1.0} | {name: [[number, 0.0], [number + 1, 1.0], [number + 2, 0.0]] for number, name in enumerate(names, 1)}
+    params = PARAMS.model_copy(update={"compile": True, "epochs": 6, "validate_every": 6, "loss": loss})
+    compiler = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function, **options: compiler(function, **options, backend="eager"))
+    progress = SmallTraining(make_files(tmp_path), params, plain=True).trainer.fit(scored(0.5), Checkpoint(tmp_path / "state"), "test")
+    assert progress.epochs_done == 6
 
 
 def test_another_error_of_the_first_step_is_raised(tmp_path: Path) -> None:

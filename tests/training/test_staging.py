@@ -1,14 +1,18 @@
 """Batches on their way to the device."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import numpy as np
+import pytest
 import torch
 
+from handbone.models.device import copy_stream
+from handbone.training import staging
 from handbone.training.data.dataset import Batch
 from handbone.training.staging import staged
 
-CPU = torch.device("cpu")
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
 def batch(number: int) -> Batch:
@@ -41,3 +45,50 @@ def test_on_a_cpu_a_batch_is_drawn_when_it_is_used() -> None:
 
     for number, _ in enumerate(staged(batches(), CPU)):
         assert drawn == list(range(number + 1))
+
+
+class Stream:
+    """Takes the place of a GPU's stream; its events are numbered."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.events, self.waited, self.keeps = 0, list[int](), list[int]()
+
+    def record_event(self) -> int:
+        self.events += 1
+        return self.events
+
+    def wait_event(self, event: int) -> None:
+        self.waited.append(event)
+
+
+@pytest.fixture
+def streams(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Stream]]:
+    """The streams that are made, the first one is that of the training; batches stay on the CPU."""
+    made = [Stream(GPU)]
+
+    def make(device: torch.device) -> Stream:
+        made.append(Stream(device))
+        return made[-1]
+
+    copy_stream.cache_clear()
+    monkeypatch.setattr(torch.cuda, "Stream", make)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: made[0])
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: stream.keeps.append(tensor.data_ptr()))
+    monkeypatch.setattr(staging, "_mover", lambda device: torch.from_numpy)
+    yield made
+    copy_stream.cache_clear()
+
+
+def test_the_training_waits_for_the_copies_of_a_batch_and_keeps_their_memory(streams: list[Stream]) -> None:
+    for number, found in enumerate(staged(map(batch, range(3)), GPU), 1):
+        assert streams[0].waited == list(range(1, number + 1))
+        assert streams[0].keeps[-5:] == [tensor.data_ptr() for tensor in (found.images, found.weights, *found.target[:3])]
+    assert number == 3 and len(streams[0].keeps) == 15
+
+
+def test_every_epoch_copies_in_the_same_stream(streams: list[Stream]) -> None:
+    """PyTorch would give a new stream 32 times, and keep memory of batches for each."""
+    for _ in range(3):
+        assert len(list(staged(map(batch, range(2)), GPU))) == 2
+    assert len(streams) == 2 and streams[1].events == 6

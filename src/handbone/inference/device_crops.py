@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from handbone.masks.cropped_maps import CroppedMaps
+from handbone.models.device import copy_stream
 
 Crop = Callable[[], CroppedMaps]  # gives the cropped maps of one image; any thread may call it
 
@@ -68,7 +69,7 @@ def crop_of_image(shape: tuple[int, int], boxes: NDArray[np.int32], values: Tens
 
 def _copied(maps: Tensor, boxes: NDArray[np.int32]) -> list[Crop]:
     """Start to copy the boxes of computed maps (N, C, h, w) to the host -> the crop of each image."""
-    stream = _copy_stream(maps.device)
+    stream = copy_stream(maps.device)
     with torch.cuda.stream(stream):
         values = crop_values(maps, boxes).to("cpu", non_blocking=True)
         arrived = stream.record_event()  # type: ignore[no-untyped-call]
@@ -80,11 +81,6 @@ def _copied(maps: Tensor, boxes: NDArray[np.int32]) -> list[Crop]:
         return crop_of_image(shape, boxes, values, image)
 
     return [partial(crop, image) for image in range(len(boxes))]
-
-
-@lru_cache
-def _copy_stream(device: torch.device) -> torch.cuda.Stream:
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def _extent(occupied: Tensor) -> tuple[Tensor, Tensor]:

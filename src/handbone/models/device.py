@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -33,6 +34,12 @@ def choose_device() -> torch.device:
         return torch.device("cuda")
     _check_that_none_is_expected(os.environ.get("CUDA_VISIBLE_DEVICES"))
     return torch.device("cpu")
+
+
+@lru_cache
+def copy_stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream of a GPU for copies beside its work: always the same one, as PyTorch keeps the memory of each stream for that stream."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def describe_machine(device: torch.device, processes: int = 1) -> dict[str, str | int]:

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from handbone.config.params import TrainParams
 
 MIN_STEPS = 2000  # of a training from which on "auto" compiles: the compiler takes a minute or two, and saves that much in so many steps
+MAX_VERSIONS = 256  # of a function: one for each shape of a batch and each set of losses that a schedule makes; by default 8 is an error
 
 
 def is_compiled(params: TrainParams, steps: int, accelerator: Accelerator) -> bool:
@@ -29,14 +30,11 @@ def compiled(function: Callable[..., Any], in_one_piece: bool = False) -> Callab
 
     in_one_piece: what cannot be compiled is an error of the first call; otherwise such parts run as they are.
     """
+    torch._dynamo.config.recompile_limit = MAX_VERSIONS
     return torch.compile(function, dynamic=False, fullgraph=in_one_piece)
 
 
-def why_not_compiled(error: Exception) -> str | None:
-    """The reason in an error of the compiler, one line; null for any other error."""
-    from torch._dynamo.exc import TorchDynamoException  # here, as it takes a second to import
-
-    if not isinstance(error, TorchDynamoException):
-        return None
+def why_not_compiled(error: Exception) -> str:
+    """The reason in an error of the compiler, or of the kernels that it made, one line."""
     reason = getattr(error, "inner_exception", error)  # what the compiler's backend raised, e.g. as there is no C compiler
     return next(iter(str(reason).splitlines()), type(reason).__name__)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from handbone.models.device import copy_stream
 from handbone.training.data.dataset import Batch
 
 
@@ -59,11 +60,11 @@ def stage_target(boxes: NDArray[np.int32], values: NDArray[np.uint8], shape: tup
 
 
 def staged(batches: Iterable[Batch], device: torch.device) -> Iterator[StagedBatch]:
-    """The batches on the device. On a GPU each is copied in a stream of its own while the one before it is trained on."""
+    """The batches on the device. On a GPU each is copied in another stream while the one before it is trained on."""
     if device.type != "cuda":
         yield from (stage(batch, device) for batch in batches)
         return
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream = copy_stream(device)
     ahead: tuple[StagedBatch, torch.cuda.Event] | None = None
     for batch in batches:
         with torch.cuda.stream(stream):

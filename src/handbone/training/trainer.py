@@ -288,14 +288,19 @@ class Trainer:
                 self._network = model
 
     def _runs(self, compiled_parts: str) -> bool:
-        """Whether a step runs with these parts compiled; a line says how long it took to compile them, or why it failed."""
-        start = monotonic()
+        """Whether a step runs with these parts compiled, in all processes; a line says how long it took to compile them, or why it failed.
+
+        Errors of compiled kernels have many types, so any error counts as one; what is wrong without the compiler fails again without it.
+        """
+        start, why = monotonic(), None
         try:
             self._dry_run()
+        except UserError:
+            raise
         except Exception as error:
-            if (why := why_not_compiled(error)) is None:
-                raise
-            self._print(f"{compiled_parts} cannot be compiled, which costs time only: {why}")
+            why = why_not_compiled(error)
+        if any_rank(why is not None):
+            self._print(f"{compiled_parts} cannot be compiled, which costs time only: {why or 'another process failed'}")
             return False
         self._print(f"{compiled_parts} compiled in {monotonic() - start:.0f} s")
         return True
