@@ -81,6 +81,22 @@ def test_the_first_training_finds_it_and_others_read_it(find: Find) -> None:
     assert find(PARAMS) == 4  # another card as well
 
 
+def test_folds_that_begin_together_take_the_same(find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On one GPU they take memory from each other, so each may find another number."""
+    begun: list[int] = []
+    first = batch_size._tried
+
+    def tried(*arguments: object) -> int | None:
+        begun.append(1)
+        if len(begun) == 2:
+            return 3
+        assert find(PARAMS) == 3  # the other fold, while this one tries
+        return first(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(batch_size, "_tried", tried)
+    assert find(PARAMS) == 3 and len(begun) == 2
+
+
 def test_no_image_that_fits_is_an_error(find: Find, fails: Fails) -> None:
     with fails("train.batch_size", "params.yaml: train.batch_size"):
         find(PARAMS, (2**14, 2**14))

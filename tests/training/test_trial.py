@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import nn
@@ -42,6 +46,42 @@ def test_a_step_trains_and_is_timed() -> None:
 def test_too_little_memory_is_no_error(error: Exception) -> None:
     step = TrialSteps(Hungry(error), PARAMS, (32, 32), CPU)
     assert step(3) is None and step(2) is not None
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_what_a_failed_step_has_made_is_gone_before_the_memory_is_given_back() -> None:
+    class Watched(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network, self.made, self.alive = small_network(), list[weakref.ref[torch.Tensor]](), list[bool]()
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            features = self.network(images)
+            self.made += [weakref.ref(images), weakref.ref(features)]
+            raise torch.OutOfMemoryError("CUDA out of memory")  # a new one, as the traceback of a kept one keeps the tensors
+
+        def zero_grad(self, set_to_none: bool = True) -> None:
+            self.alive.append(any(reference() is not None for reference in self.made))
+            super().zero_grad(set_to_none)
+
+    model = Watched()
+    assert TrialSteps(model, PARAMS, (32, 32), CPU)(3) is None
+    assert len(model.made) == 2 and model.alive == [False]
+
+
+def test_the_norms_of_a_frozen_encoder_are_frozen_as_in_a_training() -> None:
+    model = small_network()
+    model.encoder_stages = [["0.weight", "0.bias", "1.weight", "1.bias"]]  # type: ignore[assignment]
+    params = PARAMS.model_copy(update={"train": TRAIN.model_copy(update={"encoder_lr_mult": 0.0})})
+    assert TrialSteps(model, params, (32, 32), CPU)(2) is not None
+    assert not model[1].training and model.training
 
 
 def test_other_errors_are() -> None:

@@ -66,7 +66,8 @@ def find_batch_size(params: Params, images: int, shape: tuple[int, int], device:
         if found is None:
             expected = "a batch of one image that fits into the GPU's memory"
             raise UserError(Problem("train.batch_size", "params.yaml: train.batch_size", expected, f"none on {card.name}", TRAIN))
-        write_json(record, settings | {"batch_size": found})
+        if not record.is_file():  # another fold, which began at the same time, may have written it: all take the same number
+            write_json(record, settings | {"batch_size": found})
     return _read(record)
 
 

@@ -35,8 +35,8 @@ class TrialSteps:
         self._model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._params, self._shape, self._device = params, shape, device
         self._dtype = autocast_dtype(params.train.precision, device)
-        set_train_mode(self._model, params.train.freeze_batch_norm)
-        self._optimizer = make_optimizer(self._model, params.train)
+        self._optimizer = make_optimizer(self._model, params.train, fused=device.type == "cuda" and self._dtype != torch.float16)
+        set_train_mode(self._model, params.train.freeze_batch_norm)  # after frozen parameters are, as their norms are then frozen too
         self._averages: list[Ema | Swa] = [Ema(self._model, params.train.ema_decay)]
         self._averages += [] if params.train.swa_epochs is None else [Swa(self._model)]
 
