@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,13 +11,24 @@ from typing import Any
 
 import torch
 
+from handbone.models.device import choose_device
+from handbone.planning.cards import CARDS, Card
+
 GIB = 2**30
 NO_GPU = "no GPU"
+MOST_S = 4.0  # of a mean: a large network on a slow card must leave time for what follows
 
 
 def device() -> torch.device:
-    """The GPU, or the CPU if there is none."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU, or the CPU if there is none; as in the stages, which also decides how memory is reserved and the number of threads."""
+    return choose_device()
+
+
+def known_card() -> Card | None:
+    """The GPU at hand in the table of `handbone plan`; null if that has none of this name and memory."""
+    found = torch.cuda.get_device_properties(0)
+    words = re.split("[ -]", found.name.lower())
+    return next((card for card in CARDS.values() if card.name.split("-")[0] in words and abs(card.memory - found.total_memory) < GIB), None)
 
 
 def wait() -> None:
@@ -26,20 +38,23 @@ def wait() -> None:
 
 
 def seconds(work: Callable[[], object], repeats: int, warm: int = 1) -> float:
-    """The mean seconds of `work` over `repeats` runs, after `warm` more that are not timed."""
+    """The mean seconds of `work` over at most `repeats` runs in about `MOST_S` seconds, after `warm` more that are not timed."""
     for _ in range(warm):
         work()
     wait()
-    start = perf_counter()
-    for _ in range(repeats):
+    start, count = perf_counter(), 0
+    while count < repeats and (count == 0 or perf_counter() - start < MOST_S):
         work()
+        count += 1
     wait()
-    return (perf_counter() - start) / repeats
+    return (perf_counter() - start) / count
 
 
 def reset_peak() -> None:
-    """Forget the peak of the GPU's memory so far."""
+    """Forget the peak of the GPU's memory so far, and what is reserved and not used, e.g. by cuDNN's search."""
     if torch.cuda.is_available():
+        wait()
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
 
 

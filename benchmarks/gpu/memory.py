@@ -1,4 +1,4 @@
-"""The largest batch that a card of 24 or 80 GB takes, on whatever card this is."""
+"""What a batch takes at a preset's size: by real steps, by an estimate of the same card, and by the steps of a training."""
 
 from __future__ import annotations
 
@@ -6,43 +6,75 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu.measure import GIB, NO_GPU, peak_gib, rate, reset_peak, seconds
+from benchmarks.gpu.measure import GIB, NO_GPU, device, known_card, peak_gib, reset_peak, seconds
 from benchmarks.gpu.parameters import parameters
 from benchmarks.gpu.record import Record
 from benchmarks.gpu.runner import Setup
 from benchmarks.gpu.step import ResidentStep, draw_batch
+from handbone.config.params import Params
+from handbone.models.registry import build_model, spec_from_params
+from handbone.planning.cards import CARDS, Card
+from handbone.planning.cost import StepCost, step_cost
+from handbone.training.batch_size import BATCHES, USED
+from handbone.training.trial import Trial, TrialSteps
 
-CARD_GIB = {"gpu24": 22.9, "gpu80": 78.4}  # of the card that the preset is for, less what CUDA itself takes
-BATCHES = {"gpu24": range(2, 33, 2), "gpu80": range(2, 17)}
+PRESET_CARD = {"gpu24": "4090", "gpu80": "a100"}  # the smallest card that the preset is for
 
 
 def memory(record: Record, setup: Setup) -> None:
-    """Peak memory and images per second by batch size, up to the first that does not fit."""
-    preset_batch = parameters(setup).train.images_per_batch
-    sizes = sorted({preset_batch, *BATCHES[setup.preset]})
-    torch.backends.cudnn.benchmark = False  # its trials take memory that a training does not need afterwards
+    """Each batch that `train.batch_size: auto` would try: real steps, and what `handbone plan` estimates for this card.
+
+    largest_batch: on this card and on the preset's; preset_step: a step of a training with the preset's batch in the memory of its card.
+    """
+    params, preset_card = parameters(setup), CARDS[PRESET_CARD[setup.preset]]
+    place = device()
+    cost = step_cost(_network(params), params, params.train.size, params.train.precision != "no")
     if torch.cuda.is_available():
-        total = torch.cuda.get_device_properties(0).total_memory / GIB
-        torch.cuda.set_per_process_memory_fraction(min(1.0, CARD_GIB[setup.preset] / total))
-        record.put("limit_gib", min(CARD_GIB[setup.preset], total))
+        card = known_card() or Card("this card", torch.cuda.get_device_properties(place).total_memory)
     else:
-        record.skip("limit_gib", NO_GPU)
-        sizes = [preset_batch]
+        record.skip("card", NO_GPU)
+        card = preset_card
+    trials = TrialSteps(_network(params), params, (params.train.size, params.train.size), place)
     batches: dict[int, Any] = {}
-    for size in sizes:
-        try:
-            batches[size] = _measured(size, setup)
-        except torch.OutOfMemoryError as error:
-            record.put("first_too_large", {"batch": size, "why": str(error)[:200]})
+    largest = {"this_card": 0, "card_of_preset": 0}
+    for size in BATCHES[: 2 if setup.tiny else None]:
+        if (trial := trials(size)) is None:
+            record.put("first_too_large", size)
             break
+        batches[size] = _compared(trial, cost, card, size)
         record.put("batches", batches)
-    record.put("largest_batch", max(batches, default=0))
-    record.put("preset_batch_fits", preset_batch in batches)
+        fits = {"this_card": trial.memory <= USED * card.memory, "card_of_preset": trial.memory <= USED * preset_card.memory}
+        largest |= {name: size for name, fit in fits.items() if fit}
+        record.put("largest_batch", largest)
+    del trials
+    with record.guard("preset_step"):
+        record.put("preset_step", _preset_step(params, preset_card))
 
 
-def _measured(size: int, setup: Setup) -> dict[str, Any]:
-    params = parameters(setup, {"train.batch_size": size})
+def _network(params: Params) -> Any:
+    return build_model(spec_from_params(params.model, params.data.classes)).train()
+
+
+def _compared(trial: Trial, cost: StepCost, card: Card, images: int) -> dict[str, float | None]:
+    """Measured and estimated GiB and images per second; null: nobody knows."""
+    estimate = cost.on(card, True, images)
+    speeds = [None if each.seconds is None else images / each.seconds for each in (trial, estimate)]
+    return {
+        "gib": trial.memory / GIB,
+        "estimated_gib": estimate.memory / GIB,
+        "images_per_s": speeds[0],
+        "estimated_images_per_s": speeds[1],
+    }
+
+
+def _preset_step(params: Params, card: Card) -> dict[str, Any]:
+    """A step of a training in no more memory than the preset's card has; an error of PyTorch if it does not fit."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, card.memory / total))
+    torch.backends.cudnn.benchmark = False  # its trials take memory that a training gives back
     reset_peak()
     step = ResidentStep(params, draw_batch(params))
-    each = seconds(step, 1, 1)
-    return rate(size, each) | {"peak_gib": peak_gib()}
+    each = seconds(step, 2, 1)
+    return {"batch": params.train.images_per_batch, "images_per_s": params.train.images_per_batch / each, "peak_gib": peak_gib()}

@@ -1,4 +1,4 @@
-"""Run sections one after the other, each in a process with a time limit, and keep what each has found.
+"""Run sections one after the other, each in a process with a time limit, and keep what each has found, also if this process is killed.
 
 This process imports neither torch nor the project, so that nothing that breaks there can stop it.
 """
@@ -11,7 +11,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ Found = dict[str, Any]
 LEAST_S = 12.0  # a section is skipped if less time is left
 DUMP_S = 0.5  # for the processes of a section that is killed to write where they are
 RESERVE_S = 5.0  # kept for writing the results
+LOOK_S = 1.0  # between two looks at what a section has found
 LOG_BYTES = 60_000  # of each log, from its end
 LOG_END = 3000  # characters of a failed section's log in the JSON
 
@@ -32,12 +33,13 @@ LOG_END = 3000  # characters of a failed section's log in the JSON
 class Section:
     """One process: `function` is `module:name`, called with a `Record` and a `Setup`.
 
-    cap_s: seconds after which the process is killed; preset: what it measures, "" for none; needs_data: whether `data` must run before.
+    needed_s: seconds that it takes, without torch.compile; preset: what it measures, "" for none; needs_data: whether `data` must run
+    before.
     """
 
     name: str
     function: str
-    cap_s: float
+    needed_s: float
     preset: str = ""
     needs_data: bool = True
 
@@ -67,41 +69,68 @@ class Options:
 
 
 def run_sections(sections: Sequence[Section], options: Options, facts: Mapping[str, Any]) -> Found:
-    """Run the sections in order -> `facts`, and what each section has found; gpu.json and logs.txt are rewritten after each section."""
+    """Run the sections in order -> `facts`, and what each section has found.
+
+    gpu.json is rewritten as soon as a section has found something, logs.txt after each section, also one in which this process ends.
+    """
     start = monotonic()
     found: Found = {section.name: {"skipped": "the run ended before this section"} for section in sections}
     report: Found = {**facts, "complete": False, "sections": found}
-    for section in sections:
+    for index, section in enumerate(sections):
         _write(options, report)
         left = options.limit_s - (monotonic() - start)
         if left < LEAST_S:
             found[section.name] = {"skipped": f"{left:.0f} s were left of --limit"}
             continue
         print(f"[{monotonic() - start:4.0f} s] {section.name} ...", file=sys.stderr, flush=True)
-        found[section.name] = run_section(section, options, min(section.cap_s, left - RESERVE_S))
+        seconds = time_for(section, sections[index + 1 :], left - RESERVE_S)
+
+        def keep(values: Found, name: str = section.name) -> None:
+            found[name] = values
+            write_json(options.out / "gpu.json", report)
+
+        try:
+            keep(run_section(section, options, seconds, keep))
+        except BaseException:
+            _write(options, report)
+            raise
     report |= {"complete": True, "seconds": round(monotonic() - start, 1)}
     _write(options, report)
     return report
 
 
-def run_section(section: Section, options: Options, seconds: float) -> Found:
-    """Run one section, and kill it and its children after `seconds` -> what it recorded, its time, and what went wrong."""
+def time_for(section: Section, later: Sequence[Section], left: float) -> float:
+    """Seconds after which `section` is killed, of those that are `left`: what later sections do not need, but at least its share."""
+    needed = sum(each.needed_s for each in later)
+    return max(left - needed, left * section.needed_s / (section.needed_s + needed))
+
+
+def run_section(section: Section, options: Options, seconds: float, keep: Callable[[Found], None]) -> Found:
+    """Run one section, and kill it and its children after `seconds` -> what it recorded, its time, and what went wrong.
+
+    keep: gets what it has recorded so far, each time that there is more.
+    """
     file, log = options.work / f"{section.name}.json", options.work / f"{section.name}.log"
     setup = Setup(section.function, section.preset, options.tiny, options.compiled, seconds, str(file))
-    start = monotonic()
-    code = _run_process([sys.executable, "-m", "benchmarks.gpu.section", json.dumps(asdict(setup))], options, log, seconds)
-    found: Found = {}
-    with suppress(FileNotFoundError):
-        found = json.loads(file.read_text(encoding="utf-8"))
-    found["seconds"] = round(monotonic() - start, 1)
+    start, kept = monotonic(), list[Found]()
+
+    def look() -> None:
+        with suppress(FileNotFoundError):
+            found = json.loads(file.read_text(encoding="utf-8"))
+            if found not in kept[-1:]:
+                kept.append(found)
+                keep(found)
+
+    code = _run_process([sys.executable, "-m", "benchmarks.gpu.section", json.dumps(asdict(setup))], options, log, seconds, look)
+    found: Found = {**(kept[-1] if kept else {}), "seconds": round(monotonic() - start, 1)}
     if code != 0:
         end = log.read_text(encoding="utf-8", errors="replace")[-LOG_END:]
         found |= {"failed": f"killed after {seconds:.0f} s" if code is None else f"exit status {code}", "log_end": end}
     return found
 
 
-def _run_process(command: Sequence[str], options: Options, log: Path, seconds: float) -> int | None:
-    """-> the exit status, None if the time was over. None of the children outlives the process."""
+def _run_process(command: Sequence[str], options: Options, log: Path, seconds: float, look: Callable[[], None]) -> int | None:
+    """-> the exit status, None if the time was over; calls `look` now and then, and at the end. None of the children outlives it."""
     path = os.pathsep.join([*map(str, options.path), os.environ.get("PYTHONPATH", "")])
     # OMP_WAIT_POLICY: as stages set it
     variables = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -116,15 +145,23 @@ def _run_process(command: Sequence[str], options: Options, log: Path, seconds: f
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),  # SIGABRT would write the whole memory to the disk
         )
         try:
-            return process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGABRT)  # Python's fault handler writes the stack of each thread to the log
-            sleep(DUMP_S)
-            return None
+            return _end_of(process, monotonic() + seconds, look)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # the whole session: loaders ignore SIGTERM
             process.wait()
+            look()
+
+
+def _end_of(process: subprocess.Popen[bytes], deadline: float, look: Callable[[], None]) -> int | None:
+    """The exit status; None at the deadline, when the process has written the stack of each of its threads to its log."""
+    while (left := deadline - monotonic()) > 0:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(min(left, LOOK_S))
+        look()
+    os.killpg(process.pid, signal.SIGABRT)  # Python's fault handler
+    sleep(DUMP_S)
+    return None
 
 
 def _write(options: Options, report: Found) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -16,10 +16,9 @@ from benchmarks.gpu.measure import device, wait
 from handbone.config.params import Params
 from handbone.models.precision import autocast_dtype
 from handbone.models.registry import build_model, spec_from_params
-from handbone.training.compilation import compiled
 from handbone.training.data.dataset import Batch, collate
 from handbone.training.deep_supervision import DeepSupervisionLoss
-from handbone.training.losses import build_loss, loss_values
+from handbone.training.losses import build_loss
 from handbone.training.optim import make_optimizer
 from handbone.training.staging import stage
 from handbone.training.target_buffer import TargetBuffer
@@ -37,20 +36,15 @@ def draw_batch(params: Params) -> Batch:
 class ResidentStep:
     """Forward, loss, backward, optimiser and moving average: what `Trainer` does for a batch, without the transfer and the schedule.
 
-    Arguments choose what `variants` compares: the memory format, the moving average, the optimiser's kernel, torch.compile.
+    Arguments choose what `variants` compares: the memory format, the moving average, the optimiser's kernel.
     """
 
-    def __init__(
-        self, params: Params, batch: Batch, channels_last: bool = True, ema: bool = True, fused: bool = True, compile_all: bool = False
-    ) -> None:
+    def __init__(self, params: Params, batch: Batch, channels_last: bool = True, ema: bool = True, fused: bool = True) -> None:
         torch.manual_seed(0)
         place = device()
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._model = build_model(spec_from_params(params.model, params.data.classes)).train().to(place, memory_format=self._format)  # type: ignore[call-overload]
-        self._network: Callable[[Tensor], Any] = compiled(self._model) if compile_all else self._model
         self._criterion = DeepSupervisionLoss(build_loss(params.train.loss, [1.0] * len(params.data.classes)))
-        if compile_all:
-            self._criterion.criterion.compute = compiled(loss_values, in_one_piece=True)
         self._ema = Ema(self._model, params.train.ema_decay) if ema else None
         self._dtype = autocast_dtype(params.train.precision, place)
         fused = fused and place.type == "cuda" and self._dtype != torch.float16
@@ -69,7 +63,7 @@ class ResidentStep:
         """-> (N, C, h, w) logits, or what a network with auxiliary outputs gives."""
         inputs = self._batch.images.float().div_(255).contiguous(memory_format=self._format)
         with torch.autocast(self._batch.images.device.type, self._dtype, enabled=self._dtype is not None):
-            outputs: Tensor = self._network(inputs)
+            outputs: Tensor = self._model(inputs)
         return outputs
 
     def loss(self, logits: Tensor) -> Tensor:

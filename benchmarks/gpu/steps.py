@@ -34,12 +34,12 @@ from handbone.training.data.dataset import Batch
 from handbone.training.data.fold import fold_samples
 from handbone.training.data.loader import make_loader
 from handbone.training.distributed import make_accelerator
-from handbone.training.seeding import set_determinism
+from handbone.training.seeding import kernels_without_search, set_determinism
 from handbone.training.staging import StagedBatch, staged
 from handbone.training.trainer import Trainer
 
 REPEAT = 20.0  # of each image in an epoch, so that one epoch has enough steps
-STEPS, WARM, MOST_S = 40, 6, 15.0
+STEPS, WARM, MOST_S = 30, 3, 8.0
 TOP_KERNELS = 12
 Step = Callable[[StagedBatch], object]
 
@@ -50,7 +50,7 @@ def steps(record: Record, setup: Setup) -> None:
     What matters most comes first, and torch.compile, which takes minutes, last: the section may be killed at its limit.
     """
     params = parameters(setup)
-    batch, repeats = draw_batch(params), 2 if setup.tiny else 20
+    batch, repeats = draw_batch(params), 1 if setup.tiny else 20
     set_determinism(params.train.deterministic)
     record.put("batch_size", params.train.images_per_batch)
     start = perf_counter()
@@ -58,29 +58,38 @@ def steps(record: Record, setup: Setup) -> None:
     record.put("start_s", perf_counter() - start)
     measure = _Measurements(trainer, batches, batch, params, setup.tiny)
     with record.guard("with_loader"):
+        record.put("first", measure.first())
         record.put("with_loader", measure.with_loader())
-    with record.guard("same_batch"):
-        record.put("same_batch", measure.same_batch(repeats))
     with record.guard("resident"):
         resident = ResidentStep(params, batch)
         record.put("resident", rate(params.train.images_per_batch, seconds(resident, repeats, 2)))
-        record.put("parts_ms", resident.parts_ms(repeats))
+        record.put("parts_ms", resident.parts_ms(max(1, repeats // 4)))
         del resident
-    with record.guard("kernels"):
-        record.put("kernels", measure.kernels())
-    with record.guard("syncs_per_step"):
-        record.put("syncs_per_step", measure.syncs())
-    with record.guard("validation"):
-        record.put("validation", _validation(params, setup.tiny))
-    with record.guard("checkpoint"):
-        record.put("checkpoint", _checkpoint(trainer))
+    parts: dict[str, Callable[[], object]] = {
+        "same_batch": lambda: measure.same_batch(repeats),
+        "syncs_per_step": measure.syncs,
+        "kernels": measure.kernels,
+        "validation": lambda: _validation(params, setup.tiny),
+        "checkpoint": lambda: _checkpoint(trainer),
+    }
+    for name, part in parts.items():
+        with record.guard(name):
+            record.put(name, part())
     if setup.compiled:
         with record.guard("compiled"):
-            start = perf_counter()
-            trainer.compile("training")
-            found = {"compiler_s": perf_counter() - start}
-            record.put("compiled", found | measure.with_loader())
-            record.put("compiled", record.get("compiled") | {"kernels": measure.kernels(), "syncs_per_step": measure.syncs()})
+            _compiled(record, trainer, measure, repeats)
+
+
+def _compiled(record: Record, trainer: Trainer, measure: _Measurements, repeats: int) -> None:
+    """The same step compiled; each figure is recorded as soon as there is one."""
+    start = perf_counter()
+    trainer.compile("training")
+    record.put("compiler_s", perf_counter() - start)
+    record.put("compiled_same_batch", measure.same_batch(repeats))
+    record.put("compiled_first", measure.first())
+    record.put("compiled_with_loader", measure.with_loader())
+    record.put("compiled_syncs_per_step", measure.syncs())
+    record.put("compiled_kernels", measure.kernels())
 
 
 class _Measurements:
@@ -99,19 +108,24 @@ class _Measurements:
     def _same_step(self) -> object:
         return self._step(next(self._same))
 
-    def with_loader(self) -> dict[str, Any]:
-        """As a training runs. first_batch_s: the start of the workers; first_step_s: with cuDNN's search, or the compiler."""
+    def first(self) -> dict[str, float]:
+        """batch_s: the start of the workers; step_s: with cuDNN's search, or the compiler."""
         start = perf_counter()
         first = next(self._batches)
-        first_batch = perf_counter() - start
+        loaded = perf_counter()
         self._step(first)
         wait()
-        found = {"first_batch_s": first_batch, "first_step_s": perf_counter() - start - first_batch}
+        return {"batch_s": loaded - start, "step_s": perf_counter() - loaded}
+
+    def with_loader(self) -> dict[str, Any]:
+        """As a training runs. warm_up_s: of the steps after the first one that are not timed."""
+        reset_peak()
+        start = perf_counter()
         for _ in range(1 if self._tiny else WARM):
             self._step(next(self._batches))
         wait()
-        found["until_warm_s"] = perf_counter() - start
-        return _timed_steps(self._step, self._batches, self._size, 1 if self._tiny else STEPS) | found
+        warm = {"warm_up_s": perf_counter() - start}
+        return _timed_steps(self._step, self._batches, self._size, 1 if self._tiny else STEPS) | warm
 
     def same_batch(self, repeats: int) -> dict[str, Any]:
         """Without the loader."""
@@ -141,7 +155,6 @@ def _trainer(params: Params, rate: float) -> tuple[Trainer, Iterator[StagedBatch
 def _timed_steps(step: Step, batches: Iterator[StagedBatch], size: int, most: int) -> dict[str, Any]:
     """At most so many steps of `size` images, with the time for which a step waits for the next batch."""
     waited, count = 0.0, 0
-    reset_peak()
     with Utilisation() as load:
         start = perf_counter()
         while count < most and perf_counter() - start < MOST_S:
@@ -198,20 +211,22 @@ def _checkpoint(trainer: Trainer) -> dict[str, float]:
 
 
 def _validation(params: Params, tiny: bool) -> dict[str, float]:
-    """The full-resolution score that picks the best epoch. first_s: of its first run, which compiles kernels and starts cuDNN's search."""
+    """The full-resolution score that picks the best epoch, as a training computes it. first_s: of its first run."""
     network = build_model(spec_from_params(params.model, params.data.classes)).eval()
     network.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
     files = cached_files(4 if tiny else 10)
     model = _KnownLogits(network, files[0], params.train.size)
     spec = InputSpec(params.train.size, params.model.in_channels, params.train.images_per_batch, device(), params.train.precision)
     some = {f"{copy}_{file.stem}": file for copy in range(1 if tiny else 3) for file in files}
+
+    def score() -> None:
+        with kernels_without_search():
+            model_dice(model, some, spec, params.train.crop, Decision(0.5))
+
     start = perf_counter()
-    model_dice(model, some, spec, params.train.crop, Decision(0.5))
+    score()
     first = perf_counter() - start
-    return {
-        "first_s": first,
-        "images_per_s": len(some) / seconds(lambda: model_dice(model, some, spec, params.train.crop, Decision(0.5)), 1, 0),
-    }
+    return {"first_s": first, "images_per_s": len(some) / seconds(score, 1, 0)}
 
 
 class _KnownLogits(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,48 +15,46 @@ from typing import Any, BinaryIO
 
 import torch
 
-from benchmarks.gpu.measure import NO_GPU
+from benchmarks.gpu.measure import GIB, NO_GPU
 from benchmarks.gpu.parameters import Changes, parameters, write_params
 from benchmarks.gpu.record import Record
 from benchmarks.gpu.runner import Setup
 from handbone.config import paths
 from handbone.config.params import Params
 from handbone.models.saved import read_info, weights_hash
+from handbone.training.status import FoldStatus
 from handbone.utils.parallel import usable_cores
 
 RUNS, STAGES_RUN = Path("runs"), "deterministic_1"  # the run whose model the section `stages` uses
 STOPPED = {"terminated": signal.SIGTERM, "killed": signal.SIGKILL, "compiled_killed": signal.SIGKILL}
-GPU_ONLY = ("deterministic_2", "fast_1", "fast_2")
 EQUAL = {  # weights that must be equal
     "deterministic_2": STAGES_RUN,
     "terminated": STAGES_RUN,
     "killed": STAGES_RUN,
     "compiled_killed": "compiled",
 }
-AT_ONCE = 4  # trainings; as many share one GPU and 16 cores well
+AT_ONCE = 7  # trainings; as many small ones share one GPU and 16 cores well
 CHECKPOINT_S = 120.0  # a training that is to be stopped must have a checkpoint by then
+ESTIMATE = re.compile(r"about .* per epoch, ([0-9.]+) GiB of GPU memory")  # the line before a training
 
 
 def trainings(record: Record, setup: Setup) -> None:
-    """Hash of the weights of each training, and which of them are equal; fast_twice_equal may be false."""
-    common = {**small_training(setup), "train.epochs": 3, "train.validate_every": 2}
+    """Hash of the weights of each training, and whether those are equal that must be; the batch that `batch_size: auto` finds.
+
+    The network is one that torch.compile is soon done with.
+    """
+    small = {"model.encoder": "tu-resnet10t", "model.options": {"Unet": {"decoder_channels": [64, 48, 32, 24, 16]}}}
+    common = {**small_training(setup), **small, "train.epochs": 3, "train.validate_every": 2}
     same = {**common, "train.deterministic": True}
-    small = {"model.encoder": "tu-resnet10t", "model.options": {"Unet": {"decoder_channels": [64, 48, 32, 24, 16]}}}  # soon compiled
-    jobs: dict[str, Changes] = {"terminated": same, "killed": same}  # those that run longest first
-    if setup.compiled:
-        jobs |= {name: {**same, **small, "train.compile": True} for name in ("compiled_killed", "compiled")}
-    jobs |= {"deterministic_1": same, "deterministic_2": same, "fast_1": common, "fast_2": common}
+    jobs: dict[str, Changes] = {}
+    if setup.compiled:  # those that run longest first
+        jobs |= {name: {**same, "train.compile": True} for name in ("compiled_killed", "compiled")}
+    jobs |= {"killed": same, "terminated": same, "deterministic_1": same, "deterministic_2": same}
     if not torch.cuda.is_available():
-        for name in GPU_ONLY:
-            record.skip(name, f"{NO_GPU}: a CPU gives the same bits each time")
-            del jobs[name]
+        record.skip("deterministic_2", f"{NO_GPU}: a CPU gives the same bits each time")
+        del jobs["deterministic_2"]
+    jobs["batch_size_auto"] = {**common, "train.batch_size": "auto"}
     _train_all(record, setup, jobs)
-    for name, other in EQUAL.items():
-        weights = _weights(record, name)
-        if weights is not None and weights != _weights(record, other):
-            record.put(f"{name}_failed", f"the weights differ from those of {other}")
-    if torch.cuda.is_available():
-        record.put("fast_twice_equal", _weights(record, "fast_1") == _weights(record, "fast_2"))
 
 
 def precision(record: Record, setup: Setup) -> None:
@@ -85,7 +84,7 @@ def small_training(setup: Setup) -> Changes:
 
 
 def _train_all(record: Record, setup: Setup, jobs: Mapping[str, Changes]) -> None:
-    """Record each training as soon as it has ended."""
+    """Record each training as soon as it has ended, and compare it with those that have."""
     at_once = min(2 if setup.tiny else AT_ONCE, len(jobs))
     threads = max(1, usable_cores() // at_once)
     with ThreadPoolExecutor(at_once) as pool:
@@ -93,12 +92,17 @@ def _train_all(record: Record, setup: Setup, jobs: Mapping[str, Changes]) -> Non
         for done in as_completed(running):
             with record.guard(running[done]):
                 record.put(running[done], done.result())
+            _compare(record)
 
 
-def _weights(record: Record, name: str) -> str | None:
-    """The hash of a training's weights; null if it failed or was skipped."""
-    value: str | None = record.get(name).get("sha256")
-    return value
+def _compare(record: Record) -> None:
+    """Record which pairs of `EQUAL` are known to be equal; those that are not have failed."""
+    weights = {name: record.get(name).get("sha256") for pair in EQUAL.items() for name in pair}
+    known = {name: weights[name] == weights[other] for name, other in EQUAL.items() if weights[name] and weights[other]}
+    if known:
+        record.put("equal", known)
+    for name in (name for name, equal in known.items() if not equal):
+        record.put(f"{name}_failed", f"the weights differ from those of {EQUAL[name]}")
 
 
 def _train(name: str, params: Params, threads: int) -> dict[str, Any]:
@@ -121,8 +125,18 @@ def _train(name: str, params: Params, threads: int) -> dict[str, Any]:
         raise RuntimeError("it ended before it was stopped, or did not resume")
     model = folder / paths.fold_model(0)
     lines = {line.strip()[:160] for line in text.splitlines() if "eterministic" in line}
-    found |= {"dice": read_info(model).dice, "sha256": weights_hash(model)[:16], "warnings": sorted(lines)[:4]}
+    info, announced = read_info(model), ESTIMATE.findall(text)
+    found |= {"dice": info.dice, "sha256": weights_hash(model)[:16], "warnings": sorted(lines)[:4]}
+    if params.train.batch_size == "auto":
+        found |= {"batch_size": info.machine["batch_size"], "announced_gib": float(announced[-1]) if announced else None}
+        found |= {"reserved_gib": _reserved_gib(folder)}
     return found | {"s": monotonic() - start}
+
+
+def _reserved_gib(folder: Path) -> float:
+    """The peak of the memory that PyTorch had reserved, without what CUDA itself takes; on a CPU that of the process."""
+    (file,) = folder.rglob("fold_0.json")
+    return (FoldStatus.load(file).memory or 0) / GIB
 
 
 def _prepare(folder: Path) -> None:

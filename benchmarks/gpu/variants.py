@@ -18,35 +18,35 @@ from benchmarks.gpu.step import ResidentStep, draw_batch
 
 @dataclass(frozen=True)
 class _Variant:
-    """changes: of params.yaml; options: of `ResidentStep`; benchmark: cudnn's search for the fastest kernels."""
+    """changes: of params.yaml; options: of `ResidentStep`."""
 
     changes: Changes = field(default_factory=dict)
     options: Mapping[str, bool] = field(default_factory=dict)
-    benchmark: bool = True
     deterministic: bool = False
     gpu_only: bool = False
 
 
 VARIANTS = {
-    "no_cudnn_benchmark": _Variant(benchmark=False, gpu_only=True),  # first: later ones find the kernels of an earlier search
-    "as_is": _Variant(),
-    "compile": _Variant(options={"compile_all": True}),
+    "no_cudnn_benchmark": _Variant(),
+    "deterministic": _Variant(deterministic=True, gpu_only=True),
+    "fp16": _Variant({"train.precision": "fp16"}, gpu_only=True),
+    "float32": _Variant({"train.precision": "no"}, gpu_only=True),
+    "channels_first": _Variant(options={"channels_last": False}),
     "no_ema": _Variant(options={"ema": False}),
     "optimizer_not_fused": _Variant(options={"fused": False}, gpu_only=True),
-    "channels_first": _Variant(options={"channels_last": False}),
-    "float32": _Variant({"train.precision": "no"}, gpu_only=True),
-    "fp16": _Variant({"train.precision": "fp16"}, gpu_only=True),
-    "deterministic": _Variant(benchmark=False, deterministic=True, gpu_only=True),
 }
 
 
 def variants(record: Record, setup: Setup) -> None:
-    """Images per second and peak memory of each."""
+    """Images per second and peak memory of each.
+
+    All run without cuDNN's search, which takes half a minute for each: the first one is what the others are compared with, and
+    `resident` of the section `steps` is the same with the search.
+    """
+    torch.backends.cudnn.benchmark = False
     for name, variant in VARIANTS.items():
         if variant.gpu_only and not torch.cuda.is_available():
             record.skip(name, NO_GPU)
-        elif name == "compile" and not setup.compiled:
-            record.skip(name, "measured with --compile only")
         else:
             with record.guard(name):
                 record.put(name, _measured(variant, setup))
@@ -54,17 +54,12 @@ def variants(record: Record, setup: Setup) -> None:
 
 def _measured(variant: _Variant, setup: Setup) -> dict[str, Any]:
     params = parameters(setup, variant.changes)
-    torch.backends.cudnn.benchmark = variant.benchmark
     torch.use_deterministic_algorithms(variant.deterministic, warn_only=True)
     step = ResidentStep(params, draw_batch(params), **variant.options)
-    reset_peak()
     start = perf_counter()
     step()
     wait()
     first = perf_counter() - start
-    each = seconds(step, 1 if setup.tiny else 15, 0 if setup.tiny else 2)
-    found = rate(params.train.images_per_batch, each) | {"first_step_s": first, "peak_gib": peak_gib()}
-    del step
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return found
+    reset_peak()
+    each = seconds(step, 1 if setup.tiny else 15, 0 if setup.tiny else 1)
+    return rate(params.train.images_per_batch, each) | {"first_step_s": first, "peak_gib": peak_gib()}

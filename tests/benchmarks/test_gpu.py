@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from benchmarks.gpu.__main__ import SECTIONS, choose, failed
-from benchmarks.gpu.runner import Options, Section, run_sections
+from benchmarks.gpu.record import Record
+from benchmarks.gpu.runner import Options, Section, run_sections, time_for
+from benchmarks.gpu.trainings import EQUAL, _compare
 
 from imports import ROOT
 
@@ -42,8 +45,8 @@ def leaves_a_child(record, setup):
 """
 
 
-def _section(name: str, cap_s: float = 60.0) -> Section:
-    return Section(name, f"sections:{name}", cap_s, "gpu24")
+def _section(name: str, needed_s: float = 60.0) -> Section:
+    return Section(name, f"sections:{name}", needed_s, "gpu24")
 
 
 def _options(folder: Path, limit_s: float = 100.0) -> Options:
@@ -80,7 +83,7 @@ def test_a_section_that_fails_stops_no_other(tmp_path: Path) -> None:
 
 
 def test_a_section_over_its_time_is_killed_with_its_children(tmp_path: Path) -> None:
-    report = run_sections([_section("hangs", 3.0), _section("leaves_a_child")], _options(tmp_path), {})
+    report = run_sections([_section("hangs", 3.0), _section("leaves_a_child", 92.0)], _options(tmp_path), {})
     hangs, leaves = report["sections"]["hangs"], report["sections"]["leaves_a_child"]
     assert "3 s" in hangs["failed"] and hangs["seconds"] < 30
     assert "in hangs" in hangs["log_end"], "the stack of what was killed is missing"
@@ -94,27 +97,54 @@ def test_sections_for_which_no_time_is_left_are_named(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out/gpu.json").read_text())["complete"]
 
 
-def test_a_killed_run_has_written_what_it_found(tmp_path: Path) -> None:
-    options = _options(tmp_path)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_that_is_ended_has_written_what_it_found(number: signal.Signals, tmp_path: Path) -> None:
+    """The sections before, and of the one that runs each figure that it has."""
+    _options(tmp_path)
     code = f"""
+import signal, sys
 from pathlib import Path
 from benchmarks.gpu.runner import Options, Section, run_sections
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 folder = Path({str(tmp_path)!r})
 sections = [Section(name, f"sections:{{name}}", 60.0) for name in ("works", "hangs", "raises")]
 run_sections(sections, Options(100.0, folder / "work", folder / "out", [folder, {str(ROOT)!r}]), {{}})
 """
     run = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
-    child = options.work / "hangs.json"
-    while not child.is_file():
+    file, report = tmp_path / "out/gpu.json", {}
+    while "child" not in report.get("sections", {}).get("hangs", {}):
         assert run.poll() is None
         time.sleep(0.05)
-    run.kill()
+        report = json.loads(file.read_text()) if file.is_file() else {}
+    run.send_signal(number)
     run.wait()
-    os.killpg(os.getpgid(json.loads(child.read_text())["child"]), 9)
-    report = json.loads((tmp_path / "out/gpu.json").read_text())
+    child = report["sections"]["hangs"]["child"]
+    if number == signal.SIGKILL:
+        os.killpg(os.getpgid(child), 9)
+    assert _ends(child)
+    report = json.loads(file.read_text())
     assert not report["complete"]
-    assert report["sections"]["works"]["value"] == 0.3333
-    assert list(report["sections"]["hangs"]) == list(report["sections"]["raises"]) == ["skipped"]
+    assert report["sections"]["works"]["value"] == 0.3333 and report["sections"]["hangs"]["child"] == child
+    assert list(report["sections"]["raises"]) == ["skipped"]
+
+
+def test_a_section_may_use_what_later_ones_do_not_need() -> None:
+    first, later = _section("works", 30.0), [_section("raises", 20.0), _section("killed", 50.0)]
+    assert time_for(first, later, 150.0) == 80
+    assert time_for(first, later, 50.0) == 15  # too little for all: its share
+    assert time_for(first, [], 7.0) == 7
+
+
+def test_trainings_are_compared_as_soon_as_both_have_ended(tmp_path: Path) -> None:
+    record = Record(tmp_path / "trainings.json")
+    record.put("killed", {"sha256": "a"})
+    _compare(record)
+    assert not record.get("equal")
+    record.put(EQUAL["killed"], {"sha256": "a"})
+    record.put("terminated", {"sha256": "b"})
+    _compare(record)
+    assert record.get("equal") == {"killed": True, "terminated": False}
+    assert failed({"trainings": json.loads((tmp_path / "trainings.json").read_text())}) == ["trainings.terminated"]
 
 
 def test_only_names_sections_and_brings_the_data_they_need() -> None:

@@ -34,6 +34,7 @@ def os_error(number: int, file: str | None = None) -> OSError:
                 "cuFFT error: CUFFT_ALLOC_FAILED",
                 "GET was unable to find an engine to execute this computation",
                 "Triton Error [CUDA]: out of memory",
+                "upsample_nearest_nhwc only supports output tensors with less than INT_MAX elements, but got [24, 32, 2048, 2048]",
                 "NCCL error in: x.cpp:1, unhandled cuda error\nLast error:\nFailed to CUDA calloc async 9 bytes",
                 "NCCL error in: x.cpp:1, unhandled cuda error\nLast error:\nCuda failure 2 'out of memory'",
                 "could not create a primitive",

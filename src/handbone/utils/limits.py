@@ -20,7 +20,8 @@ from handbone.utils.memory import available_bytes
 MEMORY = re.compile(
     r"out of memory|allocate memory|unable to allocate|failed to allocate|insufficient memory|not enough memory|bad_alloc|bad allocation"
     r"|CU\w+_ALLOC_FAILED|CU\w+_ALLOCATION_FAILED|CU(BLAS|DNN)_STATUS_NOT_INITIALIZED|cudaErrorMemoryAllocation|failed to CUDA \w*alloc"
-    r"|unable to find an engine|could not create a (primitive|memory)",  # engines: those of cuDNN whose workspace fits into the memory
+    r"|unable to find an engine|could not create a (primitive|memory)"  # engines: those of cuDNN whose workspace fits into the memory
+    r"|less than INT_MAX elements",  # of a map, beyond which PyTorch has no kernels of a GPU
     re.IGNORECASE,
 )
 DISK = re.compile(r"no space left|quota exceeded|os error (28|122)\b|PytorchStreamWriter failed|file write failed", re.IGNORECASE)
@@ -120,7 +121,7 @@ def _system_problem(error: OSError, stage: str) -> Problem | None:
 
 def _memory(text: str, stage: str) -> Problem:
     name, fix = ADVICE.get(stage, ("", "end other programs, or use a machine with more memory"))
-    on_gpu = re.search(r"cuda|cublas|cudnn|nccl|gpu", text, re.IGNORECASE)
+    on_gpu = re.search(r"cuda|cublas|cudnn|nccl|gpu|INT_MAX", text, re.IGNORECASE)
     free = "" if on_gpu else f"; {size_text(available_bytes())} of the machine's memory are free"
     place = f"params.yaml: {name}" if name else f"stage {stage}"
     return Problem("machine.memory", place, "what fits into memory", f"{_first_line(text) or 'no memory left'}{free}", fix)
