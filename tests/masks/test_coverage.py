@@ -129,6 +129,20 @@ def test_a_curved_grid_equals_the_plain_computation() -> None:
     assert np.quantile(difference, 0.99) <= 16 and difference.mean() < 1
 
 
+@pytest.mark.parametrize("outside", [False, True])
+def test_what_only_the_outer_half_of_a_border_pixel_reaches_is_covered(outside: bool) -> None:
+    """Beside the border, and beside pixels that come from outside, a pixel reaches farther than all centres of its tile."""
+    shape, masks = (32, 48), np.zeros((4, 128, 192), bool)
+    first = 40 if outside else 0  # rows and columns that come from outside end before it
+    masks[0, first], masks[1, -1], masks[2, :, first], masks[3, :, -1] = True, True, True, True
+    masks[:, :first] = masks[:, :, :first] = False
+    grid = grid_of(np.eye(2, 3), shape)
+    grid[: first // 4] = grid[:, : first // 4] = -1e6
+    expected = coverage(packed(masks), shape).dense()
+    assert expected.any((1, 2)).all()
+    assert np.array_equal(coverage(packed(masks), shape, grid).dense(), expected)
+
+
 def test_a_pixel_from_outside_is_not_covered() -> None:
     shape, masks = (32, 48), np.ones((1, 64, 96), bool)
     grid = grid_of(np.eye(2, 3), shape)

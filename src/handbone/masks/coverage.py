@@ -204,7 +204,10 @@ def _pixel_coverage(
 
 @kernel
 def _tile_ranges(places: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Range of x and of y (x0, x1, y0, y1), in each tile of network pixels, of the places that are not `OUTSIDE`; inf, -inf if all are."""
+    """Range of x and of y (x0, x1, y0, y1) in each tile of network pixels, as far as those that are not `OUTSIDE` reach; inf, -inf if all are.
+
+    A pixel reaches half of the way to its neighbours, which are in the range, and beyond it only where it has none on one side.
+    """
     height, width, _ = places.shape
     ranges = np.empty(((height + TILE - 1) // TILE, (width + TILE - 1) // TILE, 4))
     for down in range(ranges.shape[0]):
@@ -212,8 +215,11 @@ def _tile_ranges(places: NDArray[np.float32]) -> NDArray[np.float64]:
             top, left = down * TILE, across * TILE
             # one pixel more on all sides, as far as a pixel on the tile's border can reach
             around = places[max(top - 1, 0) : top + TILE + 1, max(left - 1, 0) : left + TILE + 1]
-            ranges[down, across, 0], ranges[down, across, 1] = _range(around[:, :, 0])
-            ranges[down, across, 2], ranges[down, across, 3] = _range(around[:, :, 1])
+            on_border = down == 0 or across == 0 or top + TILE >= height or left + TILE >= width
+            for axis in range(2):
+                low, high, any_outside = _range(around[:, :, axis])
+                beyond = _longest_step(around[:, :, axis]) if on_border or any_outside else 0.0
+                ranges[down, across, 2 * axis], ranges[down, across, 2 * axis + 1] = low - beyond, high + beyond
     return ranges
 
 
@@ -241,14 +247,30 @@ def _grid_boxes(boxes: Boxes, ranges: NDArray[np.float64], shape: tuple[int, int
 
 
 @kernel
-def _range(places: NDArray[np.float32]) -> tuple[float, float]:
-    """Minimum and maximum of the places that are not `OUTSIDE`; inf, -inf if all are."""
-    low, high = np.inf, -np.inf
+def _range(places: NDArray[np.float32]) -> tuple[float, float, bool]:
+    """Minimum and maximum of the places that are not `OUTSIDE`, inf, -inf if all are; and whether any is."""
+    low, high, any_outside = np.inf, -np.inf, False
     for row in range(places.shape[0]):
         for column in range(places.shape[1]):
             if places[row, column] > OUTSIDE:
                 low, high = min(low, places[row, column]), max(high, places[row, column])
-    return low, high
+            else:
+                any_outside = True
+    return low, high, any_outside
+
+
+@kernel
+def _longest_step(places: NDArray[np.float32]) -> float:
+    """The largest difference of two neighbours that are not `OUTSIDE`."""
+    longest = 0.0
+    for row in range(places.shape[0]):
+        for column in range(places.shape[1]):
+            here = places[row, column]
+            for down in range(2):
+                y, x = row + down, column + 1 - down
+                if y < places.shape[0] and x < places.shape[1] and min(here, places[y, x]) > OUTSIDE:
+                    longest = max(longest, abs(places[y, x] - here))
+    return longest
 
 
 @kernel
