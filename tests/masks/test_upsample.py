@@ -83,6 +83,14 @@ def test_a_map_of_one_pixel_fills_the_image(shape: tuple[int, int]) -> None:
     ]
 
 
+@pytest.mark.parametrize("shape", [(5, 7), (40, 4), (1, 1), (3, 90)])
+def test_a_map_that_is_larger_than_the_image_gives_runs_of_one_pixel_or_more(shape: tuple[int, int]) -> None:
+    maps = adversarial(24, 18)
+    masks = full_masks(CroppedMaps.from_dense(maps), shape, 0.5)
+    assert np.array_equal(masks.boxed().dense(), exact_masks(maps, shape, 0.5))
+    assert (masks.intervals[:, 0] < masks.intervals[:, 1]).all()
+
+
 def test_large_smooth_maps() -> None:
     rng = np.random.default_rng(2)
     maps = np.rint(255 * torch.nn.functional.avg_pool2d(torch.from_numpy(rng.random((4, 1, 256, 256))), 31, 1, 15).numpy()[:, 0]).astype(

@@ -105,7 +105,7 @@ def push_pixel(inside: bool, run_start: int, pixel: int, first: int, intervals: 
     elif not inside and run_start >= 0:
         if count > first and count <= len(intervals) and intervals[count - 1, 1] == run_start:  # continues a run of the row before
             intervals[count - 1, 1] = pixel
-        else:
+        elif pixel > run_start:  # a map that is larger than the image has places without a pixel
             if count < len(intervals):
                 intervals[count, 0] = run_start
                 intervals[count, 1] = pixel
