@@ -13,6 +13,7 @@ from handbone.cache.sample import write_sample
 from handbone.config import paths
 from handbone.config.params import load_params
 from handbone.dataset.inputs import read_inputs
+from handbone.dataset.labels import require_known_label
 from handbone.dataset.layout import Sample
 from handbone.dataset.people import with_attributes
 from handbone.dataset.preprocess import PreprocessSpec, prepare_sample, without_overlaps
@@ -59,6 +60,7 @@ def main() -> None:
     params = load_params()
     data, image, root = params.data, params.preprocess, Path(params.data.root)
     samples, people, warnings = read_inputs(root, data.exclude)
+    require_known_label(samples, data.classes)
     channels = params.model.in_channels
     spec = PreprocessSpec(data.classes, data.allow_missing, image.size, channels, image.clahe, image.max_pixels, data.exclusive)
     rows = cache_samples(samples, spec, params.machine.preprocess_workers, f"{root} cannot be used")

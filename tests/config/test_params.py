@@ -117,6 +117,10 @@ def test_on_is_a_text(tmp_path: Path, fails: Fails) -> None:
         ({"data.mirror": ["Radius", "Ulna"]}, "data.mirror"),
         ({"data.mirror": {"Radius": 21}}, "data.mirror"),
         ({"data.mirror": {11: "Radius"}}, "data.mirror"),
+        ({"data.classes": [11, "12", True]}, "data.classes"),
+        ({"data.exclude": [58]}, "data.exclude"),
+        ({"train.exclude": [58]}, "train.exclude"),
+        ({"split.stratify": [1.5]}, "split.stratify"),
         ({"folds": [0, 9]}, "folds"),
         ({"folds": [1, 1]}, "folds"),
         ({"preprocess.size": 64}, "preprocess.size"),
@@ -139,6 +143,13 @@ def test_a_misspelled_choice_is_answered_by_the_nearest_one(tmp_path: Path, fail
     with fails("params.value") as error:
         load_params(write(tmp_path, {key: written}))
     assert nearest in error.value.problems[0].fix
+
+
+@pytest.mark.parametrize(("key", "value"), [("submission.empty", -1), ("pseudo.labels", 7), ("model.arch", 1.5)])
+def test_a_number_in_the_place_of_a_text_is_answered_by_quotes(tmp_path: Path, fails: Fails, key: str, value: float) -> None:
+    with fails("params.value", key) as error:
+        load_params(write(tmp_path, {key: value}))
+    assert f'"{value}"' in error.value.problems[0].fix
 
 
 def test_a_misspelled_key_of_a_name_is_shown(tmp_path: Path, fails: Fails) -> None:

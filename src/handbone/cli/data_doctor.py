@@ -12,8 +12,10 @@ from typing import Any
 from handbone.cli.document import print_document, problem_document
 from handbone.config import paths
 from handbone.config.params import Params, load_params
+from handbone.dataset.labels import require_known_label
 from handbone.dataset.layout import find_samples
 from handbone.dataset.preprocess import read_image
+from handbone.doctor.labels.anatomy import MIN_CLASSES, MIN_IMAGES
 from handbone.doctor.labels.duplicates import duplicates, shared_people
 from handbone.doctor.labels.examine import Examined, examine_labels
 from handbone.doctor.labels.expected import expected_outlines
@@ -32,11 +34,13 @@ PICTURES = 60  # of the page: about 3 MB
 def examine_data(root: Path, html: Path | None = None, as_json: bool = False) -> None:
     """Print the findings about the data set in `root`, the strangest first, and write them with pictures to `html`. as_json: as a document.
 
-    Raises `UserError` for what `find_samples` does not accept, with every file that cannot be read, and if a finding is an error.
+    Raises `UserError` for what `find_samples` and `require_known_label` do not accept, with every file that cannot be read, and if a
+    finding is an error.
     """
     params = load_params()
     data = params.data
     samples = find_samples(root, data.exclude if root.resolve() == Path(data.root).resolve() else ())
+    require_known_label(samples, data.classes)
     scans = read_scans(samples, data.classes, params.preprocess.max_pixels, params.machine.preprocess_workers)
     examined = examine_labels([scan.drawing for scan in scans if scan.drawing is not None], data.allow_missing)
     found = [*examined.findings, *_same_pictures(scans), *shared_people(samples)]
@@ -91,10 +95,11 @@ def _predicted(key: str, classes: int) -> CroppedMaps:
 
 def _print(root: Path, findings: Sequence[Finding], scans: Sequence[Scan], examined: Examined, classes: Sequence[str]) -> None:
     if examined.anatomy is None:
-        expected, found = "enough images that show the same classes", "too few, so nothing is said about labels"
-        warn(Problem("labels.few", str(root), expected, found, "add images"))
+        expected, found = f"{MIN_IMAGES} images that show {MIN_CLASSES} classes or more", "fewer, so nothing is said about labels"
+        warn(Problem("labels.few", str(root), expected, found, "if the data set has so many classes, add images"))
+    readable = sum(not scan.problems for scan in scans)
     if not findings:
-        print(f"{root}: nothing found in {len(scans)} images")
+        print(f"{root}: nothing found in {readable} images" + ("" if readable == len(scans) else f", {len(scans) - readable} not read"))
         return
     print(f"{root}: {len(findings)} findings in {len({finding.key for finding in findings})} of {len(scans)} images")
     print("\n".join(list_lines(findings, classes)))

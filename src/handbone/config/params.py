@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from handbone.config.yaml12 import read_yaml
@@ -64,6 +64,14 @@ def _repeated(names: Iterable[str]) -> list[str]:
     return [name for name, count in counts.items() if count > 1]
 
 
+def _quoted(names: Any) -> Any:
+    """`names`, unchanged, if YAML has read none of them as a number, true, false or null; classes are often numbers."""
+    unquoted = [name for name in names if not isinstance(name, str)] if isinstance(names, list) else []
+    plain = unquoted and not any(isinstance(name, (list, dict)) for name in unquoted)
+    _require((not plain, "", 'texts, numbers in quotes: "11"', ", ".join(map(_shown, unquoted))))
+    return names
+
+
 def _each_once(names: list[str]) -> list[str]:
     """`names`, if none is there more than once."""
     repeated = _repeated(names)
@@ -72,6 +80,7 @@ def _each_once(names: list[str]) -> list[str]:
 
 
 EachOnce = AfterValidator(_each_once)
+Names = Annotated[list[str], BeforeValidator(_quoted)]
 
 
 def _is_schedule(points: list[list[float]]) -> bool:
@@ -99,7 +108,7 @@ class DataParams(Section):
         min_length=1,
         description="folder that holds train/ (and test/); for data/phantom the graph makes the synthetic data set",
     )
-    classes: list[str] = Field(list(BONES), min_length=1, description="label names, in the order of the submission")
+    classes: Names = Field(list(BONES), min_length=1, description="label names, in the order of the submission")
     mirror: dict[str, str] = Field(
         {}, description='pairs of classes that swap when an image is mirrored, each once: {"11": "21"}; others stay themselves'
     )
@@ -108,7 +117,7 @@ class DataParams(Section):
         False,
         description="true: a pixel has one class, by softmax and argmax, or is void: neither learned nor scored (docs/exclusive.md)",
     )
-    exclude: list[str] = Field([], description="people (ID058) or samples (ID363/image1661392103627) to leave out")
+    exclude: Names = Field([], description="people (ID058) or samples (ID363/image1661392103627) to leave out")
 
     @field_validator("classes")
     @classmethod
@@ -123,7 +132,7 @@ class DataParams(Section):
 
     @field_validator("mirror", mode="before")
     @classmethod
-    def _quoted(cls, mirror: Any) -> Any:
+    def _quoted_pairs(cls, mirror: Any) -> Any:
         names = [name for pair in mirror.items() for name in pair] if isinstance(mirror, dict) else []
         unquoted = [name for name in names if not isinstance(name, str)]
         _require((not unquoted, "", 'names, numbers in quotes: {"11": "21"}', ", ".join(map(str, unquoted))))
@@ -170,7 +179,7 @@ class SplitParams(Section):
 
     n_folds: int = Field(5, ge=2, description="number of folds; no person is in two of them")
     seed: int = Field(1, ge=0, description="random seed, decides between people with equally many images")
-    stratify: Annotated[list[str], EachOnce] = Field(
+    stratify: Annotated[Names, EachOnce] = Field(
         [],
         description="what to balance over the folds: attributes of people.csv, classes (those that not all images show), shape (poses)",
     )
@@ -242,7 +251,7 @@ class TrainParams(Section):
         "auto", description="true: compile network and loss with torch.compile; auto: on one GPU, for a training of 2000 steps or more"
     )
     deterministic: bool = Field(False, description="true: same bits in every run on a GPU too, but slower; a CPU always gives them")
-    exclude: list[str] = Field([], description="people or samples that are validated but never trained on")
+    exclude: Names = Field([], description="people or samples that are validated but never trained on")
     oversample: dict[str, Weight] = Field(
         {}, description="how often an image is drawn per epoch, by class, person, sample or attribute (sex=f) of people.csv"
     )
@@ -526,7 +535,7 @@ def _invalid(document: Any, source: str, error: ValidationError) -> Iterator[Pro
                 yield Problem("params.value", f"{source}: {where}", wanted, _shown(found), "change the value")
         else:
             expected.setdefault(place, [_shown(value)]).append(_wording(details["type"], details["msg"], keys))
-            fixes[place] = _nearest_choice(value, details) or fixes.get(place, "change the value")
+            fixes[place] = _better_spelling(value, details) or fixes.get(place, "change the value")
     for place, (found, *alternatives) in expected.items():
         wanted = " or ".join(dict.fromkeys(alternatives))
         yield Problem("params.value", f"{source}: {place or 'the whole file'}", wanted, found, fixes[place])
@@ -552,8 +561,10 @@ def _suggestion(keys: list[str]) -> str:
     return nearest(".".join(keys), beside if len(keys) > 1 else list(Params.model_fields))
 
 
-def _nearest_choice(value: Any, details: ErrorDetails) -> str | None:
-    """A question that offers the nearest of the names that a value can be; None if none is near."""
+def _better_spelling(value: Any, details: ErrorDetails) -> str | None:
+    """A number as a text in quotes; a question that offers the nearest of the names that a value can be; None if there is neither."""
+    if details["type"] == "string_type" and isinstance(value, int | float):
+        return f'if it is a text, write it in quotes: "{_shown(value)}"'
     names = re.findall(r"'([^']+)'", details.get("ctx", {}).get("expected", "")) if details["type"] == "literal_error" else []
     question = nearest(value, names) if isinstance(value, str) else ""
     return question if question.endswith("?") else None
