@@ -20,6 +20,7 @@ from handbone.cli.doctor import examine_submission
 from handbone.config import paths
 from handbone.config.params import PhantomParams, SubmissionParams
 from handbone.doctor.examine import WARNINGS, Expected, examine
+from handbone.doctor.masks import Image, smaller_width
 from handbone.doctor.repair import repair
 from handbone.doctor.runs import examine_runs
 from handbone.doctor.training import read_training
@@ -234,6 +235,22 @@ def test_masks_that_were_meant_in_another_way_are_found(
     assert {kind for kind, _ in found} == {code}, found
     assert names(found[0][1], line)
     assert len(found) == (len(case.truth) if only is None else 1)
+
+
+def encoded_in(shape: tuple[int, int], mask: np.ndarray) -> Image:
+    """The mask's runs as those of an image of that shape."""
+    runs = RunLengthMasks.from_boxed(BoxedMasks.from_dense(np.ascontiguousarray(mask[None])))
+    masks = RunLengthMasks(shape, runs.indptr, runs.intervals)
+    return Image("A/a", 0, masks, masks, np.ones(1, bool))
+
+
+def test_masks_in_two_pieces_side_by_side_are_not_those_of_a_smaller_image() -> None:
+    """The steps between their runs are distances between the pieces: 450 pixels here, and 62 to the next row."""
+    mask = np.zeros((512, 512), bool)
+    mask[100:300, :20] = True
+    assert smaller_width(encoded_in((512, 512), mask[::2, ::2])) == 256
+    mask[100:300, 450:470] = True
+    assert smaller_width(encoded_in((512, 512), mask)) == 0
 
 
 REPAIRED = [

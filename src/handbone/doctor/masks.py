@@ -13,6 +13,8 @@ from handbone.masks.boxed import BoxedMasks
 from handbone.masks.runs import RunLengthMasks
 
 MIN_STEPS = 20  # from one run to the next, before their median is taken for the width of the image
+USUAL = 0.6  # of the steps that must be near the median: of masks in two pieces side by side, it is a distance between the pieces
+NEAR = 0.1  # of the median
 SMALLER = 0.95  # share of the image's width below which runs are those of a smaller image
 MIN_DISTANCE = 0.04  # mean difference of boxes, as a share of the image, from which another reading may be meant
 CLOSER = 0.5  # how much closer that reading must be to training images
@@ -42,15 +44,16 @@ class Image:
 def smaller_width(image: Image) -> int:
     """The width of a smaller image that all runs fit, in pixels; 0 if there is none.
 
-    Most masks have one run per row, so that the median step from one start to the next is the width of the image that was encoded.
+    Masks in one piece have one run per row, so that nearly all steps from one start to the next are the width of the image that was encoded.
     """
     starts, indptr = image.encoded.intervals[:, 0], image.encoded.indptr
     steps = np.concatenate([np.diff(starts[start:end]) for start, end in pairwise(indptr.tolist())])
     height, width = image.encoded.shape
     stride = float(np.median(steps)) if len(steps) >= MIN_STEPS else width
+    usual = (np.abs(steps - stride) <= NEAR * stride).mean() >= USUAL if len(steps) >= MIN_STEPS else False
     # the median may be a pixel off
     fits = image.encoded.intervals[:, 1].max(initial=0) <= (stride + 1) * (stride + 1) * height / width
-    return round(stride) if stride < SMALLER * width and fits else 0
+    return round(stride) if stride < SMALLER * width and usual and fits else 0
 
 
 def is_other_order(image: Image, boxed: BoxedMasks, training: Training) -> bool:
