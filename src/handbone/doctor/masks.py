@@ -44,7 +44,7 @@ class Image:
 def smaller_width(image: Image) -> int:
     """The width of a smaller image that all runs fit, in pixels; 0 if there is none.
 
-    Masks in one piece have one run per row, so that nearly all steps from one start to the next are the width of the image that was encoded.
+    Masks in one piece have one run per row: nearly all steps from one start to the next are the width of the image that was encoded.
     """
     starts, indptr = image.encoded.intervals[:, 0], image.encoded.indptr
     steps = np.concatenate([np.diff(starts[start:end]) for start, end in pairwise(indptr.tolist())])
