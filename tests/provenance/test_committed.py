@@ -43,6 +43,13 @@ def test_the_run_is_that_of_the_commit_and_not_of_the_files(repository: Path) ->
     assert found.date == git(repository, "log", "-1", "--format=%cs")
 
 
+def test_parameters_that_were_committed_before_their_run_are_not_those_of_the_run(repository: Path) -> None:
+    (repository / PARAMS).write_text("train: {lr: 1e-2}\n")
+    git(repository, "commit", "-qam", "parameters of a run that comes")
+    found = committed_run(repository, METRICS, PARAMS)
+    assert isinstance(found, CommittedRun) and found.params == {"train": {"lr": 0.001}}
+
+
 def test_without_a_repository_there_is_a_reason(tmp_path: Path) -> None:
     assert "git" in str(committed_run(tmp_path, METRICS, PARAMS))
 

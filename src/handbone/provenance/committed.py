@@ -18,16 +18,15 @@ from handbone.utils.errors import UserError
 
 
 def committed_run(folder: Path, metrics: Path, params: Path) -> CommittedRun | str:
-    """The run in the commit that is checked out in `folder`, by its metrics and parameters; or the reason why there is none.
+    """The run in the last commit that changed the metrics, by its metrics and parameters; or the reason why there is none.
 
-    commit and date are those of the last commit that changed the metrics.
+    A later commit may have changed the parameters before they were run, as whoever sets up another data set does.
     """
     try:
         written = ask_git(folder, "log", "-1", "--format=%h %cs", "--", str(metrics)).split()
-        commit = ask_git(folder, "rev-parse", "HEAD").strip()
     except GitUnavailableError as error:
         return error.reason
-    documents = [_object(file_at(folder, commit, path.as_posix())) for path in (metrics, params)]
+    documents = [_object(file_at(folder, written[0], path.as_posix())) for path in (metrics, params)] if written else []
     if not written or not all(documents):
         return f"the commit that is checked out has no {metrics} and {params} that can be read"
     return CommittedRun(written[0], written[1], *documents)
