@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from handbone.cli.app import parser
+from handbone.cli.app import file_name, file_path, parser
 from handbone.cli.completion import print_completion
 from pages import section
 
@@ -124,12 +124,31 @@ def test_a_preset_is_written_to_the_current_folder(tmp_path: Path) -> None:
         ["best", "-n", "0"],
         ["completion", "fish"],
         ["cam"],
+        ["vote", "a.csv", "b.csv", "-o", ""],
+        ["vote", "a.csv", "b.csv", "-o", "-"],
+        ["predict", "", "-o", "masks"],
     ],
 )
 def test_a_wrong_call_prints_the_usage(arguments: list[str]) -> None:
     done = handbone(*arguments)
     assert done.returncode == 2
     assert done.stderr.startswith("usage: handbone")
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("given", ["", "-"])
+def test_a_file_or_folder_has_a_name(call: str, given: str) -> None:
+    """As where a variable of the shell is not set, in `handbone predict "$PHOTOS" -o masks`."""
+    actions = [action for action in CALLS[call]._actions if action.type in (file_name, file_path)]
+    assert not [action for action in CALLS[call]._actions if action.type is Path]
+    for action in actions:
+        with pytest.raises(argparse.ArgumentError):
+            CALLS[call]._get_values(action, [given])
+
+
+def test_a_pipe_that_is_closed_ends_a_command_without_a_word() -> None:
+    done = subprocess.run(["bash", "-c", f"{COMMAND} completion bash | true; exit ${{PIPESTATUS[0]}}"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_folds_takes_devices_and_jobs() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from conftest import Fails
 from handbone.cli.data_doctor import examine_data
+from handbone.cli.doctor import examine_path
 from handbone.config.params import BONES, PhantomParams, load_params
 from handbone.phantom.dataset import write_phantom
 from imports import ROOT
@@ -131,6 +132,21 @@ def test_too_few_images_are_a_warning(root: Path, capsys: pytest.CaptureFixture[
 def test_a_file_is_no_data_set(root: Path, fails: Fails) -> None:
     with fails("layout.missing"):
         examine_data(root / "people.csv")
+
+
+def test_options_of_a_submission_do_not_fit_a_data_set(root: Path, fails: Fails) -> None:
+    csv = root.parent / "submission.csv"
+    csv.write_text("image_name,class,rle\n")
+    with fails("doctor.option", "--fix"):
+        examine_path(root, csv.with_name("fixed.csv"), None, as_json=False)
+    with fails("doctor.option", "--html"):
+        examine_path(csv, None, csv.with_name("page.html"), as_json=False)
+
+
+def test_findings_are_printed_if_their_page_cannot_be_written(root: Path, capsys: pytest.CaptureFixture[str], fails: Fails) -> None:
+    with fails("io.target", str(root)):
+        examine_data(root, root)
+    assert f"{root}: nothing found" in capsys.readouterr().out
 
 
 def test_the_commands_of_the_documentation(root: Path) -> None:

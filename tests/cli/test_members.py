@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from handbone.cli.members import add_member, remove_member
+from handbone.cli.members import add_member, list_members, remove_member
 from handbone.config import paths
 from handbone.utils.hashing import file_hash
 from handbone.utils.io import write_json
@@ -116,6 +116,17 @@ def test_a_name_is_of_one_experiment(project: Project, monkeypatch: pytest.Monke
     assert paths.prediction("oof", "A/a1", "a").read_text() == "Unet A/a1\n"
     with fails("members.unknown", "b"):
         remove_member("b")
+
+
+def test_pins_are_made_in_the_root_alone(project: Project, monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
+    """In another folder a pin would be a file that no stage reads."""
+    folder = project.folder / "src"
+    folder.mkdir(exist_ok=True)
+    monkeypatch.chdir(folder)
+    for call in (lambda: add_member("HEAD", "a"), lambda: remove_member("a"), list_members):
+        with fails("members.folder", str(folder)):
+            call()
+    assert not list(folder.iterdir())
 
 
 @pytest.mark.parametrize("name", ["current", "../x", "a.b", "2", "", "a b"])

@@ -17,6 +17,7 @@ from formats.pictures import write_picture
 from handbone.dataset.annotation import check_annotations
 from handbone.formats.labelme import embedded_picture, labelme_document, read_labelme
 from handbone.formats.labels import LabelledImage, ReadOptions, mask, polygon
+from handbone.formats.source import read_document
 from handbone.masks.rasterize import rasterize
 
 if TYPE_CHECKING:
@@ -87,6 +88,17 @@ def test_the_picture_is_beside_the_file_in_a_folder_or_inside(tmp_path: Path) ->
     write(file, shape(None, SQUARE), imagePath="x.jpg", imageHeight=None)
     assert read(tmp_path / "p", pictures=tmp_path / "others/p").picture == tmp_path / "others/p/x.jpg"
     assert read(tmp_path, pictures=tmp_path / "others").size == SIZE
+
+
+@pytest.mark.parametrize(("labelme", "code"), [(True, "import.format"), (False, "import.source")])
+def test_a_folder_where_a_file_is_expected_is_named(tmp_path: Path, fails: Fails, labelme: bool, code: str) -> None:
+    """With the right command if it holds LabelMe's files."""
+    folder = tmp_path / "export"
+    folder.mkdir()
+    (folder / "x.json").write_text(json.dumps({"shapes": [], "imagePath": "x.png"} if labelme else {"epochs": 3}))
+    with fails(code) as caught:
+        read_document(folder, "coco")
+    assert caught.value.places == [str(folder)]
 
 
 def test_our_annotations_survive_the_way_through_labelme(tmp_path: Path) -> None:

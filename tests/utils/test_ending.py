@@ -50,6 +50,37 @@ def start(folder: Path, text: str, *arguments: str, **environment: str) -> subpr
     )
 
 
+PRINTS = """
+import sys
+from handbone.utils.errors import Problem, UserError, run_cli
+
+def main():
+    print("x\\n" * int(sys.argv[1]))
+    if sys.argv[2] == "error":
+        raise UserError(Problem("a.code", "file", "one", "two", "fix it"))
+    if sys.argv[2] == "exit":
+        sys.exit(3)
+
+run_cli(main)
+"""
+
+
+@pytest.mark.parametrize(("end", "status"), [("done", 141), ("error", 1), ("exit", 3)])
+@pytest.mark.parametrize("lines", [1, 100_000])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_closed_pipe_ends_a_command_without_a_word(tmp_path: Path, end: str, status: int, lines: int, unbuffered: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    (tmp_path / "script.py").write_text(PRINTS)
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": unbuffered}
+    command = [sys.executable, str(tmp_path / "script.py"), str(lines), end]
+    done = subprocess.run(command, env=environment, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    printed_first = lines > 1 or unbuffered  # else the error comes before the output is written
+    assert done.returncode == (141 if printed_first else status)
+    assert done.stderr.strip() == ("" if done.returncode != 1 else "ERROR: file: expected one; found two; fix it")
+
+
 def numbers(folder: Path, count: int) -> list[int]:
     """The process ids that are noted in the folder, once there are so many."""
     deadline = time.monotonic() + 60

@@ -46,6 +46,29 @@ def test_folders_are_created_and_equal_content_gives_equal_bytes(tmp_path: Path,
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link", "device"])
+def test_nothing_but_a_file_is_replaced(
+    tmp_path: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch, kind: str, write: Callable[[Path], None]
+) -> None:
+    """Root may rename a file to /dev/null, and then no program of the machine works."""
+    path = tmp_path / "new/target"
+    path.parent.mkdir()
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to("/dev/null")
+    else:
+        monkeypatch.setattr("handbone.utils.io.DEVICES", path.parent)
+    before = path.lstat() if kind != "device" else None
+    with fails("io.target", str(path)):
+        write(path)
+    assert list(path.parent.iterdir()) == ([] if before is None else [path])
+    assert before is None or path.lstat() == before
+
+
 def test_text_and_bytes_are_written_unchanged(tmp_path: Path) -> None:
     WRITERS["text"](tmp_path / "a")
     WRITERS["bytes"](tmp_path / "b")

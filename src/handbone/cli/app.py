@@ -121,8 +121,8 @@ def _vote(parser: argparse.ArgumentParser) -> None:
     A pixel is set where files with more than half of the weights have it set; exactly half, a tie, is not enough. All files must have
     the same images and classes; the rows are in the order of the first.
     """
-    parser.add_argument("files", nargs="+", type=Path, metavar="CSV", help="the submissions, two or more")
-    parser.add_argument("-o", "--output", dest="out", type=Path, required=True, metavar="CSV", help="the file to write")
+    parser.add_argument("files", nargs="+", type=file_path, metavar="CSV", help="the submissions, two or more")
+    parser.add_argument("-o", "--output", dest="out", type=file_path, required=True, metavar="CSV", help="the file to write")
     parser.add_argument("--weights", metavar="W,W,...", type=_listed, help="one number per file (default: 1 each)")
     parser.add_argument(
         "--min", dest="least", metavar="N", help="sum of weights from which a pixel is set (default: more than half of all)"
@@ -136,8 +136,8 @@ def _diff(parser: argparse.ArgumentParser) -> None:
     Prints the Dice per class between them, the images that differ most, and how many rows differ. Both must have the same images and
     classes.
     """
-    parser.add_argument("one", type=Path, metavar="CSV")
-    parser.add_argument("other", type=Path, metavar="CSV")
+    parser.add_argument("one", type=file_path, metavar="CSV")
+    parser.add_argument("other", type=file_path, metavar="CSV")
 
 
 @_command("doctor", "doctor:examine_path", "handbone doctor submissions/submission.csv")
@@ -147,11 +147,13 @@ def _doctor(parser: argparse.ArgumentParser) -> None:
     Compares a submission with the test images and, if they are cached, with the masks of the training images; compares each image of a
     data set with the anatomy of all others. Exit status: 1 after errors, 0 if there are only warnings, or nothing.
     """
-    parser.add_argument("path", metavar="SUBMISSION|DATA", type=Path, help="the CSV, or the folder that holds train/ (and test/)")
+    parser.add_argument("path", metavar="SUBMISSION|DATA", type=file_path, help="the CSV, or the folder that holds train/ (and test/)")
     which = parser.add_mutually_exclusive_group()
     text = "repair what needs no guess (header, order of rows and runs, runs that could be one), and examine the result"
-    which.add_argument("--fix", metavar="OUT", type=Path, help=f"of a submission: {text}")
-    which.add_argument("--html", metavar="OUT", type=Path, help="of a data set: also write the findings with pictures, as one offline page")
+    which.add_argument("--fix", metavar="OUT", type=file_path, help=f"of a submission: {text}")
+    which.add_argument(
+        "--html", metavar="OUT", type=file_path, help="of a data set: also write the findings with pictures, as one offline page"
+    )
     _add_json(parser)
 
 
@@ -163,7 +165,7 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     """
     parser.add_argument("first", metavar="REV", help="a commit, tag, branch or experiment")
     parser.add_argument("second", metavar="REV", nargs="?", help="another one (default: the working tree)")
-    parser.add_argument("--html", metavar="OUT", type=Path, help="also write an offline page with charts, a table and pictures")
+    parser.add_argument("--html", metavar="OUT", type=file_path, help="also write an offline page with charts, a table and pictures")
     _add_json(parser)
 
 
@@ -189,7 +191,7 @@ def _explain(parser: argparse.ArgumentParser) -> None:
     Reads the record beside the CSV, or finds the commit that has a CSV of this content; prints the score, and the commands that make it
     again.
     """
-    parser.add_argument("csv", metavar="CSV", type=Path, help="the submission")
+    parser.add_argument("csv", metavar="CSV", type=file_path, help="the submission")
     _add_json(parser)
 
 
@@ -201,11 +203,11 @@ def _import(parser: argparse.ArgumentParser) -> None:
     masks are kept to the pixel.
     """
     parser.add_argument("format", metavar="FORMAT", choices=("coco", "labelme", "cvat", "png", "csv"), help="coco, labelme, cvat, png, csv")
-    parser.add_argument("source", metavar="SOURCE", type=Path, help="the annotations: a file, or for labelme and png a folder")
+    parser.add_argument("source", metavar="SOURCE", type=file_path, help="the annotations: a file, or for labelme and png a folder")
     _add_new_folder(parser, "ROOT")
-    parser.add_argument("--images", metavar="FOLDER", type=Path, help="the pictures (default: beside the annotations)")
-    parser.add_argument("--test", metavar="FOLDER", type=Path, help="the test images")
-    parser.add_argument("--test-labels", metavar="SOURCE", type=Path, help="annotations of the test images, if they are known")
+    parser.add_argument("--images", metavar="FOLDER", type=file_path, help="the pictures (default: beside the annotations)")
+    parser.add_argument("--test", metavar="FOLDER", type=file_path, help="the test images")
+    parser.add_argument("--test-labels", metavar="SOURCE", type=file_path, help="annotations of the test images, if they are known")
     text = "folder, column:NAME or a regular expression whose first group is the person (default: every image is its own)"
     parser.add_argument("--person-from", metavar="RULE", help=text)
     parser.add_argument("--names", choices=("file", "path"), default="file", help="name images after their file, or after their whole path")
@@ -228,14 +230,14 @@ def _import(parser: argparse.ArgumentParser) -> None:
 @_command("export-labels", "export_labels:export_labels", "handbone export-labels --format labelme data/raw -o labels")
 def _export_labels(parser: argparse.ArgumentParser) -> None:
     """Write the labels of a data set, or the masks of a submission, for another tool. Corrected there, handbone import reads them."""
-    parser.add_argument("source", metavar="SOURCE", type=Path, help="a data set's folder, or a submission CSV")
+    parser.add_argument("source", metavar="SOURCE", type=file_path, help="a data set's folder, or a submission CSV")
     parser.add_argument(
         "--format", dest="name", choices=("coco", "labelme"), required=True, help="coco: one file; labelme: one file per image"
     )
-    parser.add_argument("-o", "--output", dest="out", metavar="OUT", type=Path, required=True, help="the file or folder to make")
+    parser.add_argument("-o", "--output", dest="out", metavar="OUT", type=file_path, required=True, help="the file or folder to make")
     parser.add_argument("--subset", choices=("train", "test"), default="train", help="of a data set: whose labels (default: train)")
     parser.add_argument(
-        "--images", dest="pictures", metavar="FOLDER", type=Path, help="of a submission: its images (default: test/DCM of data.root)"
+        "--images", dest="pictures", metavar="FOLDER", type=file_path, help="of a submission: its images (default: test/DCM of data.root)"
     )
 
 
@@ -263,7 +265,9 @@ def _predict(parser: argparse.ArgumentParser) -> None:
     Preprocessing, views and decision are those of the graph. Files that are no picture are listed at the end, and then the exit status
     is 1.
     """
-    parser.add_argument("images", metavar="IMAGES", type=Path, help="a picture (PNG, JPEG, TIFF, BMP, DICOM), or a folder with pictures")
+    parser.add_argument(
+        "images", metavar="IMAGES", type=file_path, help="a picture (PNG, JPEG, TIFF, BMP, DICOM), or a folder with pictures"
+    )
     _add_new_folder(parser)
     text = "json (polygons as in the data set), overlay (to look at), png (one per class), coco, csv (as a submission)"
     parser.add_argument("--as", dest="kinds", metavar="A,B,...", type=_listed, default=["json", "overlay"], help=f"{text}; json,overlay")
@@ -274,7 +278,7 @@ def _predict(parser: argparse.ArgumentParser) -> None:
 @_command("export", "export:export_models", "handbone export bones")
 def _export(parser: argparse.ArgumentParser) -> None:
     """Write the trained models as a folder that predicts without this repository. handbone predict --model and handbone.load read it."""
-    parser.add_argument("out", metavar="OUT", type=Path, help="the folder to make, which must not exist")
+    parser.add_argument("out", metavar="OUT", type=file_path, help="the folder to make, which must not exist")
     parser.add_argument("--rev", metavar="REV", help="the models of a commit, tag, branch or experiment (default: the working tree)")
     parser.add_argument("--onnx", action="store_true", help="also write model.onnx, which gives the mean of their probabilities")
 
@@ -287,7 +291,7 @@ def _cam(parser: argparse.ArgumentParser) -> None:
     by the network that has not seen them.
     """
     text = "held-out images (ID001/image1) or pictures; without any, the three held-out images with the lowest Dice"
-    parser.add_argument("images", metavar="IMAGE", nargs="*", help=text)
+    parser.add_argument("images", metavar="IMAGE", nargs="*", type=file_name, help=text)
     _add_new_folder(parser)
     text = "the classes (default: of each image the three with the lowest Dice, or the least certain)"
     parser.add_argument("--classes", metavar="A,B,...", type=_listed, default=[], help=text)
@@ -308,19 +312,31 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 def _add_new_folder(parser: argparse.ArgumentParser, metavar: str = "OUT") -> None:
     text = "the folder to make, which must not exist"
-    parser.add_argument("-o", "--output", dest="out", metavar=metavar, type=Path, required=True, help=text)
+    parser.add_argument("-o", "--output", dest="out", metavar=metavar, type=file_path, required=True, help=text)
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     text = "models, or a folder of handbone export"
-    which.add_argument("--model", dest="folder", metavar="FOLDER", type=Path, default=Path("models"), help=text)
+    which.add_argument("--model", dest="folder", metavar="FOLDER", type=file_path, default=Path("models"), help=text)
     which.add_argument("--rev", metavar="REV", help="take the models of a commit, tag, branch or experiment")
 
 
 def _add_window(parser: argparse.ArgumentParser) -> None:
     text = "the values that become black and white, for pictures of more than 8 bits"
     parser.add_argument("--window", metavar=("LOW", "HIGH"), type=float, nargs=2, help=text)
+
+
+def file_name(text: str) -> str:
+    """What names a file or folder: not an empty text, as of a shell's variable that is not set, and not `-` for stdin or stdout."""
+    if text in ("", "-"):
+        raise argparse.ArgumentTypeError(f"expected the name of a file or folder, found {text!r}")
+    return text
+
+
+def file_path(text: str) -> Path:
+    """The same as a path."""
+    return Path(file_name(text))
 
 
 def _listed(text: str) -> list[str]:

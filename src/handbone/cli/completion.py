@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 
 import shtab
 
-from handbone.cli.app import parser
+from handbone.cli.app import file_name, file_path, parser
 
 
 def print_completion(shell: str) -> None:
     """Print the script of `bash`, `zsh` or `tcsh` for all commands."""
     commands = parser()
     for action in _actions(commands):
-        if action.type is Path:
+        if action.type in (file_name, file_path):
             action.complete = shtab.FILE  # type: ignore[attr-defined]
     print(shtab.complete(commands, shell))
 

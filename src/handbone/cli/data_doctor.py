@@ -45,14 +45,14 @@ def examine_data(root: Path, html: Path | None = None, as_json: bool = False) ->
     examined = examine_labels([scan.drawing for scan in scans if scan.drawing is not None], data.allow_missing)
     found = [*examined.findings, *_same_pictures(scans), *shared_people(samples)]
     findings = ranked([*found, *_unlike_predictions(scans, found, data.classes)])
-    if html is not None:
-        _write_gallery(html, root, findings, scans, examined, params)
     problems = [problem for scan in scans for problem in scan.problems]
     if as_json:
         found_by_rank = [_finding_document(finding, data.classes) for finding in findings]
         print_document({"path": str(root), "errors": [*map(problem_document, problems)], "findings": found_by_rank})
     else:
         _print(root, findings, scans, examined, data.classes)
+    if html is not None:
+        _write_gallery(html, root, findings, scans, examined, params)
     errors = {finding.key for finding in findings if finding.certain}
     if errors:
         expected, fix = "labels as the other images have them, and each picture once", "look at them (--html), correct or exclude them"

@@ -21,7 +21,11 @@ from handbone.utils.errors import Problem, UserError, raise_if_any, warn
 
 def examine_path(path: Path, fix: Path | None, html: Path | None, as_json: bool) -> None:
     """Examine a submission, or a data set if `path` is a folder. Raises `UserError` with what is wrong with it."""
-    if html is not None or (path.is_dir() and fix is None):
+    if fix is not None and path.is_dir():
+        raise UserError(Problem("doctor.option", "--fix", "a submission to repair", f"the folder {path}", "leave it out"))
+    if html is not None and path.is_file():
+        raise UserError(Problem("doctor.option", "--html", "the folder of a data set", f"the file {path}", "leave it out"))
+    if path.is_dir():
         from handbone.cli.data_doctor import examine_data  # here, as a submission does not need what it imports
 
         examine_data(path, html, as_json)

@@ -27,6 +27,7 @@ def add_member(rev: str, name: str) -> None:
     They are the same objects in DVC's cache and remotes as the revision's: nothing is copied or computed.
     Raises `UserError` for a name that no member can have or that another experiment has, and for what `stored_folders` does not accept.
     """
+    _check_folder()
     _check_name(name)
     path = paths.pin(name)
     commit, folders = stored_folders(rev, [paths.predictions(subset) for subset in SUBSETS], complete=True)
@@ -44,6 +45,7 @@ def add_member(rev: str, name: str) -> None:
 
 def list_members() -> None:
     """Print each member with what it is, and whether its predictions are checked out. Raises `UserError` with each pin that is none."""
+    _check_folder()
     found = sorted(paths.PINS.glob("*.dvc"))
     for path, pin in zip(found, all_of("members/ cannot be listed", *((lambda path=path: read_pin(path)) for path in found)), strict=True):
         here = all(paths.prediction_record(subset, path.stem).is_file() for subset in SUBSETS)
@@ -57,14 +59,23 @@ def remove_member(name: str) -> None:
 
     Raises `UserError` if there is no such member.
     """
+    _check_folder()
     _check_name(name)
     path = paths.pin(name)
     if not path.is_file():
-        fix = nearest(name, sorted(other.stem for other in paths.PINS.glob("*.dvc")) or ["none"])
+        known = sorted(other.stem for other in paths.PINS.glob("*.dvc"))
+        fix = nearest(name, known) if known else "there are none to remove"
         raise UserError(Problem("members.unknown", name, f"a member, which has a file {path}", "none", fix))
     path.unlink()
     remove_folder(paths.MEMBERS / name)
     print(f"removed {path} and {paths.MEMBERS / name}")
+
+
+def _check_folder() -> None:
+    """Raise `UserError` outside of the repository's root, where pins would have no effect."""
+    if not Path(".dvc").is_dir():
+        here, fix = Path.cwd(), "run it in the repository's root"
+        raise UserError(Problem("members.folder", str(here), "the root of a repository with DVC", "no folder .dvc", fix))
 
 
 def _check_name(name: str) -> None:

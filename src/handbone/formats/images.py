@@ -102,7 +102,7 @@ def _opened(path: Path, data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "TIFF", "BMP"))
     except (UnidentifiedImageError, Image.DecompressionBombError):
         expected = "a PNG, JPEG, TIFF, BMP or DICOM file of at most 100 million pixels"
-        raise UserError(Problem("import.picture", str(path), expected, "no such file, or a larger one", "replace the file")) from None
+        raise UserError(Problem("import.picture", str(path), expected, "another file, or a larger picture", "replace the file")) from None
     if image.width * image.height > MAX_PIXELS:
         found = f"{image.width}x{image.height} pixels"
         raise UserError(Problem("import.pixels", str(path), f"at most {MAX_PIXELS} pixels", found, "make the image smaller"))

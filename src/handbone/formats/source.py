@@ -38,8 +38,7 @@ def read_document(path: Path, expected: str) -> Any:
 
     Raises `UserError` if there is none (import.source), for a file of another format (import.format), and for what is no JSON.
     """
-    if path.is_dir() and (inside := next(path.rglob("*.json"), None)) is not None:
-        read_document(inside, "labelme")  # raises for a file of another format
+    if path.is_dir() and _has_labelme(path):
         raise UserError(_wrong(path, expected, "labelme"))
     content = read_bounded(existing(path, folder=False), BYTES)
     refuse_others(path, content, expected)
@@ -51,6 +50,15 @@ def read_document(path: Path, expected: str) -> Any:
     if format_of(document) != expected:
         raise UserError(_wrong(path, expected, format_of(document)))
     return document
+
+
+def _has_labelme(folder: Path) -> bool:
+    """Whether the first JSON file below the folder is LabelMe's."""
+    inside = next(folder.rglob("*.json"), None)
+    try:
+        return inside is not None and bool(read_document(inside, "labelme"))
+    except UserError:
+        return False
 
 
 def refuse_others(path: Path, content: bytes, expected: str) -> None:

@@ -63,6 +63,8 @@ def _refusal(message: str, folder: Path) -> tuple[str, str]:
         return lines[0], f"run {added[0] if added else f'git config --global --add safe.directory {folder.absolute()}'}"
     if "not a git repository" in message:
         return lines[0], "run it in the repository's root; in a copy without .git, clone the repository instead"
+    if "Needed a single revision" in message:
+        return "no such revision", "git log --oneline, git branch and git tag name those that there are"
     return lines[0], "run git status, which says more"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import select
 import signal
 import sys
 import threading
@@ -17,6 +18,7 @@ from types import FrameType
 import psutil
 
 INTERRUPTED = 128 + signal.SIGINT  # the exit status that a shell reports for a process ended by Ctrl-C
+CLOSED_PIPE = 128 + signal.SIGPIPE  # and for one whose output nobody reads any more, as after `| head -1`
 STOP_SIGNALS = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]  # from schedulers; from a terminal that is closed
 REPORTS = "HANDBONE_REPORTS"  # environment variable: a folder in which the processes of one launch note the errors they have printed
 SHELLS = {"sh", "ash", "bash", "busybox", "dash", "fish", "ksh", "zsh"}
@@ -51,6 +53,30 @@ def end_at_once_on_interrupt() -> None:
     """From now on Ctrl-C ends the process at once and without a traceback."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def drop_output() -> bool:
+    """Whether what was printed cannot be written, as into a pipe whose reader has ended.
+
+    Then it is dropped, and so is what follows: Python would try again at its end, complain and return another exit status.
+    """
+    dropped = False
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+            cannot_write = _has_no_reader(stream.fileno())
+        except OSError:
+            cannot_write = True
+        if cannot_write:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            dropped = True
+    return dropped
+
+
+def _has_no_reader(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 @contextmanager

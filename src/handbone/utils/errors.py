@@ -135,22 +135,31 @@ def require_file(path: Path) -> Path:
 def run_cli(main: Callable[[], None]) -> None:
     """Run a command's `main`. A `UserError`, a limit of the machine, a signal and Ctrl-C end the process without a traceback.
 
-    Exit status: 1 after an error, 128 + its number after a signal. Processes of one launch print an equal error once.
+    Exit status: 1 after an error, 128 + its number after a signal, also that of a pipe whose reader has ended. Processes of one launch
+    print an equal error once.
     """
-    from handbone.utils.ending import INTERRUPTED, end_at_once_on_interrupt, stop_signals
+    from handbone.utils.ending import CLOSED_PIPE, INTERRUPTED, drop_output, end_at_once_on_interrupt, stop_signals
     from handbone.utils.limits import limit_error
     from handbone.utils.notice import notice_of_end
 
     try:
         with stop_signals(), notice_of_end():
             main()
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, as what Python cannot write at its end is no exception
+    except SystemExit:
+        drop_output()
+        raise
     except UserError as error:
         _fail(error)
     except KeyboardInterrupt:
         end_at_once_on_interrupt()
+        drop_output()
         print("\nInterrupted.", file=sys.stderr, flush=True)
         sys.exit(INTERRUPTED)
     except Exception as error:
+        if drop_output() and isinstance(error, BrokenPipeError):
+            sys.exit(CLOSED_PIPE)
         limit = limit_error(error)
         if limit is None:
             raise
@@ -158,7 +167,8 @@ def run_cli(main: Callable[[], None]) -> None:
 
 
 def _fail(error: UserError) -> NoReturn:
-    from handbone.utils.ending import is_first_report
+    from handbone.utils.ending import drop_output, is_first_report
 
+    drop_output()
     text = f"\nERROR: {error}"
     sys.exit(text if is_first_report(text) else 1)

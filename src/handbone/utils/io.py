@@ -27,6 +27,7 @@ from handbone.utils.partial_files import create_partial, left_behind, partial_pa
 TEXT_COLUMNS = {"key", "person", "class", "image_name", "sha256", "subset", "attribute", "value"}
 JSON_BYTES = 2**26  # of a document
 ATTRIBUTE = "person_"  # prefix of a person's attributes in the index
+DEVICES = Path("/dev")
 OPTIONAL = ("dice", "hd95", "assd")  # columns of numbers with empty fields: epochs without a score, images without distances
 ROW_NAMES = [
     ("subset", "attribute", "value", "class"),
@@ -45,8 +46,10 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
     permissions that a new file has here, also from a library that would restrict them. Temporary files of `path` whose process was killed
     are removed. No other thread and no other process on any machine uses the same temporary file.
     durable: also wait until the file is on the disk, so that even a power failure leaves no empty file.
-    Raises `UserError` (`io.disk_full`, `io.permission`, `io.folder`, `io.failed`) if the system does not let the file be written.
+    Raises `UserError` (`io.disk_full`, `io.permission`, `io.folder`, `io.failed`) if the system does not let the file be written, and
+    (`io.target`) for a path that no file may take.
     """
+    _require_target(path)
     partial = partial_path(path)
     with _removed_after_errors(path, partial):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,6 +84,13 @@ def new_folder(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError) and is_about(error, path, partial):
             raise UserError(file_problem(error, path)) from error
         raise
+
+
+def _require_target(path: Path) -> None:
+    """Raise `UserError` for what would be lost if a file took its name: a folder, a pipe, and a device such as /dev/null, as root may."""
+    in_the_way = "a folder" if path.is_dir() else "a device or a pipe"
+    if path.parent == DEVICES or (path.exists() and not path.is_file()):
+        raise UserError(Problem("io.target", str(path), "a file, or a path that does not exist yet", in_the_way, "name another file"))
 
 
 @contextmanager
