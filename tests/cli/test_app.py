@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import os
 import re
 import shlex
 import shutil
@@ -144,6 +145,18 @@ def test_a_file_or_folder_has_a_name(call: str, given: str) -> None:
     for action in actions:
         with pytest.raises(argparse.ArgumentError):
             CALLS[call]._get_values(action, [given])
+
+
+@pytest.mark.parametrize(("name", "encoding"), [("뼈", "ascii"), ("\udcff", "utf-8")])
+def test_names_of_files_are_printed_in_any_encoding(tmp_path: Path, name: str, encoding: str) -> None:
+    files = [tmp_path / f"{name} {number}.csv" for number in range(3)]
+    for file in files[:2]:
+        file.write_text("image_name,class,rle\nx.png,Radius,1 4\n")
+    done = subprocess.run(
+        [COMMAND, "vote", *files[:2], "-o", files[2]], capture_output=True, env=os.environ | {"PYTHONIOENCODING": encoding}
+    )
+    assert (done.returncode, done.stderr) == (0, b"") and done.stdout.rstrip().endswith(b"the vote of 2 submissions")
+    assert files[2].read_bytes() == files[0].read_bytes()
 
 
 def test_a_pipe_that_is_closed_ends_a_command_without_a_word() -> None:

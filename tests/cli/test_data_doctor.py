@@ -144,7 +144,7 @@ def test_options_of_a_submission_do_not_fit_a_data_set(root: Path, fails: Fails)
 
 
 def test_findings_are_printed_if_their_page_cannot_be_written(root: Path, capsys: pytest.CaptureFixture[str], fails: Fails) -> None:
-    with fails("io.target", str(root)):
+    with fails("io.folder", str(root)):
         examine_data(root, root)
     assert f"{root}: nothing found" in capsys.readouterr().out
 

@@ -215,9 +215,11 @@ def test_a_decision_over_several_experiments_is_refused(finished_run: Run, fails
     finished_run()
     document = read_json(paths.LINEAGE)
     document["decision"]["members"] = {"current": 1, "unet": 1}
+    document["members"] = {"unet": {"commit": "0123456789abcdef"}}
     write_json(paths.LINEAGE, document)
-    with fails("predict.members", "submission.json"):
+    with fails("predict.members", "submission.json") as caught:
         handbone.load("models")
+    assert "--rev 0123456789 " in str(caught.value)  # the way to predict with the member
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"parameters": {}, "decision": {}, "models": {"0": 1}}', "null"])

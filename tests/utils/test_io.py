@@ -63,10 +63,17 @@ def test_nothing_but_a_file_is_replaced(
     else:
         monkeypatch.setattr("handbone.utils.io.DEVICES", path.parent)
     before = path.lstat() if kind != "device" else None
-    with fails("io.target", str(path)):
+    with fails("io.folder" if kind == "folder" else "io.target", str(path)):
         write(path)
     assert list(path.parent.iterdir()) == ([] if before is None else [path])
     assert before is None or path.lstat() == before
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+@pytest.mark.parametrize("name", [b"\xff", "한글 이름".encode(), "골".encode() * 80], ids=["no text", "Korean", "long"])
+def test_a_file_may_have_any_name_that_the_system_takes(tmp_path: Path, name: bytes, write: Callable[[Path], None]) -> None:
+    write(tmp_path / os.fsdecode(name))
+    assert os.listdir(os.fsencode(tmp_path)) == [name]
 
 
 def test_text_and_bytes_are_written_unchanged(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 
 from handbone.utils.errors import run_cli
@@ -33,6 +35,8 @@ COMMANDS: dict[str, Command] = {}
 
 def main() -> None:
     """Run the command that was called."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names of files that the terminal's encoding does not have, as on stderr
     run_cli(lambda: run(**vars(parser().parse_args())))
 
 

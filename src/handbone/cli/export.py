@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -26,7 +27,7 @@ def export_models(out: Path, rev: str | None, onnx: bool = False) -> None:
         networks = list(load_networks(found).values())  # raises for models that could not predict
         writers: list[Callable[[Path], None]] = [lambda folder: graphs.append(export_onnx(found, networks, folder))] if onnx else []
         export_model_set(found, out, *writers)
-    print(f"{out}: {len(networks)} models; handbone predict IMAGES --model {out} -o OUT uses them")
+    print(f"{out}: {len(networks)} models; handbone predict IMAGES --model {shlex.quote(str(out))} -o OUT uses them")
     for graph in graphs:
         print(f"{out / FILE}: the mean of these models, for {graph.sides}")
         print(f"differs from PyTorch by {graph.difference:.1g} of a probability at most, on images of noise (allowed: {TOLERANCE:g})")

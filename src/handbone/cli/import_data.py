@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -170,4 +171,4 @@ def _announce(data: Mapping[str, object], preset: Path | None, like: Mapping[str
         print(f"for params.yaml:\n{text}", end="")
         return
     write_text(preset, f"# The data set {data['root']}.\n\n{text}")
-    print(f"{preset}: written; handbone preset {preset.stem} makes it params.yaml")
+    print(f"{preset}: written; handbone preset {shlex.quote(preset.stem)} makes it params.yaml")

@@ -27,7 +27,10 @@ def model_set(folder: Path) -> ModelSet:
         if folder.is_dir() and record.is_file():
             return read_model_set(record, lambda fold: folder / paths.fold_model(fold).name)
     found = f"neither {folder / RECORD} nor {folder.parent / paths.LINEAGE}" if folder.is_dir() else "no such folder"
-    expected, fix = "the models of a project, or a folder of handbone export", "correct the path, or run dvc repro"
+    expected, fix = (
+        "the models of a project, or a folder of handbone export",
+        "correct the path, or run dvc repro, or dvc pull if a remote has its results",
+    )
     raise UserError(Problem("predict.model", str(folder), expected, found, fix))
 
 

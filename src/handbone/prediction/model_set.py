@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,21 @@ def read_model_set(record: Path, folder_of: Callable[[int], Path]) -> ModelSet:
     params = parse_params(parts[0], str(record))
     decision = Decision.parse(record, parts[1], params.data.classes)
     if decision.names != [CURRENT]:
-        expected, fix = "a decision over the networks of one experiment", "set decide.members to {} and run dvc repro"
-        raise UserError(Problem("predict.members", str(record), expected, f"the members {', '.join(decision.names)}", fix))
+        expected, found = "a decision over the networks of one experiment", f"the members {', '.join(decision.names)}"
+        raise UserError(Problem("predict.members", str(record), expected, found, _one_by_one(decision.names, document.get("members"))))
     folders = {fold: folder_of(fold) for fold in params.folds}
     sha256 = {int(fold): model["sha256"] for fold, model in parts[2].items()}
     return ModelSet(record, params, decision, folders, sha256, _commit(document.get("git")))
+
+
+def _one_by_one(names: Sequence[str], pinned: Any) -> str:
+    """How to predict with the experiments that a decision joins. pinned: what the lineage says of those that are pinned."""
+    pins = pinned if isinstance(pinned, dict) else {}
+    commits = {name: pin.get("commit") for name, pin in pins.items() if isinstance(pin, dict)}
+    ways = [f"--rev {str(commits.get(name, 'REV'))[:10]} for {name}" for name in names if name != CURRENT]
+    if CURRENT in names:
+        ways.append("for the current run set decide.members to {} and run dvc repro, where no network runs")
+    return f"predict with each alone (--as csv; {'; '.join(ways)}) and join the files with handbone vote"
 
 
 def _is_model(entry: tuple[str, Any]) -> bool:

@@ -47,7 +47,7 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
     are removed. No other thread and no other process on any machine uses the same temporary file.
     durable: also wait until the file is on the disk, so that even a power failure leaves no empty file.
     Raises `UserError` (`io.disk_full`, `io.permission`, `io.folder`, `io.failed`) if the system does not let the file be written, and
-    (`io.target`) for a path that no file may take.
+    (`io.folder`, `io.target`) for a path that no file may take.
     """
     _require_target(path)
     partial = partial_path(path)
@@ -88,9 +88,9 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def _require_target(path: Path) -> None:
     """Raise `UserError` for what would be lost if a file took its name: a folder, a pipe, and a device such as /dev/null, as root may."""
-    in_the_way = "a folder" if path.is_dir() else "a device or a pipe"
-    if path.parent == DEVICES or (path.exists() and not path.is_file()):
-        raise UserError(Problem("io.target", str(path), "a file, or a path that does not exist yet", in_the_way, "name another file"))
+    if path.parent == DEVICES or (os.path.exists(path) and not os.path.isfile(path)):
+        code, found = ("io.folder", "a folder") if os.path.isdir(path) else ("io.target", "a device or a pipe")
+        raise UserError(Problem(code, str(path), "a file, or a path that does not exist yet", found, "name another file"))
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def left_behind(error: OSError, path: Path) -> Problem:
 
 
 def _short(path: Path) -> str:
-    return path.name.encode()[:NAME_BYTES].decode(errors="ignore")
+    return os.fsencode(path.name)[:NAME_BYTES].decode(errors="ignore")
 
 
 def _is_written_by(process: int, partial: Path) -> bool:
