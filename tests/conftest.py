@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -14,14 +13,13 @@ import pytest
 
 from handbone.cache.sample import CachedSample, write_sample
 from handbone.config import paths
-from handbone.config.params import load_params
 from handbone.masks.boxed import BoxedMasks
 from handbone.masks.cropped_maps import CroppedMaps
 from handbone.masks.packed import PackedMasks
 from handbone.utils.errors import UserError
 from handbone.utils.hashing import file_hash
 from handbone.utils.io import write_json, write_table
-from imports import ROOT
+from params_file import write_params
 
 if TYPE_CHECKING:
     from handbone.models.wrapper import SegmentationModel
@@ -76,24 +74,11 @@ ChangeParams = Callable[..., None]
 
 @pytest.fixture
 def change_params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ChangeParams:
-    """Makes `tmp_path` the working directory, with the project's params.yaml; change_params({"decide.threshold": 0.4}) changes values."""
+    """Makes `tmp_path` the working directory, with the demo's params.yaml; change_params({"decide.threshold": 0.4}) changes values."""
     monkeypatch.chdir(tmp_path)
-    params = load_params(ROOT / "params.yaml").model_dump()
-
-    def change(changes: dict[str, Any]) -> None:
-        for name, value in changes.items():
-            *sections, key = name.split(".")
-            target = params
-            for section in sections:
-                target = target[section]
-            target[key] = value
-        Path("params.yaml").write_text(json.dumps(params))  # JSON is YAML
-
-    change(
-        {"data.classes": CLASSES, "data.root": "data/raw", "folds": [0, 1], "split.n_folds": 2, "model.in_channels": 1, "train.size": 32}
-    )
-    change({"infer.hflip": False, "infer.scales": [1.0], "infer.batch_size": 2, "decide.threshold": 0.5, "train.class_weights": {}})
-    return change
+    data = {"data.classes": CLASSES, "data.root": "data/raw", "folds": [0, 1], "split.n_folds": 2}
+    write_params(data | {"model.in_channels": 1, "train.size": 32, "infer.hflip": False, "infer.batch_size": 2})
+    return write_params
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -89,27 +90,31 @@ def test_weights_of_other_folds_are_refused(project: Project) -> None:
     project.reset()
 
 
-def test_told_to_end_a_training_saves_and_goes_on(project: Project, tmp_path: Path) -> None:
-    """SIGTERM to the stage, as schedulers send it, in the middle of its one epoch."""
-    shutil.copytree(project.folder, tmp_path / "copy", symlinks=True)
-    copy = Project(tmp_path / "copy")
-    copy.change({"train": {"epochs": 1, "batch_size": 1, "oversample": {"Pisiform": 40.0}}})
+def train_until(project: Project, text: str, seconds: float = 0.0) -> str:
+    """Train fold 0 until so many seconds after a line with the text, then send SIGTERM, as schedulers do -> everything that it prints."""
     command = [sys.executable, "-m", "stages.train", "0"]
     process = subprocess.Popen(
-        command, cwd=copy.folder, env=copy.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, cwd=project.folder, env=project.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert process.stdout is not None
     lines = []
     for line in process.stdout:
         lines.append(line)
-        if "per epoch" in line:
+        if text in line:
             break
-    time.sleep(1.0)
+    time.sleep(seconds)
     process.send_signal(signal.SIGTERM)
-    rest = process.stdout.read()
-    assert process.wait() == 143, "".join(lines) + rest
-    assert "saved at epoch 1 of 1, batch" in rest and "Traceback" not in rest
-    assert "resumes at epoch 1 of 1, batch" in copy.sh("python -m stages.train 0")
+    output = "".join(lines) + process.stdout.read()
+    assert process.wait() == 143 and "Traceback" not in output, output
+    return output
+
+
+def test_a_training_that_is_stopped_saves_and_resumes(project: Project, tmp_path: Path) -> None:
+    """In the middle of its one epoch, twice: the second part begins where the first one ended."""
+    copy = project.copy(tmp_path / "copy")
+    copy.change({"train": {"epochs": 1, "batch_size": 1, "oversample": {"Pisiform": 40.0}}})
+    saved = re.findall(r"saved at (epoch 1 of 1, batch \d+)", train_until(copy, "per epoch", seconds=1.0))
+    assert f"resumes at {saved[0]}" in train_until(copy, "resumes at")
 
 
 def machine_code() -> set[Path]:

@@ -187,19 +187,19 @@ print("grown", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 @pytest.mark.parametrize("kind", ["png", "npz"])
 def test_decompression_bombs_take_no_memory(kind: str, tmp_path: Path) -> None:
-    """A megabyte on the disk that claims a gigabyte in memory is refused by what its header says."""
+    """A few megabytes on the disk that claim a gigabyte in memory are refused by what their header says."""
     path = tmp_path / f"bomb.{kind}"
     if kind == "png":
         path.write_bytes(png_claiming(30_000, 40_000))
         call = f"read_image(Path({str(path)!r}), 1)"
     else:
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("image.npy", "w") as member:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive, archive.open("image.npy", "w") as member:
             header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (40000, 30000), }"
             member.write(b"\x93NUMPY\1\0" + struct.pack("<H", 118) + header.ljust(117) + b"\n")
             for _ in range(1200):
                 member.write(bytes(10**6))
         call = f"read_sample(Path({str(path)!r}))"
-    assert path.stat().st_size < 2e6
+    assert path.stat().st_size < 1e7
     words = [sys.executable, "-c", BOMB.format(source=str(ROOT / "src"), call=call)]
     done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=60)
     assert done.returncode == 0 and path.name in done.stdout, done.stdout + done.stderr[-2000:]

@@ -7,7 +7,6 @@ project up to date after a stage has overwritten one of them.
 from pathlib import Path
 
 import pytest
-import yaml
 
 from handbone.cache.sample import read_masks
 from handbone.config import paths
@@ -15,19 +14,14 @@ from handbone.config.params import load_params
 from handbone.masks.rle import encode_runs
 from handbone.masks.runs import RunLengthMasks
 from handbone.submission import csv
-from imports import ROOT
+from params_file import write_params
 from stages import phantom, preprocess, pseudo, split
 
 
-def write_params(seed: int) -> None:
+def write_small_params(seed: int) -> None:
     """Parameters of a tiny phantom; another seed changes the bytes of every file."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["data"]["root"] = str(paths.PHANTOM)
-    params["phantom"] |= {"size": 64, "train_people": 4, "test_people": 1, "bent_test": 0.5, "seed": seed}
-    params["split"]["n_folds"] = seed + 1
-    params["pseudo"] |= {"labels": "best.csv", "check": None}
-    params["machine"]["preprocess_workers"] = 2
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    people = {"phantom.train_people": 4, "phantom.test_people": 1, "phantom.bent_test": 0.5}
+    write_params(people | {"phantom.size": 64, "phantom.seed": seed, "split.n_folds": seed + 1, "pseudo.labels": "best.csv"})
 
 
 def write_labels() -> None:
@@ -57,7 +51,7 @@ def test_stages_replace_links_and_do_not_change_their_targets(
 ) -> None:
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
-    write_params(seed=1)
+    write_small_params(seed=1)
     run_stages()
     first = outs()
     cache = {name: tmp_path / "cache" / str(number) for number, name in enumerate(first)}
@@ -67,7 +61,7 @@ def test_stages_replace_links_and_do_not_change_their_targets(
         target.chmod(0o444)
         Path(name).symlink_to(target) if kind == "symlink" else Path(name).hardlink_to(target)
     assert outs() == first
-    write_params(seed=2)
+    write_small_params(seed=2)
     run_stages()
     assert {name: target.read_bytes() for name, target in cache.items()} == first
     second = outs()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 
 from handbone.utils.errors import UserError
-from imports import ROOT
+from params_file import write_params
 from stages import check
 
 if TYPE_CHECKING:
@@ -21,24 +19,16 @@ if TYPE_CHECKING:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with the demo's params.yaml and the files that it names."""
     monkeypatch.chdir(tmp_path)
-    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    write_params({})
     for name in ("weights/None", "pseudo/None"):
         Path(name).parent.mkdir()
         Path(name).touch()
     return tmp_path
 
 
-def change(section: str, **values: Any) -> None:
-    document = yaml.safe_load(Path("params.yaml").read_text())
-    document[section] |= values
-    Path("params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
-
-
 def test_every_unknown_name_is_an_error_at_once(here: Path, fails: Fails) -> None:
-    change("model", arch="Unte", weights="lost.safetensors")
-    change("pseudo", labels="lost.csv")
-    change("train", loss={"dic": 1.0}, augment=[{"Flipp": {}}])
-    change("decide", members={"current": 1, "lost": 1})
+    write_params({"model.arch": "Unte", "model.weights": "lost.safetensors", "pseudo.labels": "lost.csv"})
+    write_params({"train.loss": {"dic": 1.0}, "train.augment": [{"Flipp": {}}], "decide.members": {"current": 1, "lost": 1}})
     with pytest.raises(UserError) as error:
         check.main()
     assert error.value.codes == {"model.arch", "params.source", "train.loss", "train.augment", "members.unknown"}
@@ -46,7 +36,7 @@ def test_every_unknown_name_is_an_error_at_once(here: Path, fails: Fails) -> Non
 
 
 def test_an_unknown_encoder_is_an_error(here: Path, fails: Fails) -> None:
-    change("model", encoder="resnet35")
+    write_params({"model.encoder": "resnet35"})
     with fails("model.encoder"):
         check.main()
 
@@ -55,12 +45,12 @@ def test_what_has_passed_is_not_checked_again(here: Path, monkeypatch: pytest.Mo
     check.main()
     monkeypatch.setattr(check, "network_checks", None)  # an error if it were called
     check.main()
-    change("decide", threshold=0.4)
+    write_params({"decide.threshold": 0.4})
     check.main()
 
 
 def test_a_file_that_failed_is_checked_again(here: Path, fails: Fails) -> None:
-    change("train", loss={"dic": 1.0})
+    write_params({"train.loss": {"dic": 1.0}})
     for _ in range(2):
         with fails("train.loss"):
             check.main()

@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import pytest
-import yaml
 from stages.phantom import main
 
 from conftest import Fails
 from handbone.config import paths
 from handbone.config.params import BONES
-from imports import ROOT
+from params_file import write_params
 
 
 @pytest.fixture(autouse=True)
@@ -19,11 +18,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_one_process: None
     return tmp_path
 
 
-def write_params(root: str, classes: list[str]) -> None:
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["data"] |= {"root": root, "classes": classes}
-    params["phantom"] |= {"size": 64, "train_people": 1, "test_people": 1}
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+def write_small_params(root: str, classes: list[str]) -> None:
+    small = {"phantom.size": 64, "phantom.train_people": 1, "phantom.test_people": 1}
+    write_params({"data.root": root, "data.classes": classes} | small)
 
 
 def files(folder: Path) -> list[str]:
@@ -31,7 +28,7 @@ def files(folder: Path) -> list[str]:
 
 
 def test_it_writes_the_phantom_if_that_is_the_data_root() -> None:
-    write_params(str(paths.PHANTOM), list(reversed(BONES)))
+    write_small_params(str(paths.PHANTOM), list(reversed(BONES)))
     main()
     assert len([name for name in files(paths.PHANTOM) if name.endswith(".png")]) == 4
 
@@ -40,13 +37,13 @@ def test_it_removes_the_files_of_an_earlier_phantom() -> None:
     old = paths.PHANTOM / "people.csv"
     old.parent.mkdir(parents=True)
     old.write_text("person,wrist\n")
-    write_params(str(paths.PHANTOM), list(BONES))
+    write_small_params(str(paths.PHANTOM), list(BONES))
     main()
     assert not old.exists()
 
 
 def test_it_writes_a_note_if_the_data_root_is_another_folder(capsys: pytest.CaptureFixture[str]) -> None:
-    write_params("data/raw", ["left", "right"])
+    write_small_params("data/raw", ["left", "right"])
     Path("data/raw").mkdir(parents=True)
     main()
     assert files(paths.PHANTOM) == ["README.txt"] and not capsys.readouterr().err
@@ -54,13 +51,13 @@ def test_it_writes_a_note_if_the_data_root_is_another_folder(capsys: pytest.Capt
 
 def test_a_data_root_that_does_not_exist_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     """DVC stops at the next stage, and names neither the parameter nor what to do."""
-    write_params("data/rwa", list(BONES))
+    write_small_params("data/rwa", list(BONES))
     main()
     assert "data.root: expected the folder of the data set; found no folder data/rwa" in capsys.readouterr().err
 
 
 def test_it_refuses_classes_that_the_phantom_does_not_have(fails: Fails) -> None:
-    write_params(str(paths.PHANTOM), [*BONES[1:], "Sesamoid"])
+    write_small_params(str(paths.PHANTOM), [*BONES[1:], "Sesamoid"])
     with fails("phantom.classes", "data.classes") as error:
         main()
     assert all(name in error.value.problems[0].found for name in ("finger-1", "Sesamoid"))

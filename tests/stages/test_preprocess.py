@@ -11,14 +11,13 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from stages.preprocess import main
 
 from conftest import Fails
 from handbone.cache.sample import read_masks, read_sample
 from handbone.utils.errors import UserError, run_cli
 from handbone.utils.io import read_table
-from imports import ROOT
+from params_file import write_params
 
 CLASSES = ["left", "right"]
 COLUMNS = ["key", "person", "image_name", "height", "width", "sha256"]
@@ -32,7 +31,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_one_process: None) 
     for subset, people in [("train", ["A", "B"]), ("test", ["C"])]:
         for person in people:
             add(tmp_path / "data/raw", subset, f"{person}/{person.lower()}1")
-    write_params(tmp_path)
+    write_params({"data.root": "data/raw", "data.classes": CLASSES})
     return tmp_path / "data/raw"
 
 
@@ -48,13 +47,6 @@ def annotate(root: Path, key: str, polygons: list[tuple[str, list[list[int]]]]) 
     path = root / "train/outputs_json" / f"{key}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"annotations": [{"label": label, "points": points} for label, points in polygons]}))
-
-
-def write_params(folder: Path, **data: object) -> None:
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["data"] |= {"root": "data/raw", "classes": CLASSES} | data
-    params["machine"]["preprocess_workers"] = 2
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
 
 
 def unreadable_png(root: Path) -> None:
@@ -159,7 +151,7 @@ def test_a_mistake_ends_without_a_traceback(root: Path, capsys: pytest.CaptureFi
 def test_a_bad_sample_can_be_excluded(root: Path, name: str) -> None:
     add(root, "train", "B/b2")
     unreadable_png(root)
-    write_params(Path(), exclude=[name])
+    write_params({"data.exclude": [name]})
     main()
     assert read_table(Path("data/cache/train/index.csv"))["key"].tolist() == ["B/b1", "B/b2"]
     assert read_table(Path("data/cache/test/index.csv"))["key"].tolist() == ["C/c1"]
@@ -168,7 +160,7 @@ def test_a_bad_sample_can_be_excluded(root: Path, name: str) -> None:
 def test_missing_classes_can_be_allowed_by_params(root: Path) -> None:
     missing_class(root)
     annotate(root, "B/b1", [])
-    write_params(Path(), allow_missing=True)
+    write_params({"data.allow_missing": True})
     main()
     areas = read_table(Path("data/cache/train/areas.csv"))
     assert areas.groupby("key")["pixels"].agg(list).to_dict() == {"A/a1": [121, 0], "B/b1": [0, 0]}
@@ -217,9 +209,7 @@ def test_files_of_editors_and_systems_do_not_change_the_cache(root: Path) -> Non
 
 
 def test_clahe_is_applied_to_both_subsets(root: Path) -> None:
-    params = yaml.safe_load(Path("params.yaml").read_text())
-    params["preprocess"]["clahe"] = 2.0
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    write_params({"preprocess.clahe": 2.0})
     main()
     for subset, key in [("train", "A/a1"), ("test", "C/c1")]:
         grey = cv2.cvtColor(cv2.imread(str(root / subset / "DCM" / f"{key}.png")), cv2.COLOR_BGR2GRAY)
@@ -269,9 +259,7 @@ def test_special_files_and_bombs_do_not_hide_the_other_faults(root: Path) -> Non
 
 
 def test_the_limit_of_pixels_is_a_parameter(root: Path, fails: Fails) -> None:
-    params = yaml.safe_load(Path("params.yaml").read_text())
-    params["preprocess"]["max_pixels"] = 24 * 32 - 1
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    write_params({"preprocess.max_pixels": 24 * 32 - 1})
     with fails("image.pixels", "a1.png", "b1.png", "c1.png"):
         main()
 
@@ -293,7 +281,7 @@ def warnings(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_what_the_whole_set_shows_is_a_warning(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_params(Path(), classes=[*CLASSES, "middle"], allow_missing=True)
+    write_params({"data.classes": [*CLASSES, "middle"], "data.allow_missing": True})
     (root / "test/DCM/C/c1.png").write_bytes((root / "train/DCM/A/a1.png").read_bytes())
     cv2.imwrite(str(root / "train/DCM/B/b1.png"), np.full((24, 32), 9, np.uint8))
     (root / "train/people.csv").write_text("person,sex\nC,f\n")
@@ -306,12 +294,7 @@ def test_what_the_whole_set_shows_is_a_warning(root: Path, capsys: pytest.Captur
 
 
 def test_exclusive_classes_do_not_overlap_in_the_cache(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    exclusive = {"data": {"exclusive": True}, "train": {"loss": {"cross_entropy": 1.0}}, "decide": {"threshold": None}}
-    write_params(Path())
-    params = yaml.safe_load(Path("params.yaml").read_text())
-    for name, changes in exclusive.items():
-        params[name] |= changes
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    write_params({"data.exclusive": True, "train.loss": {"cross_entropy": 1.0}, "decide.threshold": None})
     annotate(root, "A/a1", [("right", SQUARE), ("left", [[2, 2], [12, 2], [12, 20], [2, 20]])])
     main()
     masks = read_masks(Path("data/cache/train/A/a1.npz")).unpack()
@@ -331,7 +314,7 @@ def test_a_table_that_fits_nobody_is_an_error_that_names_both_sides(root: Path, 
     with fails("people.nobody", "people.csv") as error:
         main()
     assert all(name in error.value.problems[0].found for name in ("001", "A", "B", "C"))
-    write_params(Path(), exclude=["A"])
+    write_params({"data.exclude": ["A"]})
     (root / "train/people.csv").write_text("person,sex\nA,f\n")
     main()
 

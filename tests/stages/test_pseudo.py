@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from stages.pseudo import main
 
 from conftest import Fails
@@ -18,7 +17,7 @@ from handbone.submission.csv import image_rows, write_submission
 from handbone.utils.errors import UserError
 from handbone.utils.hashing import file_hash
 from handbone.utils.io import read_table, write_table
-from imports import ROOT
+from params_file import write_params
 
 CLASSES = ["one", "two"]
 IMAGES = {"P1/a": ("a.png", 40, 30), "P2/b": ("b.png", 40, 30)}
@@ -47,10 +46,7 @@ def submit(masks: dict[str, np.ndarray], name: str) -> None:
 
 
 def run(**changes: object) -> pd.DataFrame:
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["pseudo"] |= changes
-    params["data"]["classes"] = CLASSES
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    write_params({"data.classes": CLASSES} | {f"pseudo.{name}": value for name, value in changes.items()})
     main()
     return read_table(paths.PSEUDO_INDEX)
 

@@ -5,21 +5,18 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 from stages.split import main
 
 from conftest import Fails
 from handbone.utils.io import read_table, write_table
-from imports import ROOT
+from params_file import write_params
 
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     """Nine people with one to three images each; their names look like numbers."""
     monkeypatch.chdir(tmp_path)
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["split"]["n_folds"] = 4
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    write_params({"split.n_folds": 4})
     keys = [f"{person:03d}/image_{number}" for person in range(9) for number in range(1 + person % 3)]
     index = pd.DataFrame({"key": keys, "person": [key[:3] for key in keys], "height": 64, "width": 64})
     write_table(Path("data/cache/train/index.csv"), index)
@@ -47,9 +44,7 @@ def test_the_report_counts_people_images_and_areas(index: pd.DataFrame) -> None:
 
 
 def test_more_folds_than_people_are_an_error(index: pd.DataFrame, fails: Fails) -> None:
-    params = yaml.safe_load(Path("params.yaml").read_text())
-    params["split"]["n_folds"] = 10
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    write_params({"split.n_folds": 10})
     with fails("folds.too_many", "split.n_folds"):
         main()
     assert not Path("data/folds.csv").exists()
@@ -79,12 +74,6 @@ def test_areas_of_other_images_are_an_error(index: pd.DataFrame, fails: Fails) -
     assert not Path("data/folds.csv").exists()
 
 
-def stratify(*names: str) -> None:
-    params = yaml.safe_load(Path("params.yaml").read_text())
-    params["split"]["stratify"] = list(names)
-    Path("params.yaml").write_text(yaml.safe_dump(params))
-
-
 @pytest.fixture
 def bent_people(index: pd.DataFrame) -> set[str]:
     """The people whom the folds of images alone put into fold 0 have bent wrists."""
@@ -105,7 +94,7 @@ def test_a_value_that_folds_lack_is_a_warning(bent_people: set[str]) -> None:
 
 
 def test_a_value_in_split_stratify_is_spread(bent_people: set[str]) -> None:
-    stratify("wrist")
+    write_params({"split.stratify": ["wrist"]})
     main()
     folds = read_table(Path("data/folds.csv"))
     assert folds[folds["person"].isin(bent_people)].groupby("person")["fold"].first().nunique() == len(bent_people)
@@ -115,13 +104,13 @@ def test_a_value_in_split_stratify_is_spread(bent_people: set[str]) -> None:
 
 def test_no_fact_of_a_test_image_is_read(bent_people: set[str]) -> None:
     """Folds must not depend on what is scored in the end."""
-    stratify("wrist", "classes")
+    write_params({"split.stratify": ["wrist", "classes"]})
     assert not Path("data/cache/test").exists() and not Path("data/raw").exists()
     main()
 
 
 def test_an_unknown_name_in_split_stratify_is_an_error(index: pd.DataFrame, fails: Fails) -> None:
-    stratify("wrist")
+    write_params({"split.stratify": ["wrist"]})
     with fails("split.stratify", "split.stratify"):
         main()
     assert not Path("data/folds.csv").exists()
