@@ -1,26 +1,54 @@
 """Each block of commands or code of the documentation is run by CI, make or a test, or a comment above it says why not.
 
-    <!-- run by tests/test_evening.py -->   the file names the page, whose blocks it reads, or has the block's commands in its text
+    <!-- run by tests/test_evening.py -->   the test reads the block with `section` or `blocks`, or has its commands among its strings;
+                                            several files are joined by `and`
     <!-- not run: needs a GPU -->           a reason
 
-A block without a comment has only commands that are in the text of one of `RUN_BY`.
+A block without a comment has only commands that are in one of `RUN_BY`. Comments and docstrings of these files do not count.
 Of every block, run or not, the commands of handbone are parsed, and the parameters that `-S` sets are looked up.
 """
 
+import ast
 import re
 import shlex
+from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 
 from handbone.cli.app import parser
 from handbone.config.params import parameter_names
 from imports import ROOT
-from pages import PAGES, Block, blocks
+from pages import PAGES, Block, blocks, section
 
 RUN_BY = [".ci/run", "Makefile", *(f"tests/test_pipeline{name}.py" for name in ("", "_commands", "_trainings"))]
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 by_place = pytest.mark.parametrize("block", BLOCKS, ids=str)
+
+
+@cache
+def texts(file: Path) -> str:
+    """The strings of a Python file without docstrings, or the lines of a script without comments."""
+    if file.suffix != ".py":
+        return "\n".join(line for line in file.read_text().splitlines() if not line.startswith("#"))
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    docstrings = [node.value for node in nodes if isinstance(node, ast.Expr)]
+    return "\n".join(
+        node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings
+    )
+
+
+@cache
+def blocks_read(file: Path) -> list[Block]:
+    """The blocks that a test reads from pages: `section("docs/data.md", "People")`, `blocks(ROOT / "docs/evening.md")`."""
+    if file.suffix != ".py":
+        return []
+    calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    words = [(call.func.id, [node.value for node in ast.walk(call) if isinstance(node, ast.Constant)]) for call in calls]
+    sections = [block for name, given in words if name == "section" for block in section(*given)]
+    return sections + [block for name, given in words if name == "blocks" for block in blocks(ROOT / given[0])]
 
 
 @by_place
@@ -30,10 +58,16 @@ def test_every_block_is_run_or_says_why_not(block: Block) -> None:
     if block.note.startswith("not run: "):
         assert len(detail) > 5, f"{block}: no reason"
         return
-    names = [detail] if detail else RUN_BY
-    sources = "\n".join((ROOT / name).read_text() for name in names)
-    missing = [] if f'"{block.page.relative_to(ROOT)}"' in sources else [line for line in block.commands if line not in sources]
-    assert not missing, f"{block}: not in {', '.join(names)}; name the test above the block: <!-- run by tests/FILE.py -->"
+    files = [ROOT / name for name in (detail.split(" and ") if detail else RUN_BY)]
+    is_read = any(block in blocks_read(file) for file in files if detail)
+    missing = [] if is_read else [line for line in block.commands if not any(line in texts(file) for file in files)]
+    assert not missing, f"{block}: not run by {detail or RUN_BY}; name the test above the block: <!-- run by tests/FILE.py -->"
+
+
+@by_place
+def test_the_files_that_a_comment_names_exist(block: Block) -> None:
+    for name in re.findall(r"(?:tests|\.ci)/[\w/.]*\w", block.note):
+        assert (ROOT / name).exists(), f"{block}: {name}"
 
 
 def handbone_commands(block: Block) -> list[list[str]]:
@@ -58,6 +92,36 @@ def test_every_parameter_that_is_set_exists(block: Block) -> None:
     known = set(parameter_names())
     for name in re.findall(r"(?:-S|--set-param) '?\+?([a-z_.]+)[=.A-Z]", block.text):
         assert name in known or any(name.startswith(f"{free}.") for free in known), f"{block}: {name}"
+
+
+def stages_by_parameter() -> dict[str, set[str]]:
+    """Each parameter -> the stages of dvc.yaml that list it or its section."""
+    graph = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    listed = {name: set(stage.get("do", stage).get("params", [])) for name, stage in graph.items()}
+    return {key: {name for name, keys in listed.items() if {key, key.split(".")[0]} & keys} for key in parameter_names()}
+
+
+def rows_of_what_a_change_reruns() -> list[tuple[list[str], list[str], bool]]:
+    """Of each row with parameters: these (`train.*`, `seed`), the stages it names, and whether later ones follow."""
+    table = (ROOT / "docs/dvc.md").read_text().split("## What a change reruns")[1].split("##")[0]
+    cells = re.findall(r"^\| (.+?) \| (.+) \|$", table, re.M)
+    names = "|".join(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
+    found = [
+        (re.findall(r"`([a-z_.]+\*?)`", change), re.findall(rf"\b({names})\b", runs), "what follows" in runs) for change, runs in cells
+    ]
+    return [row for row in found if row[0]]
+
+
+def test_what_a_change_reruns_is_what_dvc_yaml_lists() -> None:
+    """The row that names a parameter most exactly: its first stage lists it, and every stage that lists it is named or follows."""
+    stages, order = stages_by_parameter(), list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
+    rows = rows_of_what_a_change_reruns()
+    for parameter, listing in stages.items():
+        matching = [(len(key), row) for row in rows for key in row[0] if fnmatch(parameter, key)]
+        assert matching, f"docs/dvc.md does not say what {parameter} reruns"
+        _, (_, named, follows) = max(matching)
+        later = order[order.index(named[0]) :] if follows else []
+        assert listing <= {*named, *later} and (not named or named[0] in listing), f"docs/dvc.md, What a change reruns: {parameter}"
 
 
 def error_codes() -> set[str]:

@@ -24,9 +24,9 @@ def headings(text: str) -> list[str]:
     return re.findall(r"^(#+) ", re.sub(r"```.*?```", "", text, flags=re.S), re.M)
 
 
-def rows(text: str) -> list[int]:
-    """The number of rows of each table."""
-    return [len(table.splitlines()) for table in re.findall(r"(?:^\|.*\n)+", text, re.M)]
+def rows(text: str) -> list[list[str]]:
+    """Of each row of the tables its code and links, in any order within the row."""
+    return [sorted(re.findall(r"`[^`]+`|\]\([^)]+\)", row)) for row in re.findall(r"^\|.*$", text, re.M)]
 
 
 def links(text: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from benchmarks.onnx import ROUNDINGS, export
 from torch import Tensor, nn
 
 from benchmarks import onnx as every_network
+from handbone.cli.app import parser
 from handbone.cli.export import export_models
 from handbone.config import paths
 from handbone.config.params import parse_params
@@ -26,6 +26,7 @@ from handbone.prediction.model import load_networks
 from handbone.prediction.model_set import ModelSet, read_model_set
 from handbone.prediction.onnx_graph import TOLERANCE, export_onnx, largest_differences, open_session, write_onnx
 from imports import ROOT
+from pages import section
 
 if TYPE_CHECKING:
     from conftest import Fails
@@ -127,14 +128,15 @@ def test_without_the_packages_nothing_is_written(change_params: Run, monkeypatch
 @pytest.mark.slow
 def test_an_exported_folder_has_it_and_the_documented_lines_use_it(finished_run: Run) -> None:
     finished_run()
-    export_models(Path("bones_onnx"), None, onnx=True)
+    command, lines = section("docs/predict.md", "ONNX")
+    chosen = parser().parse_args(command.text.split()[1:])
+    chosen.command(chosen)
     found = read_model_set(paths.LINEAGE, paths.fold_model)
     assert read_model_set(Path("bones_onnx/predict.json"), paths.fold_model).commit == found.commit
     image = cv2.imread("data/raw/test/DCM/C/c1.png", cv2.IMREAD_GRAYSCALE)
     cv2.imwrite("hand.png", image[:31, :32])
-    (lines,) = re.findall(r"```python\n([^`]*onnxruntime.*?)```", (ROOT / "docs/predict.md").read_text(), re.S)
     names: dict[str, Any] = {}
-    exec(lines, names)
+    exec(lines.text, names)
     networks = onnx_graph.EnsembleGraph(list(load_networks(found).values()))
     with torch.no_grad():
         expected = networks(torch.from_numpy(image[None, None, :31, :32].copy())).numpy()

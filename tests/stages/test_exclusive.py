@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from handbone.cli.preset import write_preset
+from handbone.cli.app import parser
 from handbone.cli.score import print_score
 from handbone.config import paths
 from handbone.evaluation.dice import mean_pooled_iou
@@ -27,6 +28,7 @@ COLOURS = [(230, 150, 90), (90, 90, 90), (40, 40, 220)]  # blue, green, red
 SHAPE = 48, 64
 KEYS = {"train": [f"{person}/{person.lower()}" for person in "ABCDEFGH"], "test": ["Y/y", "Z/z"]}
 
+PRESET = "handbone preset exclusive"
 CHANGES = {  # of the preset
     "data.classes": CLASSES,
     "folds": [0],
@@ -72,7 +74,9 @@ def write_scene(root: Path, subset: str, key: str, rng: np.random.Generator) -> 
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A project with the data set, after `handbone preset exclusive`; run(train, "0") runs a stage."""
     monkeypatch.chdir(tmp_path)
-    write_preset("exclusive", folder=ROOT / "presets")
+    shutil.copytree(ROOT / "presets", "presets")
+    chosen = parser().parse_args(PRESET.split()[1:])
+    chosen.command(chosen)
     document = yaml.safe_load(Path("params.yaml").read_text())
     for name, value in CHANGES.items():
         *section, key = name.split(".")
