@@ -124,6 +124,14 @@ def test_what_a_change_reruns_is_what_dvc_yaml_lists() -> None:
         assert listing <= {*named, *later} and (not named or named[0] in listing), f"docs/dvc.md, What a change reruns: {parameter}"
 
 
+def test_the_page_about_the_report_has_every_section_and_no_other() -> None:
+    sections = {
+        name for file in (ROOT / "src/handbone/report").glob("*.py") for name in re.findall(r'Section\("([^"]+)"', file.read_text())
+    }
+    table = (ROOT / "docs/report.md").read_text().split("##")[0]
+    assert set(re.findall(r"^\| ([A-Z][\w ]+) \|", table, re.M)) == sections
+
+
 def error_codes() -> set[str]:
     """The code of every problem in the source, as far as it is written out: of `f"doctor.{kind}"` the room."""
     sources = "\n".join(file.read_text() for folder in ("src", "stages") for file in (ROOT / folder).rglob("*.py"))
