@@ -22,6 +22,7 @@ from handbone.cli.app import parser
 from handbone.config.params import parameter_names
 from imports import ROOT
 from pages import PAGES, Block, blocks, section
+from test_structure import FLOOR, FLOORS
 
 RUN_BY = [".ci/run", "Makefile", *(f"tests/test_pipeline{name}.py" for name in ("", "_commands", "_trainings"))]
 BLOCKS = [block for page in PAGES for block in blocks(page)]
@@ -130,6 +131,14 @@ def test_the_page_about_the_report_has_every_section_and_no_other() -> None:
     }
     table = (ROOT / "docs/report.md").read_text().split("##")[0]
     assert set(re.findall(r"^\| ([A-Z][\w ]+) \|", table, re.M)) == sections
+
+
+def test_the_floors_of_the_code_are_those_that_imports_are_held_to() -> None:
+    rows = re.findall(
+        r"^\| [^|]+ \| (.+) \|$", (ROOT / "CONTRIBUTING.md").read_text().split("| floor, from the top |")[1].split("\n\n")[0], re.M
+    )
+    rooms = [sorted(set(re.findall(r"`(\w+)`", row)) & set(FLOOR)) for row in rows]
+    assert [floor for floor in rooms if floor] == [sorted(floor) for floor in reversed(FLOORS)]
 
 
 def error_codes() -> set[str]:
