@@ -11,20 +11,18 @@ Of every block, run or not, the commands of handbone are parsed, and the paramet
 import ast
 import re
 import shlex
-from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 
 import pytest
-import yaml
 
 from handbone.cli.app import parser
-from handbone.config.params import parameter_names
+from handbone.config.params import parameter_names, sections
 from imports import ROOT
 from pages import PAGES, Block, blocks, section
-from test_structure import FLOOR, FLOORS
 
 RUN_BY = [".ci/run", "Makefile", *(f"tests/test_pipeline{name}.py" for name in ("", "_commands", "_trainings"))]
+FILES = (".csv", ".json", ".onnx", ".safetensors")
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 by_place = pytest.mark.parametrize("block", BLOCKS, ids=str)
 
@@ -95,36 +93,6 @@ def test_every_parameter_that_is_set_exists(block: Block) -> None:
         assert name in known or any(name.startswith(f"{free}.") for free in known), f"{block}: {name}"
 
 
-def stages_by_parameter() -> dict[str, set[str]]:
-    """Each parameter -> the stages of dvc.yaml that list it or its section."""
-    graph = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    listed = {name: set(stage.get("do", stage).get("params", [])) for name, stage in graph.items()}
-    return {key: {name for name, keys in listed.items() if {key, key.split(".")[0]} & keys} for key in parameter_names()}
-
-
-def rows_of_what_a_change_reruns() -> list[tuple[list[str], list[str], bool]]:
-    """Of each row with parameters: these (`train.*`, `seed`), the stages it names, and whether later ones follow."""
-    table = (ROOT / "docs/dvc.md").read_text().split("## What a change reruns")[1].split("##")[0]
-    cells = re.findall(r"^\| (.+?) \| (.+) \|$", table, re.M)
-    names = "|".join(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
-    found = [
-        (re.findall(r"`([a-z_.]+\*?)`", change), re.findall(rf"\b({names})\b", runs), "what follows" in runs) for change, runs in cells
-    ]
-    return [row for row in found if row[0]]
-
-
-def test_what_a_change_reruns_is_what_dvc_yaml_lists() -> None:
-    """The row that names a parameter most exactly: its first stage lists it, and every stage that lists it is named or follows."""
-    stages, order = stages_by_parameter(), list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
-    rows = rows_of_what_a_change_reruns()
-    for parameter, listing in stages.items():
-        matching = [(len(key), row) for row in rows for key in row[0] if fnmatch(parameter, key)]
-        assert matching, f"docs/dvc.md does not say what {parameter} reruns"
-        _, (_, named, follows) = max(matching)
-        later = order[order.index(named[0]) :] if follows else []
-        assert listing <= {*named, *later} and (not named or named[0] in listing), f"docs/dvc.md, What a change reruns: {parameter}"
-
-
 def test_the_page_about_the_report_has_every_section_and_no_other() -> None:
     sections = {
         name for file in (ROOT / "src/handbone/report").glob("*.py") for name in re.findall(r'Section\("([^"]+)"', file.read_text())
@@ -133,12 +101,13 @@ def test_the_page_about_the_report_has_every_section_and_no_other() -> None:
     assert set(re.findall(r"^\| ([A-Z][\w ]+) \|", table, re.M)) == sections
 
 
-def test_the_floors_of_the_code_are_those_that_imports_are_held_to() -> None:
-    rows = re.findall(
-        r"^\| [^|]+ \| (.+) \|$", (ROOT / "CONTRIBUTING.md").read_text().split("| floor, from the top |")[1].split("\n\n")[0], re.M
-    )
-    rooms = [sorted(set(re.findall(r"`(\w+)`", row)) & set(FLOOR)) for row in rows]
-    assert [floor for floor in rooms if floor] == [sorted(floor) for floor in reversed(FLOORS)]
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_parameter_in_the_text_exists(page: Path) -> None:
+    """Whatever begins with a section of params.yaml, except for codes of errors and names of files."""
+    known, codes = set(parameter_names()), error_codes()
+    code = " ".join(re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.S | re.M)))
+    for name in re.findall(rf"(?<![\w./-])((?:{'|'.join(sections())})\.[a-z_]+)(?![\w.])", code):
+        assert name in known or name in codes or Path(name).suffix in FILES, f"{page.name}: {name}"
 
 
 def error_codes() -> set[str]:

@@ -1,7 +1,9 @@
 """dvc.yaml says what the code does: files, parameters, paths."""
 
 import ast
+import re
 import subprocess
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +175,23 @@ def attributes_of_params(file: Path) -> set[str]:
             if isinstance(value, ast.Name) and value.id == "params":
                 found.add(".".join(parts[:2]))
     return {read for read in found if "." in read or not any(other.startswith(f"{read}.") for other in found)}
+
+
+def rows_of_what_a_change_reruns() -> list[tuple[list[str], list[str], bool]]:
+    """Of each row of docs/dvc.md with parameters: these (`train.*`, `seed`), the stages it names, and whether later ones follow."""
+    table = (ROOT / "docs/dvc.md").read_text().split("## What a change reruns")[1].split("##")[0]
+    rows = [(re.findall(r"`([a-z_.]+\*?)`", change), runs) for change, runs in re.findall(r"^\| (.+?) \| (.+) \|$", table, re.M)]
+    return [(keys, re.findall(rf"\b({'|'.join(NAMES)})\b", runs), "what follows" in runs) for keys, runs in rows if keys]
+
+
+@pytest.mark.parametrize("parameter", parameter_names())
+def test_the_documentation_says_what_a_parameter_reruns(parameter: str) -> None:
+    """The row that names it most exactly: the first stage there lists it, and every stage that lists it is named or follows."""
+    listing = {stage for stage in NAMES if {parameter, parameter.split(".")[0]} & entries(stage, "params")}
+    matching = [(len(key), row) for row in rows_of_what_a_change_reruns() for key in row[0] if fnmatch(parameter, key)]
+    _, (_, named, follows) = max(matching)
+    later = NAMES[NAMES.index(named[0]) :] if follows else []
+    assert listing <= {*named, *later} and (not named or named[0] in listing)
 
 
 def test_what_training_does_not_use_does_not_retrain() -> None:

@@ -1,6 +1,7 @@
 """The plan of the house: which room may import which, what a room is for, how long functions are."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
@@ -43,6 +44,12 @@ def functions() -> Iterator[tuple[str, Function]]:
 def test_every_room_is_on_a_floor() -> None:
     assert {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(FLOOR)
     assert [path.name for path in PACKAGE.glob("*.py")] == ["__init__.py"]
+
+
+def test_the_page_for_contributors_has_these_floors() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text().split("| floor, from the top |")[1].split("\n\n")[0]
+    rows = [set(re.findall(r"`(\w+)`", row)) & set(FLOOR) for row in table.splitlines()]
+    assert [rooms for rooms in rows if rooms] == [set(rooms) for rooms in reversed(FLOORS)]
 
 
 @pytest.mark.parametrize("room", FLOOR)
