@@ -46,8 +46,8 @@ def blocks_read(file: Path) -> list[Block]:
         return []
     calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
     words = [(call.func.id, [node.value for node in ast.walk(call) if isinstance(node, ast.Constant)]) for call in calls]
-    sections = [block for name, given in words if name == "section" for block in section(*given)]
-    return sections + [block for name, given in words if name == "blocks" for block in blocks(ROOT / given[0])]
+    found = [block for name, given in words if name == "section" for block in section(*given)]
+    return found + [block for name, given in words if name == "blocks" for block in blocks(ROOT / given[0])]
 
 
 @by_place
