@@ -34,7 +34,7 @@ EQUAL = {  # weights that must be equal
     "compiled_killed": "compiled",
 }
 AT_ONCE = 7  # trainings; as many small ones share one GPU and 16 cores well
-CHECKPOINT_S = 120.0  # a training that is to be stopped must have a checkpoint by then
+CHECKPOINT_S = 300.0  # a training that is to be stopped must have a checkpoint by then
 ESTIMATE = re.compile(r"about .* per epoch, ([0-9.]+) GiB of GPU memory")  # the line before a training
 
 

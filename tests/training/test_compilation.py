@@ -62,12 +62,52 @@ def test_a_loss_is_one_graph_with_the_same_values_and_gradients(name: str) -> No
     assert torch.allclose(values[0], values[1]) and torch.allclose(gradients[0], gradients[1], atol=1e-7)
 
 
-def train(folder: Path, compile_it: bool) -> Progress:
-    """Without dropout, whose random numbers are others in compiled code."""
-    params = PARAMS.model_copy(update={"compile": compile_it, "epochs": 2, "validate_every": 1})
-    folder.mkdir()
-    training = SmallTraining(make_files(folder), params, plain=True)
-    return training.trainer.fit(scored(0.5), Checkpoint(folder / "state"), "test")
+def network() -> nn.Sequential:
+    """With a batch norm, and without dropout, whose random numbers are others in compiled code."""
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 2, 3, padding=1))
+
+
+def train(folder: Path, compile_it: bool, stop: bool = False) -> Progress:
+    """stop: by an error of the score after the second of three epochs."""
+    params = PARAMS.model_copy(update={"compile": compile_it, "epochs": 3, "validate_every": 2, "grad_accum": 2})
+    folder.mkdir(exist_ok=True)
+    training = SmallTraining(make_files(folder), params, network=network())
+
+    def evaluate(model: nn.Module) -> Any:
+        if stop:
+            raise KeyboardInterrupt
+        return scored(0.5 + 0.1 * training.batches.epoch)(model)
+
+    return training.trainer.fit(evaluate, Checkpoint(folder / "state"), "test")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled to PyTorch's own operations instead of kernels."""
+    compiler = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function, **options: compiler(function, **options, backend="aot_eager"))
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_compiled_training_resumes_with_the_same_bits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = train(tmp_path / "whole", True)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "stopped", True, stop=True)
+    resumed = train(tmp_path / "stopped", True)
+    printed = capsys.readouterr().out
+    assert printed.count("network and loss compiled in") == 3 and "resumes at epoch 2" in printed
+    assert whole.rows == resumed.rows and whole.best_weights.keys() == network().state_dict().keys()
+    assert all(torch.equal(resumed.best_weights[name], value) for name, value in whole.best_weights.items())
+
+
+@pytest.mark.usefixtures("quick")
+def test_nothing_is_compiled_again_but_for_another_shape(tmp_path: Path) -> None:
+    """Neither in another epoch, after a score, at another learning rate, nor for the copy of the model that is scored."""
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    train(tmp_path / "compiled", True)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 4  # network and loss, for batches of two images and of one
 
 
 def test_a_compiled_training_ends_where_the_plain_one_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,13 +144,12 @@ def test_what_cannot_be_compiled_runs_as_it_is(
     assert all(torch.equal(found.best_weights[name], value) for name, value in plain.best_weights.items())
 
 
-def test_a_schedule_may_change_the_losses_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("quick")
+def test_a_schedule_may_change_the_losses_often(tmp_path: Path) -> None:
     """Each set of losses, and each of the two shapes of a batch, is compiled for itself."""
     names = ["bce", "jaccard", "focal", "tversky", "lovasz"]
     loss = {"dice": 1.0} | {name: [[number, 0.0], [number + 1, 1.0], [number + 2, 0.0]] for number, name in enumerate(names, 1)}
     params = PARAMS.model_copy(update={"compile": True, "epochs": 6, "validate_every": 6, "loss": loss})
-    compiler = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda function, **options: compiler(function, **options, backend="eager"))
     progress = SmallTraining(make_files(tmp_path), params, plain=True).trainer.fit(scored(0.5), Checkpoint(tmp_path / "state"), "test")
     assert progress.epochs_done == 6
 
