@@ -13,9 +13,11 @@ import torch
 from handbone.cli.document import print_document
 from handbone.cli.params_yaml import overlay_text
 from handbone.cli.preset import PRESETS
+from handbone.cli.weights import weights_note
 from handbone.config import paths
 from handbone.config.params import Params, load_params
 from handbone.models.device import choose_device
+from handbone.models.registry import spec_from_params
 from handbone.planning.candidates import Candidate, candidates, parse_candidate
 from handbone.planning.cards import CARDS, Card, card_named, card_of_memory
 from handbone.planning.ceiling import Ceiling, ceilings
@@ -52,6 +54,8 @@ def print_plan(gpu: str | None = None, gpu_gb: float | None = None, write: tuple
         _check_preset(write[0])
         chosen = [parse_candidate(write[1], images.largest)]
     card, steps, how = _card(params, gpu, gpu_gb)
+    if note := weights_note(spec_from_params(params.model, params.data.classes).encoder, params.model.weights):
+        print(note, file=sys.stderr)
     count = images_of_fold(images.count, params.split.n_folds)
     best = _ceilings(params, images, chosen)
     planned = plan(chosen, count, card, steps)

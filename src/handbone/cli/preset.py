@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from handbone.cli.params_yaml import params_text
-from handbone.config.params import Params, parse_params, sections
+from handbone.cli.weights import weights_note
+from handbone.config.params import ModelParams, Params, parse_params, sections
 from handbone.config.yaml12 import read_yaml
 from handbone.utils.errors import Problem, UserError, nearest
 from handbone.utils.io import write_text
@@ -88,6 +90,10 @@ def write_preset(name: str, force: bool = False, folder: Path = PRESETS, path: P
     print(f"{path}: written from preset {name}")
     for line in _differences(before, _values(path)):
         print(line)
+    model, default = preset_params(name, folder).model, ModelParams()
+    named = model.encoder != default.encoder or model.arch == default.arch  # else it may be of a network that takes no encoder
+    if note := weights_note(model.encoder if named else None, model.weights):
+        print(note, file=sys.stderr)
 
 
 def _can_be_restored(path: Path, folder: Path) -> bool:
