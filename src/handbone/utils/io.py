@@ -88,9 +88,11 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def _require_target(path: Path) -> None:
     """Raise `UserError` for what would be lost if a file took its name: a folder, a pipe, and a device such as /dev/null, as root may."""
+    expected, fix = "a file, or a path that does not exist yet", "name another file"
+    if os.path.isdir(path):
+        raise UserError(Problem("io.folder", str(path), expected, "a folder", fix))
     if path.parent == DEVICES or (os.path.exists(path) and not os.path.isfile(path)):
-        code, found = ("io.folder", "a folder") if os.path.isdir(path) else ("io.target", "a device or a pipe")
-        raise UserError(Problem(code, str(path), "a file, or a path that does not exist yet", found, "name another file"))
+        raise UserError(Problem("io.target", str(path), expected, "a device or a pipe", fix))
 
 
 @contextmanager
