@@ -134,6 +134,14 @@ def test_a_preset_can_be_like_another(sources: Path) -> None:
     assert (params.train, params.folds, params.data.classes) == (demo.train, demo.folds, ["radius"])
 
 
+def test_the_classes_are_printed_if_their_preset_cannot_be_written(sources: Path, capsys: pytest.CaptureFixture[str], fails: Fails) -> None:
+    shutil.rmtree("presets")
+    Path("presets").touch()
+    with fails("io.folder", "presets/mine.yaml"):
+        run("handbone import coco train.json --images images -o new --preset mine")
+    assert "root: new\n  classes:\n  - ulna\n  - radius\n" in capsys.readouterr().out and Path("new/train").is_dir()
+
+
 def test_excluded_images_are_left_out_whatever_is_wrong_with_them(sources: Path) -> None:
     Path("images/P1_2.jpg").unlink()
     run("handbone import coco train.json --images images --test test -o new --exclude P1_2.jpg,Q1_1.jpg")

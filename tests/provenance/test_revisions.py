@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pygit2 import GitError
 
 from conftest import Fails
 from handbone.provenance.revisions import stored_folders
@@ -36,6 +37,18 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     project.commit("second")
     monkeypatch.chdir(tmp_path)
     return project
+
+
+def test_a_repository_of_somebody_else_comes_with_the_command(project: Project, monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
+    """libgit2 refuses it by itself, before git is asked."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise GitError(f"repository path '{project.folder}' is not owned by current user")
+
+    monkeypatch.setattr("dvc.repo.Repo.__init__", refuse)
+    with fails("revision.unreadable", "HEAD") as caught:
+        stored_folders("HEAD", [OUT])
+    assert f"safe.directory {project.folder}" in str(caught.value)
 
 
 def test_a_file_is_that_of_the_revision(project: Project, fails: Fails) -> None:

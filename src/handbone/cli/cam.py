@@ -105,6 +105,7 @@ def _cases(images: Sequence[str], found: ModelSet, held: HeldOutImages, window: 
         return Model(found) if fold is None else Model(replace(found, folders={fold: found.folders[fold]}), held.table)
 
     def cases_of(image: str) -> list[Case]:
+        """image: the key of a held-out image, a picture, or a folder of pictures."""
         if image in held.fold:
             sample, model = read_sample(held.sample(image)), model_of(held.fold[image])
             return [Case(model, model.prepare_cached(image, sample.image, sample.shape), sample.image, sample.masks)]

@@ -35,13 +35,13 @@ USED_BY = {
 """Options of single formats."""
 
 
-def import_data(presets: Path = Path("presets"), **options: Any) -> None:
-    """Write the data set, print what is in it and its classes for params.yaml, or write them as a preset. options: as app.py names them.
+def import_data(presets: Path = Path("presets"), **arguments: Any) -> None:
+    """Write the data set, print what is in it and its classes for params.yaml, or write them as a preset. arguments: as app.py names them.
 
     Raises `UserError` with every fault of the options, then with those of the sources, then with those of all images; then nothing is
     written.
     """
-    chosen = argparse.Namespace(**options)
+    chosen = argparse.Namespace(**arguments)
     person, like, _ = all_of(
         "", partial(person_rule, chosen.person_from), partial(_changes, chosen.like, presets), partial(_check_options, chosen, presets)
     )
@@ -170,5 +170,9 @@ def _announce(data: Mapping[str, object], preset: Path | None, like: Mapping[str
     if preset is None:
         print(f"for params.yaml:\n{text}", end="")
         return
-    write_text(preset, f"# The data set {data['root']}.\n\n{text}")
+    try:
+        write_text(preset, f"# The data set {data['root']}.\n\n{text}")
+    except UserError:
+        print(f"the data set is written; for params.yaml:\n{text}", end="")
+        raise
     print(f"{preset}: written; handbone preset {shlex.quote(preset.stem)} makes it params.yaml")

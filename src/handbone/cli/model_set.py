@@ -48,6 +48,7 @@ def model_set_of(rev: str) -> Iterator[ModelSet]:
     with TemporaryDirectory() as temporary:
 
         def linked(fold: int) -> Path:
+            """The folder with links to the model of the fold."""
             _, (stored,) = stored_folders(rev, [paths.fold_model(fold)])
             folder = Path(temporary, f"fold_{fold}")
             folder.mkdir()

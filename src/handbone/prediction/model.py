@@ -111,6 +111,7 @@ class Model:
         """
 
         def decided(predicted: tuple[Prepared[Key], CroppedMaps]) -> tuple[Key, RunLengthMasks]:
+            """The key of an image, and its masks from its probabilities."""
             image, maps = predicted
             return image.key, decide([maps], image.shape, self._decision)
 

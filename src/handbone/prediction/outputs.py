@@ -89,6 +89,7 @@ def write_outputs(
     """
 
     def write(image: Predicted) -> tuple[Predicted, list[dict[str, Any]]]:
+        """Write the files that one image has for itself -> the image, with its annotations for COCO's document if that is wanted."""
         for kind in kinds:
             if kind in WRITERS:
                 WRITERS[kind](folder / kind, image, classes)

@@ -56,6 +56,7 @@ def _readable(
     """The pictures that can be read, as the network gets them; the problems of the others are added to `problems`."""
 
     def prepared(picture: Picture) -> Prepared[_Shown] | list[Problem]:
+        """The picture as the network gets it, or why it cannot be read."""
         try:
             image = read(picture, window)
         except UserError as error:

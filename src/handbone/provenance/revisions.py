@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -89,6 +90,7 @@ def _revision(rev: str) -> Iterator[Any]:
     from dvc.exceptions import DvcException  # takes a quarter of a second to import
     from dvc.repo import Repo
     from dvc.scm import RevError
+    from pygit2 import GitError
 
     try:
         if not rev:  # as from a variable of the shell that is not set; DVC would take the working tree
@@ -98,6 +100,9 @@ def _revision(rev: str) -> Iterator[Any]:
     except RevError as error:
         fix = "git log --oneline and dvc exp list name those that there are"
         raise UserError(Problem("revision.unknown", repr(rev), "a commit, tag, branch or experiment", str(error), fix)) from None
+    except GitError as error:
+        fix = f"if it is somebody else's, run git config --global --add safe.directory {shlex.quote(str(Path.cwd()))}"
+        raise UserError(Problem("revision.unreadable", rev, "a repository that git reads", str(error), fix)) from None
     except DvcException as error:
         fix = "run it in the repository's root, with a revision whose dvc.yaml and dvc.lock DVC can read"
         raise UserError(Problem("revision.unreadable", rev, "a revision of this project", str(error), fix)) from None
