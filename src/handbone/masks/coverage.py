@@ -204,7 +204,7 @@ def _pixel_coverage(
 
 @kernel
 def _tile_ranges(places: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Range of x and of y (x0, x1, y0, y1) in each tile of network pixels, as far as those that are not `OUTSIDE` reach; inf, -inf if all are.
+    """Range of x and of y (x0, x1, y0, y1) as far as the pixels of each tile that are not `OUTSIDE` reach; inf, -inf if all are.
 
     A pixel reaches half of the way to its neighbours, which are in the range, and beyond it only where it has none on one side.
     """
