@@ -6,8 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +25,11 @@ from handbone.models.saved import WEIGHTS, TrainedModelInfo, load_model, save_mo
 from handbone.models.spec import ModelSpec
 from handbone.utils.hashing import file_hash
 from handbone.utils.io import read_json, read_table, write_table
+from imports import ROOT
 
 if TYPE_CHECKING:
-    from conftest import Fails
+    from conftest import ChangeParams, Fails
 
-ROOT = Path(__file__).resolve().parents[2]
-ChangeParams = Callable[[dict[str, Any]], None]
 KEYS = {"oof": {"A/a1": [0], "A/a2": [0], "B/b1": [1], "B/b2": [1]}, "test": {"C/c1": [0, 1], "D/d1": [0, 1]}}
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -23,9 +22,8 @@ from handbone.utils.io import read_json, write_json
 from stages import submit, validate
 
 if TYPE_CHECKING:
-    from conftest import Fails
+    from conftest import ChangeParams, Fails
 
-ChangeParams = Callable[[dict[str, Any]], None]
 KEYS = {"oof": FOLD_OF, "test": TEST_NAMES}
 
 

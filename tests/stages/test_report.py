@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
@@ -15,9 +14,7 @@ from handbone.utils.io import write_json, write_table
 from stages import report, submit, validate
 
 if TYPE_CHECKING:
-    from conftest import Fails
-
-ChangeParams = Callable[[dict[str, Any]], None]
+    from conftest import ChangeParams, Fails
 
 
 @pytest.fixture

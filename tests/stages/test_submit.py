@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,9 +17,7 @@ from handbone.utils.io import read_json, read_table, write_json, write_table
 from stages import submit, validate
 
 if TYPE_CHECKING:
-    from conftest import Fails
-
-ChangeParams = Callable[[dict[str, Any]], None]
+    from conftest import ChangeParams, Fails
 
 
 @pytest.fixture

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
 from stages.validate import main
 
+from conftest import FOLD_OF, SIZE
 from handbone.config import paths
 from handbone.evaluation.decision import Decision, Gain, SearchRecord
 from handbone.evaluation.dice import COUNTS, NESTED, is_nested, read_counts
 from handbone.evaluation.metrics import summarise
 from handbone.evaluation.surface_distances import DISTANCES
-from handbone.masks.runs import RunLengthMasks
+from handbone.masks.cropped_maps import CroppedMaps
 from handbone.utils.errors import UserError
+from handbone.utils.hashing import file_hash
 from handbone.utils.io import read_json, read_table, write_json
 from stages import validate
 
 if TYPE_CHECKING:
-    from conftest import Fails
-
-ChangeParams = Callable[[dict[str, Any]], None]
+    from conftest import ChangeParams, Fails
 
 
 def counts() -> pd.DataFrame:
@@ -42,14 +41,14 @@ def test_every_held_out_image_and_class_is_counted_with_its_fold(predicted_run: 
     assert pd.read_csv(paths.DICE_PER_CLASS)["class"].tolist() == ["Radius", "Ulna"]
 
 
-def test_surface_distances_are_beside_the_counts_and_empty_without_a_mask(
-    predicted_run: ChangeParams, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_surface_distances_are_beside_the_counts_and_empty_without_a_mask(predicted_run: ChangeParams) -> None:
     main()
     table = read_counts(paths.VALIDATION_COUNTS, ["A/a1", "A/a2", "B/b1", "B/b2"], ["Radius", "Ulna"])
     assert (table[DISTANCES] > 0).all().all() and (table["hd95"] >= table["assd"]).all()
-    nothing = np.zeros(3, np.int64), np.zeros((0, 2), np.int64)
-    monkeypatch.setattr(validate, "decide", lambda _, shape, __: RunLengthMasks(shape, *nothing))
+    record, files = paths.stored("oof", FOLD_OF, "current")
+    for file in files.values():
+        CroppedMaps.from_dense(np.zeros((2, 16, SIZE), np.uint8)).save(file)
+    write_json(record, read_json(record) | {"files": {key: file_hash(file) for key, file in files.items()}})
     main()
     assert ",,\n" in paths.VALIDATION_COUNTS.read_text()
     by_class = read_table(paths.DICE_PER_CLASS)
