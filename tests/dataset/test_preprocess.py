@@ -4,6 +4,7 @@ import json
 import os
 import struct
 import time
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -216,6 +217,16 @@ def test_a_named_pipe_does_not_wait_for_ever(tmp_path: Path, fails: Fails) -> No
     with fails("image.read", "x.png") as error:
         read_image(tmp_path / "x.png", 1)
     assert error.value.problems[0].found == "a named pipe"
+
+
+def test_a_file_of_terabytes_is_an_error_before_it_takes_memory(tmp_path: Path, fails: Fails) -> None:
+    with (tmp_path / "x.png").open("wb") as file:
+        file.truncate(2**40)  # takes no room on the disk
+    tracemalloc.start()
+    with fails("image.read", "x.png"):
+        read_image(tmp_path / "x.png", 1)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
 
 
 def test_a_device_is_not_read(tmp_path: Path, fails: Fails) -> None:

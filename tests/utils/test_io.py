@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -226,8 +227,11 @@ def test_json_in_another_encoding_is_an_error_and_a_byte_order_mark_none(tmp_pat
 def test_a_file_of_terabytes_is_an_error_before_it_takes_memory(tmp_path: Path, fails: Fails, read: Callable[[Path], object]) -> None:
     with (tmp_path / "file").open("wb") as file:
         file.truncate(2**40)  # takes no room on the disk
+    tracemalloc.start()
     with fails("io.too_large", "file"):
         read(tmp_path / "file")
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize("read", [read_table, read_json])

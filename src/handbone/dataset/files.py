@@ -21,13 +21,12 @@ def read_file(path: Path, code: str, limit: int, expected: str) -> bytes:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise UserError(Problem(code, printable(path), expected, _kind(status.st_mode), REPLACE))
+        if status.st_size > limit:
+            raise UserError(Problem(code, printable(path), expected, f"more than {limit >> 20} MiB", REPLACE))
         with path.open("rb") as file:
-            content = file.read(limit + 1)
+            return file.read(status.st_size)
     except OSError as error:
         raise UserError(Problem(code, printable(path), expected, error.strerror or type(error).__name__, REPLACE)) from error
-    if len(content) > limit:
-        raise UserError(Problem(code, printable(path), expected, f"more than {limit >> 20} MiB", REPLACE))
-    return content
 
 
 def unreadable(path: Path, error: Exception) -> Problem:

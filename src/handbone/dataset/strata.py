@@ -20,6 +20,7 @@ def image_attributes(index: pd.DataFrame, areas: pd.DataFrame, stratify: Sequenc
     """One row per image, by key, and one column per attribute: those of people, and `shape` if `stratify` names it; empty: unknown.
 
     index: of the training images; areas: rows of key, class, pixels, x, y of their masks.
+    Raises `UserError` for a name that is an attribute of people too, and as `ShapeGroups.fit` does.
     """
     attributes = person_attributes(index)
     ambiguous = [name for name in (CLASSES, SHAPE) if name in stratify and name in attributes]
