@@ -20,8 +20,13 @@ def main() -> None:
     if needed:
         check_classes(params.data)
     elif not root.is_dir():  # DVC's own error names the folder, and no parameter; another stage may still make the folder
-        fix = "put the data there, or set data.root to the folder that holds train/ (and test/)"
-        warn(Problem("phantom.data_root", "params.yaml: data.root", "the folder of the data set", f"no folder {root}", fix))
+        found, fix = f"no folder {root}", "put the data there, or set data.root to the folder that holds train/ (and test/)"
+        if root.is_symlink():
+            found, fix = (
+                f"{root}, a link to {root.readlink()}, which is not there",
+                "link an absolute path: others begin at the link's folder",
+            )
+        warn(Problem("phantom.data_root", "params.yaml: data.root", "the folder of the data set", found, fix))
     remove_folder(paths.PHANTOM)
     if needed:
         write_phantom(params.phantom, paths.PHANTOM, params.machine.preprocess_workers)

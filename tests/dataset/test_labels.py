@@ -28,7 +28,7 @@ def unlabelled(folder: Path) -> Sample:
 
 
 def test_classes_of_another_data_set_are_one_error_with_all_labels_to_copy(labelled: list[Sample], fails: Fails) -> None:
-    with fails("set.labels", "params.yaml: data.classes") as caught:
+    with fails("annotation.labels", "params.yaml: data.classes") as caught:
         require_known_label(labelled, ["Radius", "Ulna"])
     [problem] = caught.value.problems
     assert '["2", "10", "한"]' in problem.fix

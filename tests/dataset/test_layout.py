@@ -80,6 +80,18 @@ def test_without_a_test_set_other_faults_are_found_as_ever(root: Path, fails: Fa
         find_samples(root, [])
 
 
+def test_a_data_set_in_a_folder_of_the_root_is_named(root: Path, fails: Fails) -> None:
+    outer = root.parent / "unpacked"
+    outer.mkdir()
+    root.rename(outer / "hands")
+    with fails("layout.root", "unpacked") as error:
+        find_samples(outer, [])
+    assert str(outer / "hands") in error.value.problems[0].fix
+    (outer / "train").mkdir()
+    with fails("layout.missing", "unpacked/train/DCM", "unpacked/train/outputs_json"):
+        find_samples(outer, [])
+
+
 def test_truth_without_test_images_is_refused(root: Path, fails: Fails) -> None:
     shutil.rmtree(root / "test")
     touch(root / "test_truth/outputs_json/ID010/a.json")

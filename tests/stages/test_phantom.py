@@ -56,6 +56,14 @@ def test_a_data_root_that_does_not_exist_is_a_warning(capsys: pytest.CaptureFixt
     assert "data.root: expected the folder of the data set; found no folder data/rwa" in capsys.readouterr().err
 
 
+def test_a_data_root_that_links_to_nothing_is_a_warning_with_the_target(capsys: pytest.CaptureFixture[str]) -> None:
+    write_params("data/raw", list(BONES))
+    Path("data").mkdir(exist_ok=True)
+    Path("data/raw").symlink_to("hands")
+    main()
+    assert "data.root: expected the folder of the data set; found data/raw, a link to hands" in capsys.readouterr().err
+
+
 def test_it_refuses_classes_that_the_phantom_does_not_have(fails: Fails) -> None:
     write_small_params(str(paths.PHANTOM), [*BONES[1:], "Sesamoid"])
     with fails("phantom.classes", "data.classes") as error:

@@ -30,7 +30,7 @@ def require_known_label(samples: Sequence[Sample], classes: Sequence[str]) -> No
         listed = json.dumps(sorted(found, key=_natural), ensure_ascii=False)
         fix = f"write the labels there, in the order of the submission: {listed}"
         other = f"{len(known)} classes, of which no annotation has one, and {len(found)} other labels in the annotations"
-        raise UserError(Problem("set.labels", "params.yaml: data.classes", "the labels of the data set", other, fix))
+        raise UserError(Problem("annotation.labels", "params.yaml: data.classes", "the labels of the data set", other, fix))
 
 
 def _labels(files: Iterable[Path]) -> Iterator[str]:

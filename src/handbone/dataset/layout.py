@@ -53,6 +53,7 @@ def find_samples(root: Path, exclude: Sequence[str]) -> list[Sample]:
     read, names that no table can hold; every unknown name in `exclude`, every image without annotation, every annotation without
     image, every image name that is used twice in a subset, and a training set without any image.
     """
+    raise_if_any(_elsewhere(root), f"{root} cannot be used")
     excluded = {composed(name) for name in exclude}
     images = {subset: list_samples(root / folder, ".png", excluded, optional=subset == "test") for subset, folder in IMAGES.items()}
     annotations = list_samples(root / ANNOTATIONS, ".json", excluded)
@@ -88,6 +89,13 @@ def has_truth(root: Path) -> bool:
         return False
     raise_if_any(_truth_problems(root, list_samples(root / IMAGES["test"], ".png", ()).names), f"the truth in {root} cannot be used")
     return True
+
+
+def _elsewhere(root: Path) -> list[Problem]:
+    """The fault that the data set is in a folder of `root`, where many archives have it when they are unpacked."""
+    found = [] if (root / "train").exists() else sorted(path.parents[1] for path in root.glob(f"*/{IMAGES['train']}"))
+    fix = f"set data.root to {' or '.join(map(printable, found))}"
+    return [Problem("layout.root", printable(root), "the folders train (and test)", "them in a folder of it", fix)] if found else []
 
 
 def _person(key: str) -> str:

@@ -14,6 +14,7 @@ from handbone.utils.names import composed
 
 IGNORED = (".*", "*~", "#*#", "Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir", "*.dvc", "*.partial")  # of editors, systems and DVC
 FIX = "convert an image to PNG, move anything else out of the data set, or name the sample in data.exclude"
+PERSON = "move it into a folder of its person, or into one of its own if nobody knows the person"
 PLACE = "put the data there, or set data.root to the folder that holds train/ (and test/); dvc repro makes data/phantom"
 
 
@@ -70,9 +71,8 @@ def list_samples(folder: Path, suffix: str, exclude: Collection[str], optional: 
         elif composed(_stem(entry.name, suffix)) in exclude:
             listing.names.add(_stem(entry.name, suffix))
         elif entry.name.lower().endswith(suffix):
-            listing.problems.append(
-                Problem("layout.person", printable(Path(entry.path)), expected, "a file outside people's folders", PLACE)
-            )
+            found = "a file outside people's folders"
+            listing.problems.append(Problem("layout.person", printable(Path(entry.path)), expected, found, PERSON))
         else:
             listing.problems.append(_unknown(entry, expected))
     listing.problems += _same_names(folder, {key.split("/")[0] for key in listing.names})

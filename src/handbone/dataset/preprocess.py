@@ -133,7 +133,8 @@ def _header_problems(place: str, header: PngHeader, max_pixels: int) -> list[Pro
         expected = f"at most {max_pixels} pixels (preprocess.max_pixels)"
         problems.append(Problem("image.pixels", place, expected, f"{header.width}x{header.height} pixels", fix))
     if header.bits > 8:
-        problems.append(Problem("image.bits", place, EXPECTED, f"{header.bits} bits", REPLACE))
+        fix = "scale it to 8 bits (only you know which of its bits hold the picture), or name the sample in data.exclude"
+        problems.append(Problem("image.bits", place, EXPECTED, f"{header.bits} bits", fix))
     if header.orientation != UPRIGHT:
         expected = "pixels stored upright, as annotations count them"
         fix = "rotate the pixels themselves and remove the EXIF orientation (magick mogrify -auto-orient)"

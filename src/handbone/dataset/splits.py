@@ -36,6 +36,7 @@ def assign_folds(images: Counts, n_folds: int, seed: int, labels: Mapping[str, C
     """
     if len(images) < n_folds:
         expected, fix = f"at most {len(images)}, the number of people", "lower it, or add people"
+        fix = fix if len(images) > 1 else "put images of different people into different folders, as the folds need two people at least"
         raise UserError(Problem("folds.too_many", "params.yaml: split.n_folds", expected, str(n_folds), fix))
     counts = {"": images, **labels}  # label -> images by person, of which all images are the first
     totals = {label: sum(count.values()) for label, count in counts.items()}
