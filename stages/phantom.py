@@ -24,7 +24,7 @@ def main() -> None:
         if root.is_symlink():
             found, fix = (
                 f"{root}, a link to {root.readlink()}, which is not there",
-                "link an absolute path: others begin at the link's folder",
+                "give ln -s an absolute path",
             )
         warn(Problem("phantom.data_root", "params.yaml: data.root", "the folder of the data set", found, fix))
     remove_folder(paths.PHANTOM)
