@@ -10,7 +10,7 @@ from pathlib import Path
 
 from handbone.config.params import SubmissionParams
 from handbone.submission.csv import text_of_row
-from handbone.utils.csv_rows import BYTES, CsvRows, read_csv_rows, shown
+from handbone.utils.csv_rows import BYTES, CsvRows, quoted, read_csv_rows
 from handbone.utils.errors import Problem, UserError
 from handbone.utils.file_errors import read_bounded
 
@@ -112,7 +112,7 @@ def _columns(place: str, header: Sequence[str], wanted: list[str]) -> tuple[list
     doctor.header can be repaired without a guess, doctor.columns cannot.
     """
     names = [name.strip().lower() for name in header]
-    expected, found = f"the header {','.join(wanted)}", ", ".join(map(shown, header[:20]))
+    expected, found = f"the header {','.join(wanted)}", ", ".join(map(quoted, header[:20]))
     lower = [name.strip().lower() for name in wanted]
     if all(names.count(name) == 1 for name in lower):
         same = list(header) == wanted

@@ -15,7 +15,7 @@ from handbone.config.params import SubmissionParams
 from handbone.masks.rle import decode_runs
 from handbone.masks.runs import RunLengthMasks
 from handbone.submission.csv import COMPETITION, LARGEST_SIDE, submission_table
-from handbone.utils.csv_rows import shown
+from handbone.utils.csv_rows import quoted
 from handbone.utils.errors import Problem, UserError, all_of, raise_if_any
 from handbone.utils.names import composed
 
@@ -99,7 +99,7 @@ def _read(path: Path, form: SubmissionParams) -> _Encodings:
     rows, problems = dict[RowName, int](), []
     for index, row in enumerate(names):
         if (first := rows.setdefault(_same(row), index)) != index:
-            found = f"{', '.join(map(shown, row))} again, first in line {table.lines[first]}"
+            found = f"{', '.join(map(quoted, row))} again, first in line {table.lines[first]}"
             problems.append(Problem(CODE, table.place(index), "one row per image and class", found, "remove one of the two rows"))
     raise_if_any(problems, TITLE)
     return _Encodings(path, rows, names, table.column("rle"), table.lines)
