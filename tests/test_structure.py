@@ -22,7 +22,8 @@ FLOORS = [
     ["evaluation"],
     ["deciding"],
     ["submission"],
-    ["doctor", "formats", "planning", "report"],
+    ["report"],
+    ["doctor", "formats", "planning"],
     ["comparison", "prediction", "provenance"],
     ["cli"],
 ]

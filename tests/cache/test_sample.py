@@ -45,7 +45,10 @@ def test_round_trip(tmp_path: Path, colour: bool) -> None:
 
 def test_a_test_image_has_no_masks(tmp_path: Path) -> None:
     write_sample(tmp_path / "b.npz", sample(masks=False))
-    assert read_sample(tmp_path / "b.npz").masks is None
+    read = read_sample(tmp_path / "b.npz")
+    assert read.masks is None
+    with pytest.raises(ValueError, match="masks"):
+        _ = read.truth
     with pytest.raises(ValueError, match="no masks"):
         read_masks(tmp_path / "b.npz")
 

@@ -16,6 +16,7 @@ from handbone.formats.export import class_order, data_set_labels, submission_lab
 from handbone.formats.labelme import read_labelme
 from handbone.formats.labels import ReadOptions, mask, mask_pixels, polygon
 from handbone.submission.csv import image_rows, write_submission
+from handbone.utils.errors import UserError
 
 if TYPE_CHECKING:
     from conftest import Fails
@@ -71,9 +72,9 @@ def test_bad_sources_are_listed_and_nothing_is_overwritten(root: Path, tmp_path:
         with fails("export.target", "root"):
             write_labels(root, images, ["a", "b"], name)
     write_submission(tmp_path / "s.csv", [("none.png", "a", ""), ("t.png", "a", "0 1"), ("t.png", "b", "1 9999")])
-    with pytest.raises(Exception, match="cannot be exported") as caught:
+    with pytest.raises(UserError) as caught:
         submission_labels(tmp_path / "s.csv", root / "test/DCM", SubmissionParams())
-    assert [problem.code for problem in caught.value.problems] == ["export.image", "rle.syntax", "rle.syntax"]  # type: ignore[attr-defined]
+    assert [problem.code for problem in caught.value.problems] == ["export.image", "rle.syntax", "rle.syntax"]
     write(root, "P1/x", [polygon("b", [[1, 1], [99, 1], [1, 9]])])
     with fails("annotation.outside", "x.json"):
         data_set_labels(root, "train")

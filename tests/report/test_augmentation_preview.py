@@ -63,8 +63,3 @@ def test_only_the_seeds_decide():
     first, again, others = (preview_strip(sample(), augmenter, 64, seeds) for seeds in ([1, 2], [1, 2], [3, 4]))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, others)
-
-
-def test_a_sample_without_masks_has_no_strip():
-    with pytest.raises(ValueError, match="masks"):
-        preview_strip(CachedSample(np.zeros(FULL, np.uint8), FULL, None), Augmenter([], 1), 64, [])

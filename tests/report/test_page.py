@@ -116,8 +116,9 @@ def test_two_pages_are_the_same_bytes() -> None:
 
 
 def test_sections_that_are_none_are_left_out() -> None:
-    text = document("<t>", "", "", [None, Section("A & b", "<p>x</p>")])
-    assert text.count("<section") == 1 and '<a href="#a-b">A &amp; b</a>' in text and "<t>" not in text
+    text = document("<t>", "", "", [None, Section("A & b", "<p>x</p>"), Section("c", "")])
+    assert text.count("<section") == 2 and '<a href="#a-b">A &amp; b</a>' in text and "<t>" not in text
+    assert "<nav" not in document("", "", "", [None, Section("A", "")]), "one section needs no list"
 
 
 def test_sections_of_one_heading_have_ids_of_their_own() -> None:

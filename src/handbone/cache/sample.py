@@ -35,6 +35,13 @@ class CachedSample:
     masks: PackedMasks | None
     points: Sequence[Sequence[int]] = ()
 
+    @property
+    def truth(self) -> PackedMasks:
+        """The masks. Raises ValueError for a sample of the test set, which has none."""
+        if self.masks is None:
+            raise ValueError("expected a sample with masks; found one of the test set")
+        return self.masks
+
 
 def write_sample(path: Path, sample: CachedSample) -> None:
     """Write the npz; equal samples give equal bytes."""

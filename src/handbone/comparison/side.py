@@ -45,10 +45,8 @@ class Side:
         names = self.held.classes
         reads = [lambda member=member: maps_of(member.record, member.prediction(key), names) for member in self.members]
         sample, *maps = all_of(f"{self.held.name} cannot be shown", lambda: read_sample(self.sample(key)), *reads)
-        if sample.masks is None:
-            raise ValueError(f"{key} has no masks")
         predicted = decide(maps, sample.shape, self.decision)
-        truth = RunLengthMasks.from_packed(sample.masks)
+        truth = RunLengthMasks.from_packed(sample.truth)
         order = [names.index(name) for name in classes]
         if not np.array_equal(count(predicted, truth, self.decision.exclusive)[order], self.held.decided([key], classes)[0]):
             expected, found = "the masks that validate counted", "other ones"

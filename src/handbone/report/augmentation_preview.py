@@ -29,16 +29,14 @@ def preview_strip(
     Each class of the target has a hue: a tint as strong as the coverage, and a line where the coverage is one half.
     mirrored: as in `coverage`.
 
-    Raises `ValueError` for a sample without masks.
+    Raises `ValueError` for a sample of the test set.
     """
-    if sample.masks is None:
-        raise ValueError("expected a sample with masks; found one of the test set")
     image = resized(sample.image, scaled_shape(sample.shape, size))
     shape = (image.shape[0], image.shape[1])
-    cells = [draw_target(image, coverage(sample.masks, shape))]
+    cells = [draw_target(image, coverage(sample.truth, shape))]
     for seed in seeds:
         augmented, inverse_warp = augmenter(image, seed)
-        cells.append(draw_target(augmented, coverage(sample.masks, shape, inverse_warp, mirrored=mirrored)))
+        cells.append(draw_target(augmented, coverage(sample.truth, shape, inverse_warp, mirrored=mirrored)))
     gap = np.full((cells[0].shape[0], GAP, 3), GAP_GREY, np.uint8)
     return np.hstack([part for cell in cells for part in (gap, cell)][1:])
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 from handbone.evaluation.surface_distances import DISTANCES
 from handbone.report.charts import chart, classes_svg, fold_columns
-from handbone.report.html import Cell, Json, Number, Section, columns, known, note, table
+from handbone.report.html import Cell, Json, Number, Section, columns, note, table
 from handbone.report.scores import Scores
 
 
@@ -21,7 +20,7 @@ def classes_section(scores: Scores, test: Scores, data_report: Json) -> Section:
         [
             str(row["class"]),
             *(Number(float(row[name]), ".2f" if name in DISTANCES else ".4f") for name in shown),
-            Number(_area(data_report, str(row["class"])), ",.0f"),
+            Number(data_report["classes"].get(row["class"], {}).get("mean_area_px"), ",.0f"),
         ]
         for _, row in rows.sort_values(["dice", "class"], na_position="last").iterrows()
     ]
@@ -33,7 +32,3 @@ def classes_section(scores: Scores, test: Scores, data_report: Json) -> Section:
     picture = chart(partial(classes_svg, rows), "Dice by class, the worst class on top")
     numbers = table(["Class", *(names[name] for name in shown), "Area, px"], cells, sortable=True)
     return Section("Classes", columns("wide-wide", picture, numbers) + note(text))
-
-
-def _area(data_report: Json, name: str) -> float:
-    return known(data_report["classes"].get(name, {}).get("mean_area_px"), math.nan)

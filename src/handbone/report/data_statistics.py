@@ -59,17 +59,11 @@ class DataSet:
 def describe_data(tables: Iterable[pd.DataFrame], classes: Sequence[str], read: Callable[[str], CachedSample]) -> DataSet:
     """tables: that of the folds, and the cache's indexes of train and test; read: a training image by key."""
     folds, train, test = tables
-    images = prefetch_map(lambda key: _truth(read(key)), train["key"])
+    images = prefetch_map(lambda key: read(key).truth, train["key"])
     statistics = class_statistics(tqdm(images, "data", len(train), unit="image"))
     folds = train[["key"]].merge(folds, on="key")
     by_fold = images_by_fold(folds, statistics.areas, classes)
     return DataSet(classes, statistics, folds["person"].value_counts(), by_fold, images_by_value(folds, train, test))
-
-
-def _truth(sample: CachedSample) -> PackedMasks:
-    if sample.masks is None:
-        raise ValueError("a training image has no masks")
-    return sample.masks
 
 
 def class_statistics(images: Iterable[PackedMasks]) -> ClassStatistics:

@@ -62,6 +62,7 @@ def document(title: str, subtitle: str, top: str, sections: Sequence[Section | N
     """An HTML page that loads nothing. title, subtitle: plain text; top: HTML above the sections, of which None is left out."""
     shown = [(name, section) for name, section in zip(_names(sections), sections, strict=True) if section]
     links = "\n".join(f'<a href="#{name}">{escape(each.heading)}</a>' for name, each in shown)
+    nav = f"<nav>\n{links}\n</nav>" if len(shown) > 1 else ""
     body = "\n".join(f'<section id="{name}">\n<h2>{escape(each.heading)}</h2>\n{each.body}\n</section>' for name, each in shown)
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -76,9 +77,7 @@ def document(title: str, subtitle: str, top: str, sections: Sequence[Section | N
 <h1>{escape(title)}</h1>
 <p class="subtitle">{escape(subtitle)}</p>
 {top}
-<nav>
-{links}
-</nav>
+{nav}
 {body}
 <script>{SCRIPT}</script>
 </body>
@@ -132,8 +131,9 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, sortable: boo
 
 def _cell(cell: Cell) -> str:
     if isinstance(cell, Number):
-        value = "" if math.isnan(known(cell.value, math.nan)) else f"{cell.value:.6g}"
-        return f'<td{_style(f"number {cell.style}".strip())} data-value="{value}">{escape(formatted(cell.value, cell.pattern))}</td>'
+        is_missing = cell.value is None or math.isnan(cell.value)
+        value, text = ("", ABSENT) if is_missing else (f"{cell.value:.6g}", format(cell.value, cell.pattern))
+        return f'<td{_style(f"number {cell.style}".strip())} data-value="{value}">{escape(text)}</td>'
     if isinstance(cell, Link):
         return f'<td><a href="#{escape(cell.target)}">{escape(cell.text)}</a></td>'
     if isinstance(cell, Drawing):
@@ -143,13 +143,3 @@ def _cell(cell: Cell) -> str:
 
 def _style(names: str) -> str:
     return f' class="{names}"' if names else ""
-
-
-def known(value: float | None, otherwise: float) -> float:
-    """`value`, or `otherwise` if it is missing: None or NaN."""
-    return otherwise if value is None or math.isnan(value) else value
-
-
-def formatted(value: float | None, pattern: str = ".4f") -> str:
-    """A number as text; a dash if it is missing."""
-    return ABSENT if math.isnan(known(value, math.nan)) else format(value, pattern)

@@ -11,16 +11,15 @@ from handbone.report.scores import Scores
 
 def images_section(scores: Scores, pictured: Collection[int]) -> Section:
     """The lowest Dice first. pictured: images, by number, that the page shows."""
-    searched = scores.unseen is not scores.dice and (scores.unseen != scores.dice).any()
-    heads = ["Image", "Person", "Fold", "Dice", *(["Dice, nested"] if searched else []), "IoU", "Lowest classes"]
-    rows = [_row(scores, image, image in pictured, bool(searched)) for image in scores.dice.mean(1).argsort(kind="stable").tolist()]
+    heads = ["Image", "Person", "Fold", "Dice", *(["Dice, nested"] if scores.searched else []), "IoU", "Lowest classes"]
+    rows = [_row(scores, image, image in pictured) for image in scores.dice.mean(1).argsort(kind="stable").tolist()]
     text = "Means over the classes, at full resolution. The IoU is never above the Dice: IoU = Dice / (2 − Dice) for one mask."
     return Section("Images", table(heads, rows, sortable=True) + note(text))
 
 
-def _row(scores: Scores, image: int, pictured: bool, searched: bool) -> list[Cell]:
+def _row(scores: Scores, image: int, pictured: bool) -> list[Cell]:
     lowest = ", ".join(f"{scores.classes[label]} {scores.dice[image, label]:.3f}" for label in scores.lowest(image))
-    means = [scores.dice, *([scores.unseen] if searched else []), scores.iou]
+    means = [scores.dice, *([scores.unseen] if scores.searched else []), scores.iou]
     return [
         Link(scores.keys[image], case_name(image)) if pictured else scores.keys[image],
         scores.people[image],

@@ -38,9 +38,7 @@ class Shown:
     @classmethod
     def of(cls, sample: CachedSample, predicted: RunLengthMasks) -> Shown:
         """A sample with its truth, and the prediction. Raises ValueError for a sample of the test set, which has no truth."""
-        if sample.masks is None:
-            raise ValueError("expected a sample with masks; found one of the test set")
-        return cls(sample.image, sample.masks.unpack(), predicted.boxed())
+        return cls(sample.image, sample.truth.unpack(), predicted.boxed())
 
     def only(self, classes: Sequence[int]) -> Shown:
         """The same image with the masks of these classes."""

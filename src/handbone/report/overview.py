@@ -34,9 +34,8 @@ def _commit(git: Json) -> str:
 
 def score_tiles(scores: Scores, test: Scores, decision: Decision) -> str:
     """The scores with their intervals over people, and what they are computed from. test: without an image if the truth is unknown."""
-    searched = bool((scores.unseen != scores.dice).any())
-    mean, in_sample = f"{scores.unseen.mean():.4f}", f"in sample {scores.dice.mean():.4f}; " if searched else ""
-    entries = [("Validation Dice" + ", nested" * searched, mean, in_sample + _interval(scores))]
+    in_sample = f"in sample {scores.dice.mean():.4f}; " if scores.searched else ""
+    entries = [("Validation Dice" + ", nested" * scores.searched, f"{scores.unseen.mean():.4f}", in_sample + _interval(scores))]
     if test.keys:
         entries.append(("Test Dice", f"{test.dice.mean():.4f}", _interval(test)))
     entries.append(("Validation IoU", f"{scores.iou.mean():.4f}", ""))
@@ -47,7 +46,7 @@ def score_tiles(scores: Scores, test: Scores, decision: Decision) -> str:
     entries.append(("Threshold", f"{given:g}" if isinstance(given, float) else "per class" if given else "none (argmax)", ""))
     if decision.members:
         entries.append(("Members", f"{len(decision.members)}", ", ".join(decision.members)))
-    return tiles(entries) + note(MEANING + NESTED * searched)
+    return tiles(entries) + note(MEANING + NESTED * scores.searched)
 
 
 def _interval(scores: Scores) -> str:

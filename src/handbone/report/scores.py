@@ -47,6 +47,11 @@ class Scores:
         people = [key.split("/")[0] for key in keys]
         return cls(keys, people, folds, classes, dice(decided), iou(decided), dice(unseen), distances)
 
+    @property
+    def searched(self) -> bool:
+        """Whether the decision was searched on these images, and others were made without each person."""
+        return bool((self.unseen != self.dice).any())
+
     def interval(self) -> tuple[float, float] | None:
         """The 95 % interval of the mean Dice over people; None where there are too few to tell."""
         if len(set(self.people)) < 2:

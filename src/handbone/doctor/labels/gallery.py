@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -10,32 +9,18 @@ from html import escape
 import cv2
 import numpy as np
 
-from handbone.cache.resize import UInt8Image
+from handbone.cache.resize import UInt8Image, scaled_rgb, scaled_shape
 from handbone.doctor.labels.drawing import Floats
 from handbone.doctor.labels.finding import KINDS, Finding
 from handbone.masks.rasterize import Polygon
+from handbone.report.figures import jpeg_data_uri
+from handbone.report.html import Section, document, note
 
 LONGEST = 420  # pixels of a picture: about 20 KB each
-QUALITY = 75  # of JPEG
 MARGIN, LEAST = 0.35, 0.12  # around the outlines: shares of their box, and of the image
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-CSS = """
-:root { color-scheme: dark; }
-body { margin: 0 auto; padding: 2rem 1rem; max-width: 90rem; background: #111; color: #ddd; font: 15px/1.45 system-ui, sans-serif; }
-h1 { margin: 0; font-size: 1.4rem; }
-.cases { display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 1rem; margin-top: 1.5rem; }
-figure { margin: 0; background: #1b1b1b; border-radius: 8px; overflow: hidden; }
-figure > svg { display: block; width: 100%; height: 22rem; background: #000; }
-figcaption { padding: .6rem .8rem; overflow-wrap: anywhere; }
-polygon { fill: none; vector-effect: non-scaling-stroke; }
-.other { stroke: #7aa7d9; stroke-width: 1; }
-.found { stroke: #ff5a3c; stroke-width: 2; }
-.expected { stroke: #3ddc6d; stroke-width: 2; stroke-dasharray: 6 4; }
-text { paint-order: stroke; stroke: #000; stroke-width: .2em; text-anchor: middle; font-weight: 600; }
-text.found { fill: #ff8a72; stroke: #000; } text.expected { fill: #6ff09a; stroke: #000; }
-i.found { color: #ff5a3c; } i.expected { color: #3ddc6d; } i.other { color: #7aa7d9; }
-p { margin: .2rem 0 0; color: #999; }
-"""
+COLOURS = {"other": "#7aa7d9", "expected": "#3ddc6d", "found": "#ff5a3c"}
+LINES = {"other": 'stroke-width="1"', "expected": 'stroke-width="2" stroke-dasharray="6 4"', "found": 'stroke-width="2"'}
+LEGEND = {"found": "as labelled", "expected": "expected there", "other": "other labels"}
 
 
 @dataclass(frozen=True)
@@ -49,26 +34,11 @@ class Picture:
 
 def render_gallery(title: str, cards: Sequence[str], left_out: int) -> str:
     """The page. cards: of `render_card`; left_out: findings without one."""
-    more = f"<p>{left_out} more findings without a picture.</p>" if left_out else ""
-    legend = '<i class="found">red: as labelled</i>, <i class="expected">green: expected there</i>, <i class="other">blue: others</i>'
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{escape(title)}</title>
-<style>{CSS}</style>
-</head>
-<body>
-<h1>{escape(title)}</h1>
-<p>{legend}</p>
-<div class="cases">
-{"".join(cards)}
-</div>
-{more}
-</body>
-</html>
-"""
+    legend = "".join(f'<i style="background:{COLOURS[kind]}"></i>{text}' for kind, text in LEGEND.items())
+    more = note(f"{left_out} more findings without a picture.") if left_out else ""
+    body = '<div class="cases" style="align-items:start">\n' + "".join(cards) + "</div>" + more
+    subtitle = "errors first, then warnings; the number is how far from usual a finding is, 1 the limit"
+    return document(title, subtitle, f'<p class="note legend">{legend}</p>', [Section("Findings", body)])
 
 
 def render_card(rank: int, finding: Finding, classes: Sequence[str], pictures: Sequence[Picture]) -> str:
@@ -76,7 +46,7 @@ def render_card(rank: int, finding: Finding, classes: Sequence[str], pictures: S
     drawn = "".join(_svg(picture, finding.classes, classes) for picture in pictures)
     heading = f"{rank}. {finding.key}: {KINDS[finding.kind]}"
     about = f"{finding.names(classes)}: {finding.words}" if finding.classes else finding.words
-    caption = f"<b>{escape(heading)}</b><p>{escape(about)} [{finding.strange:.1f}]</p>"
+    caption = f"<b>{finding.strange:.1f}</b>{escape(heading)}<p>{escape(about)}</p>"
     return f"<figure>{drawn}<figcaption>{caption}</figcaption></figure>\n"
 
 
@@ -91,9 +61,10 @@ def _svg(picture: Picture, about: Sequence[int], classes: Sequence[str]) -> str:
             parts += [_outline(points, style, max(width, height)) for points in of_class]
             # the two names of a class in its place would cover each other
             parts += [_name(classes[c], points, style, max(width, height)) for points in of_class]
-    box, content = f'viewBox="{x0} {y0} {width} {height}"', "".join(parts)
+    box = f'viewBox="{x0} {y0} {width} {height}"'
     # the inner one cuts off what is outside of the picture
-    return f'<svg {box}><svg x="{x0}" y="{y0}" width="{width}" height="{height}" {box}>{content}</svg></svg>'
+    inner = f'<svg x="{x0}" y="{y0}" width="{width}" height="{height}" {box}>{"".join(parts)}</svg>'
+    return f'<svg {box} style="display:block;width:100%;height:22rem;background:#000">{inner}</svg>'
 
 
 def _region(outlines: Sequence[Floats], image: UInt8Image) -> tuple[int, int, int, int]:
@@ -110,21 +81,20 @@ def _region(outlines: Sequence[Floats], image: UInt8Image) -> tuple[int, int, in
 
 def _image(crop: UInt8Image, x0: int, y0: int) -> str:
     height, width = crop.shape[:2]
-    scale = min(1.0, LONGEST / max(height, width))
-    small = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else crop
-    _, file = cv2.imencode(".jpeg", small if small.ndim == 2 else small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    address = f"data:image/jpeg;base64,{base64.b64encode(file.tobytes()).decode()}"
-    return f'<image href="{address}" x="{x0}" y="{y0}" width="{width}" height="{height}"/>'
+    picture = scaled_rgb(crop, *scaled_shape((height, width), LONGEST))
+    return f'<image href="{jpeg_data_uri(picture)}" x="{x0}" y="{y0}" width="{width}" height="{height}"/>'
 
 
-def _outline(points: Polygon | Floats, style: str, side: int) -> str:
+def _outline(points: Polygon | Floats, kind: str, side: int) -> str:
     """A polygon with no more points than show at this size."""
     simple = cv2.approxPolyDP(np.asarray(points, np.float32), side / LONGEST / 2, True)[:, 0]
-    return f'<polygon class="{style}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in simple)}"/>'
+    corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in simple)
+    return f'<polygon points="{corners}" fill="none" stroke="{COLOURS[kind]}" {LINES[kind]} vector-effect="non-scaling-stroke"/>'
 
 
-def _name(name: str, points: Floats, style: str, side: int) -> str:
+def _name(name: str, points: Floats, kind: str, side: int) -> str:
     """The name above a label, or below where it is expected: both are often at one place."""
     x, size = float(points[:, 0].mean()), side / 24
-    y = float(points[:, 1].min()) - size / 3 if style == "found" else float(points[:, 1].max()) + size
-    return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" font-size="{size:.1f}">{escape(name)}</text>'
+    y = float(points[:, 1].min()) - size / 3 if kind == "found" else float(points[:, 1].max()) + size
+    style = f'fill="{COLOURS[kind]}" stroke="#000" stroke-width=".2em" paint-order="stroke" text-anchor="middle" font-weight="600"'
+    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:.1f}" {style}>{escape(name)}</text>'
