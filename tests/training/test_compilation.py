@@ -144,6 +144,21 @@ def test_what_cannot_be_compiled_runs_as_it_is(
     assert all(torch.equal(found.best_weights[name], value) for name, value in plain.best_weights.items())
 
 
+def test_a_failed_attempt_leaves_no_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network runs before the compiler fails at the loss, and its norms have seen a batch by then."""
+
+    def only_the_network(function: Any, in_one_piece: bool = False) -> Any:
+        return torch.compile(function, backend=no_compiler if in_one_piece else "eager")
+
+    plain = train(tmp_path / "plain", False)
+    monkeypatch.setattr(trainer, "compiled", only_the_network)
+    found = train(tmp_path / "half", True)
+    printed = capsys.readouterr().out
+    assert "network and loss cannot be compiled" in printed and "the network alone compiled in" in printed
+    assert found.rows == plain.rows
+    assert all(torch.equal(found.best_weights[name], value) for name, value in plain.best_weights.items())
+
+
 @pytest.mark.usefixtures("quick")
 def test_a_schedule_may_change_the_losses_often(tmp_path: Path) -> None:
     """Each set of losses, and each of the two shapes of a batch, is compiled for itself."""

@@ -26,22 +26,24 @@ def dry_run(model: nn.Module, step: Callable[[], object], device: torch.device) 
     The bytes are those that PyTorch reserves: with fragments that it cannot use, which is what a GPU must hold.
     The first call is not counted: cuDNN tries algorithms in it, which takes time and memory once.
 
-    Afterwards the model's buffers, which batch norm changes, are as before, and there are no gradients.
+    Afterwards, also after an error of `step`, the model's buffers, which batch norm changes, are as before, and there are no gradients.
     """
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    step()
-    _synchronize(device)
-    if device.type == "cuda":
-        torch.cuda.empty_cache()  # otherwise the memory of those trials would stay reserved
-        torch.cuda.reset_peak_memory_stats(device)
-    start = perf_counter()
-    step()
-    _synchronize(device)
-    seconds = perf_counter() - start
-    model.zero_grad(set_to_none=True)
-    with torch.no_grad():
-        for name, buffer in model.named_buffers():
-            buffer.copy_(before[name])
+    try:
+        step()
+        _synchronize(device)
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # otherwise the memory of those trials would stay reserved
+            torch.cuda.reset_peak_memory_stats(device)
+        start = perf_counter()
+        step()
+        _synchronize(device)
+        seconds = perf_counter() - start
+    finally:
+        model.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for name, buffer in model.named_buffers():
+                buffer.copy_(before[name])
     return seconds, torch.cuda.max_memory_reserved(device) if device.type == "cuda" else 0
 
 
