@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 from itertools import repeat
 from pathlib import Path
 from time import perf_counter
@@ -82,9 +84,10 @@ def steps(record: Record, setup: Setup) -> None:
 
 def _compiled(record: Record, trainer: Trainer, measure: _Measurements, repeats: int) -> None:
     """The same step compiled; each figure is recorded as soon as there is one."""
-    start = perf_counter()
-    trainer.compile("training")
-    record.put("compiler_s", perf_counter() - start)
+    start, said = perf_counter(), StringIO()
+    with redirect_stdout(said):
+        trainer.compile("training")
+    record.put("compiler", {"s": perf_counter() - start, "says": said.getvalue().splitlines()})
     record.put("compiled_same_batch", measure.same_batch(repeats))
     record.put("compiled_first", measure.first())
     record.put("compiled_with_loader", measure.with_loader())
