@@ -300,6 +300,20 @@ def test_a_step_that_the_scaler_skips_changes_nothing(files: list[Path], tmp_pat
     assert all(row["loss"] is not None and math.isfinite(row["loss"]) for row in progress.rows)
 
 
+def test_a_training_in_bf16_goes_on_where_there_is_only_fp16_and_back(files: list[Path]) -> None:
+    """As in a cluster with GPUs of several kinds, where `train.precision: auto` means both."""
+    bf16, fp16 = SmallTraining(files, PARAMS).trainer._state, SmallTraining(files, PARAMS).trainer._state
+    scaler = fp16.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    fp16.load_state_dict(bf16.state_dict())
+    scaler.scale(torch.ones(1))
+    assert scaler.get_scale() == 8
+    scaler.update(2.0)
+    bf16.load_state_dict(saved := fp16.state_dict())
+    scaler.update(4.0)
+    fp16.load_state_dict(saved)
+    assert scaler.get_scale() == 2
+
+
 def test_an_infinite_loss_without_a_scaler_is_an_error(files: list[Path], tmp_path: Path, fails: Fails) -> None:
     with fails("train.diverged", "train.lr"):
         spiking(files, range(6, 7), None).trainer.fit(scored(0.5), Checkpoint(tmp_path), "test")

@@ -118,6 +118,6 @@ class TrainState:
             self.swa.model.load_state_dict(state["swa"])
             self.swa.count = state["swa_count"]
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.accelerator.scaler:
+        if self.accelerator.scaler and state["scaler"]:  # none if it was saved on a GPU with bf16, and this is an older one
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.progress = Progress(**state["progress"])
