@@ -54,6 +54,8 @@ def test_adversarial_masks(shape: tuple[int, int]) -> None:
     boxed = runs.boxed()
     assert np.array_equal(boxed.dense(), masks)
     assert np.array_equal(boxed.boxes, BoxedMasks.from_dense(masks).boxes)
+    assert intervals_of(runs.transposed()) == [expected_intervals(mask.T) for mask in masks]
+    assert runs.transposed().shape == shape[::-1]
 
 
 def test_more_runs_than_fit_in_the_first_buffer() -> None:
