@@ -128,6 +128,24 @@ def test_weights_are_given_per_class_only_where_classes_differ() -> None:
     assert (decision.weights(2)[0] > decision.weights(2)[1]).all()
 
 
+def test_only_weights_per_class_differ_between_classes() -> None:
+    """Each of two members is good at one class."""
+    some = images(noises=(0.02, 0.6))
+
+    def read(key: str) -> Image:
+        (good, bad), truth = some.read(key)
+        of_disc, of_square = zip(good.dense(), bad.dense(), strict=True)
+        return [CroppedMaps.from_dense(np.stack(maps)) for maps in ((of_disc[0], of_square[1]), (of_disc[1], of_square[0]))], truth
+
+    mixed_members = HeldOutImages(some.people, CLASSES, read)
+    (of_all, *_), (of_each, *_) = (
+        make_decisions(params(members={"a": 1, "b": 1}, weights=weights), mixed_members) for weights in ("greedy", "per_class")
+    )
+    assert set(map(type, of_all.members.values())) == {int}
+    (disc, square), searched = of_each.weights(2).T.tolist(), of_each.searches["weights"]
+    assert searched.accepted and disc[0] > disc[1] and square[0] < square[1]
+
+
 def test_weights_that_are_no_better_stay_as_given() -> None:
     decision, *by_group = make_decisions(params(members={"a": 2, "b": 2}, weights="greedy"), images(noises=(0.1, 0.1)))
     assert decision.members == {"a": 2, "b": 2} and not decision.searches["weights"].accepted

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dense_maps import exact_sum, random_maps
 from handbone.masks.cropped_maps import CroppedMaps
-from handbone.masks.joined import joined_masks
+from handbone.masks.joined import _add_weighted, joined_masks
 from handbone.masks.upsample import full_masks
 
 SIZES = [(1, 1), (5, 7), (12, 9), (24, 18), (30, 41)]
@@ -72,3 +72,10 @@ def test_weights_that_cannot_be_used_are_refused(weights: list[list[float]]) -> 
     member = CroppedMaps.from_dense(np.full((1, 2, 2), 255, np.uint8))
     with pytest.raises(ValueError, match="weights"):
         joined_masks([member, member], np.array(weights), (4, 4), np.array([0.5]))
+
+
+def test_without_the_compiler_sums_are_the_same() -> None:
+    """NumPy multiplies a byte and a small Python number to a byte; numba does not. NUMBA_DISABLE_JIT must not change a mask."""
+    crop, total = np.array([[200, 1]], np.uint8), np.zeros((1, 2), np.int64)
+    getattr(_add_weighted, "py_func", _add_weighted)(crop, 3, total)
+    assert total.tolist() == [[600, 3]]

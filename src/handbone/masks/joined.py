@@ -120,7 +120,7 @@ def _weighted_sum(parts: Sequence[tuple[list[int], NDArray[np.uint8], int]]) -> 
 def _add_weighted(crop: NDArray[np.uint8], weight: int, total: Ints) -> None:
     for row in range(crop.shape[0]):
         for column in range(crop.shape[1]):
-            total[row, column] += weight * crop[row, column]
+            total[row, column] += weight * np.int64(crop[row, column])
 
 
 def _same_size(size: tuple[int, int], shape: tuple[int, int]) -> Append:
