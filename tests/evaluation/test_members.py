@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from handbone.evaluation.members import Ensemble, Stored, maps_of, read_members
+from handbone.evaluation.members import Ensemble, Stored, maps_of, pinned_file, read_members
 from handbone.masks.cropped_maps import CroppedMaps
 from handbone.utils.errors import UserError
 from handbone.utils.hashing import file_hash
@@ -185,3 +185,13 @@ def test_a_record_that_does_not_say_whether_classes_exclude_each_other_is_of_cla
     assert list(read(tmp_path, stored).members) == ["at_24"]
     with fails("members.exclusive", "decide.members: at_24"):
         read(tmp_path, stored, exclusive=True)
+
+
+def test_a_file_that_a_pin_names_is_there_or_an_error_says_how_to_get_it(tmp_path: Path, fails: Fails) -> None:
+    stored = Experiment(tmp_path).write()
+    file = stored.files["A/a"]
+    assert pinned_file(stored.pin, file) == file
+    file.unlink()
+    with fails("members.missing", "A/a.npz") as error:
+        pinned_file(stored.pin, file)
+    assert f"dvc checkout {stored.pin}" in error.value.problems[0].fix

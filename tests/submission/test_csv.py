@@ -199,6 +199,14 @@ def test_masks_survive_every_format(tmp_path: Path, form: dict[str, Any]) -> Non
             submitted_masks(tmp_path / "s.csv", {key: (name, 1, 1) for key, (name, _, _) in IMAGES.items()}, ["x", "y"])
 
 
+@pytest.mark.parametrize("text", ["x 1", "1 x", "-1 1", "0", "0 9", "1.5 1", "\u00b2 1", f"{'9' * 30} 1", f"{'9' * 9999} 1"])
+def test_an_encoding_that_is_none_names_its_line_also_if_pixels_count_from_0(tmp_path: Path, fails: Fails, text: str) -> None:
+    (tmp_path / "s.csv").write_text(f"image_name,class,rle\nb.png,x,{text}\na.png,x,0 6\n", encoding="utf-8")
+    with fails("rle.syntax", "s.csv: line 2: b.png, x") as error:
+        submitted_masks(tmp_path / "s.csv", IMAGES, ["x"], SubmissionParams(base=0))
+    assert len(error.value.places) == 1
+
+
 def test_a_format_is_written_as_it_says(tmp_path: Path) -> None:
     """The mask of three pixels of a 2 x 3 image: two in the first column, one in the second row of the second."""
     pixels = np.array([[[1, 0, 0], [1, 1, 0]], [[0, 0, 0], [0, 0, 0]]], bool)
