@@ -98,6 +98,8 @@ def test_on_is_a_text(tmp_path: Path, fails: Fails) -> None:
         ({"submission.order": "rows"}, "submission.order"),
         ({"submission.base": 2}, "submission.base"),
         ({"submission.empty": "1 1"}, "submission.empty"),
+        ({"submission.empty": "-1,-1"}, "submission.empty"),
+        ({"submission.empty": '"'}, "submission.empty"),
         ({"decide.members": {"current": 1.5}}, "decide.members.current"),
         ({"decide.members": {"unet": -1}}, "decide.members.unet"),
         ({"decide.members": {"current": 0, "unet": 0}}, "decide.members"),

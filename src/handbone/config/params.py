@@ -374,10 +374,10 @@ class SubmissionParams(Section):
 
     @model_validator(mode="after")
     def _can_be_read_back(self) -> Self:
-        wanted = "a text that is no pair of numbers"
+        wanted = "at most one word, without commas, quotation marks and line ends"
         _require(
             (len(set(self.columns)) == 3 and all(self.columns), "columns", "three different names", ", ".join(self.columns)),
-            (len(self.empty.split()) < 2 and "\n" not in self.empty, "empty", wanted, self.empty),
+            (len(self.empty.split()) < 2 and not set(self.empty) & set(',"\r\n'), "empty", wanted, self.empty),
         )
         return self
 
