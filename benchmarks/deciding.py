@@ -1,6 +1,7 @@
 """What a search promises, and what it keeps.
 
 `python -m benchmarks.deciding noise`: how often a search is accepted where all candidates are equally good.
+`python -m benchmarks.deciding power`: the same by the number of people, and how often it is accepted where there is a gain.
 `python -m benchmarks.deciding halves`: the gains of a search on half of the people, and what they are on the other half; of the finished
 run in the working directory.
 """
@@ -8,7 +9,7 @@ run in the working directory.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 from stages.validate import held_out, held_out_images
 
 from handbone.config.params import load_params
-from handbone.deciding.procedure import HeldOutImages, Outcome, mixed, search_clean_up, search_thresholds
-from handbone.deciding.search import search
+from handbone.deciding.procedure import HeldOutImages, Outcome, combined_decision, search_clean_up, search_thresholds
+from handbone.deciding.search import groups_of, search
 from handbone.evaluation.decision import Decision, decided_counts
 from handbone.evaluation.dice import dice
 
@@ -25,6 +26,10 @@ Floats = NDArray[np.float64]
 
 REPETITIONS, HALVES = 150, 8
 SIZES = [(10, 29, 20), (20, 5, 20), (40, 29, 20), (80, 29, 51)]  # people, classes, candidates
+KINDS = ["of images", "of people", "smooth", "rare"]  # of noise
+POWER_PEOPLE, POWER_CLASSES, POWER_CANDIDATES, POWER_REPETITIONS = (3, 6, 8, 10, 15, 20, 30, 50), 29, 20, 200
+GAINS = (0.5, 1.0, 2.0)  # in standard deviations between people
+SPREAD = 0.01  # that standard deviation, in Dice
 RULES = ["largest", "min_area", "fill_holes"]
 START = Decision(0.5)
 
@@ -46,11 +51,41 @@ def noise(kind: str, rng: np.random.Generator, people: int, classes: int, candid
 
 def claims() -> Iterator[tuple[str, int, int, int, int]]:
     """Rows of the kind of noise, the size of the experiment, and how many of `REPETITIONS` searches were accepted."""
-    for kind in ("of images", "of people", "smooth", "rare"):
+    for kind in KINDS:
         for people, classes, candidates in SIZES:
-            names = [f"ID{number:03}" for number in range(people) for _ in range(2)]
             scores = (noise(kind, np.random.default_rng(seed), people, classes, candidates) for seed in range(REPETITIONS))
-            yield kind, people, classes, candidates, sum(search([array] * 11, names).accepted for array in scores)
+            yield kind, people, classes, candidates, _accepted(scores)
+
+
+def power() -> Iterator[dict[str, float]]:
+    """Rows of the number of people, and the share of searches that were accepted: on all kinds of noise, and with each of `GAINS`."""
+    for people in POWER_PEOPLE:
+        size = people, POWER_CLASSES, POWER_CANDIDATES
+        of_noise = (noise(kind, np.random.default_rng(seed), *size) for kind in KINDS for seed in range(POWER_REPETITIONS))
+        row = {"people": people, "none": _accepted(of_noise) / (len(KINDS) * POWER_REPETITIONS)}
+        for gain in GAINS:
+            gaining = (with_gain(gain, np.random.default_rng(seed), *size) for seed in range(POWER_REPETITIONS))
+            row[f"{gain:g}"] = _accepted(gaining) / POWER_REPETITIONS
+        yield row
+
+
+def with_gain(gain: float, rng: np.random.Generator, people: int, classes: int, candidates: int) -> Floats:
+    """Dice as of `noise`, of which candidate 1 is better in every second class, for each person by another amount.
+
+    gain: the mean over people of what they gain, in standard deviations between people.
+    """
+    scores = noise("of images", rng, people, classes, candidates)
+    scores[:, ::2, 1] += SPREAD * np.repeat(rng.normal(gain, 1, (people, 1)), 2, 0)
+    return scores
+
+
+def _accepted(experiments: Iterable[Floats]) -> int:
+    """How many of these experiments, of two images per person, a search accepts."""
+    count = 0
+    for scores in experiments:
+        names = [f"ID{image // 2:03}" for image in range(len(scores))]
+        count += search([scores] * (int(groups_of(names).max()) + 2), names).accepted
+    return count
 
 
 def run_images() -> HeldOutImages:
@@ -73,7 +108,7 @@ def gains(images: HeldOutImages) -> Iterator[tuple[str, float, float, float]]:
 
 
 def _gains(outcome: Outcome, one: HeldOutImages, other: HeldOutImages) -> tuple[float, float, float]:
-    found, decision = outcome.found, mixed(outcome.candidates[0], outcome.found.best, one.classes)
+    found, decision = outcome.found, combined_decision(outcome.candidates[0], outcome.found.best, one.classes)
     return float(found.in_sample.mean()), float(found.overall.mean[0]), _score(other, decision) - _score(other, START)
 
 
@@ -84,6 +119,8 @@ def _score(images: HeldOutImages, decision: Decision) -> float:
 def main() -> None:
     if sys.argv[1:] == ["noise"]:
         print(pd.DataFrame(claims(), columns=["noise", "people", "classes", "candidates", f"accepted of {REPETITIONS}"]).to_string())
+    elif sys.argv[1:] == ["power"]:
+        print(pd.DataFrame(power()).to_string(index=False))
     else:
         table = pd.DataFrame(gains(run_images()), columns=["search", "in sample", "nested", "on the other half"])
         print(table.groupby("search").mean().round(4).to_string())

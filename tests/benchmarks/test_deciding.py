@@ -23,6 +23,23 @@ def test_noise_has_no_gain(kind: str) -> None:
     assert np.abs(gains.mean((0, 1))).max() < 0.001
 
 
+def test_the_gain_is_as_large_as_asked_for() -> None:
+    scores = deciding.with_gain(2.0, np.random.default_rng(0), 400, 10, 4)
+    of_person = (scores - scores[..., :1]).reshape(400, 2, 10, 4).mean(1)  # (people, classes, candidates)
+    gains = of_person[:, ::2, 1].mean(1)
+    assert gains.mean() / gains.std() == pytest.approx(2, abs=0.3)
+    assert abs(of_person[:, 1::2].mean()) < 0.001
+
+
+def test_a_large_gain_is_accepted_with_enough_people_and_noise_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deciding, "POWER_PEOPLE", (3, 20))
+    monkeypatch.setattr(deciding, "POWER_CLASSES", 4)
+    monkeypatch.setattr(deciding, "POWER_REPETITIONS", 3)
+    few, many = deciding.power()
+    assert few == {"people": 3, "none": 0, "0.5": 0, "1": 0, "2": 0}
+    assert many["2"] == 1 and many["none"] == 0
+
+
 def test_the_images_are_those_of_the_run(predicted_run: Callable[[dict[str, Any]], None]) -> None:
     assert dict(deciding.run_images().people) == {"A/a1": "A", "A/a2": "A", "B/b1": "B", "B/b2": "B"}
 

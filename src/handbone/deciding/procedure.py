@@ -75,11 +75,11 @@ def make_decisions(params: DecideParams, images: HeldOutImages) -> list[Decision
     if params.weights != "given" or params.threshold == "per_class" or params.clean_up:
         _check_people(images)
     if params.weights != "given":
-        decisions = decided("weights", search_weights(decisions, params, images), images)
+        decisions = decisions_after("weights", search_weights(decisions, params, images), images)
     if params.threshold == "per_class":
-        decisions = decided("threshold", search_thresholds(decisions, images), images)
+        decisions = decisions_after("threshold", search_thresholds(decisions, images), images)
     if params.clean_up:
-        decisions = decided("clean_up", search_clean_up(decisions, params.clean_up, images), images)
+        decisions = decisions_after("clean_up", search_clean_up(decisions, params.clean_up, images), images)
     return decisions
 
 
@@ -133,13 +133,15 @@ def search_clean_up(decisions: Sequence[Decision], names: Sequence[str], images:
     return Outcome(candidates, list(map(_words, rules)), f"{len(rules)} combinations of {', '.join(names)}", found)
 
 
-def decided(name: str, outcome: Outcome, images: HeldOutImages) -> list[Decision]:
+def decisions_after(name: str, outcome: Outcome, images: HeldOutImages) -> list[Decision]:
     """What a search decides -> G + 1 decisions: for each class what was found if the search is accepted, else the default.
 
     name: of the parameter, under which the first decision records the search.
     """
     chosen = [outcome.found.chosen, *outcome.found.chosen_by_group]
-    whole, *others = (mixed(of_one, numbers, images.classes) for of_one, numbers in zip(outcome.candidates, chosen, strict=True))
+    whole, *others = (
+        combined_decision(of_one, numbers, images.classes) for of_one, numbers in zip(outcome.candidates, chosen, strict=True)
+    )
     return [replace(whole, searches=whole.searches | {name: _record(outcome, images.classes)}), *others]
 
 
@@ -153,7 +155,7 @@ def describe(decision: Decision, classes: Sequence[str]) -> list[str]:
     ]
 
 
-def mixed(candidates: Sequence[Decision], chosen: Ints, classes: Sequence[str]) -> Decision:
+def combined_decision(candidates: Sequence[Decision], chosen: Ints, classes: Sequence[str]) -> Decision:
     """The decision with each class's part of the candidate that was chosen for it, as short as it can be written."""
     of_class = {name: candidates[at] for name, at in zip(classes, chosen, strict=True)}
     thresholds = {name: one.threshold[name] if isinstance(one.threshold, dict) else one.threshold for name, one in of_class.items()}

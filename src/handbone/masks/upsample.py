@@ -20,7 +20,7 @@ Ints = NDArray[np.int64]
 
 
 def full_masks(probabilities: CroppedMaps, shape: tuple[int, int], threshold: float | NDArray[np.float64]) -> RunLengthMasks:
-    """C maps at (h, w) -> C masks at `shape` (H, W): the pixels whose upsampled probability is above `threshold` (0..1).
+    """C maps at (h, w) -> C masks at `shape` (H, W), smaller or larger: the pixels whose resampled probability is above `threshold` (0..1).
 
     threshold: one, or one per class (C,); a multiple of 1/510, the nearest float to which it is, is meant exactly.
     """
