@@ -64,7 +64,7 @@ def _found(against: str, with_commits: bool) -> tuple[Experiment, list[Experimen
     except GitUnavailableError as error:
         raise UserError(Problem("best.git", against, "a revision of this repository", str(error), error.help)) from None
     if base is None:
-        fix = "run dvc repro and commit dvc.lock and reports/, or name another revision with --against"
+        fix = "in the repository's root run dvc repro and commit dvc.lock and reports/, or name another revision with --against"
         raise UserError(Problem("best.metrics", f"{against}: {paths.METRICS}", "metrics", "none", fix))
     return base, list({found.commit: found for found in reversed(others) if found.commit != base.commit}.values())
 
