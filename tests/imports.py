@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src"
 
 
-def closure(script: Path) -> set[str]:
+@cache
+def closure(script: Path) -> frozenset[str]:
     """The files of src/ and stages/ that `script` imports, directly or not, itself included, relative to the repository's root.
 
     A package's __init__.py counts where it holds more than a docstring.
@@ -22,16 +24,19 @@ def closure(script: Path) -> set[str]:
         if file not in seen and _has_code(file):
             seen.add(file)
             waiting += [found for name in imported_names(file) for found in _files(name)]
-    return {file.relative_to(ROOT).as_posix() for file in seen}
+    return frozenset(file.relative_to(ROOT).as_posix() for file in seen)
 
 
-def imported_names(file: Path) -> Iterator[str]:
+@cache
+def imported_names(file: Path) -> list[str]:
     """The dotted names that a file's import statements name, e.g. `handbone.cache.sample.read_sample`."""
+    names = []
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
 
 
 def _files(name: str) -> Iterator[Path]:
@@ -43,6 +48,7 @@ def _files(name: str) -> Iterator[Path]:
         yield from (path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file())
 
 
+@cache
 def _has_code(file: Path) -> bool:
     body = ast.parse(file.read_text()).body
     return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from statistics import median
 
@@ -35,11 +35,10 @@ def sources() -> list[Path]:
     return sorted([*PACKAGE.rglob("*.py"), *(ROOT / "stages").glob("*.py")])
 
 
-def functions() -> Iterator[tuple[str, Function]]:
-    for file in sources():
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, Function):
-                yield f"{file.relative_to(ROOT)}:{node.lineno} {node.name}", node
+@cache
+def functions() -> list[tuple[str, Function]]:
+    nodes = [(file, node) for file in sources() for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, Function)]
+    return [(f"{file.relative_to(ROOT)}:{node.lineno} {node.name}", node) for file, node in nodes]
 
 
 def test_every_room_is_on_a_floor() -> None:
