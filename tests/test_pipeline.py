@@ -173,6 +173,7 @@ def test_the_real_competition_in_five_lines(project: Project) -> None:
     assert "test_truth" in project.sh("handbone score", code=1)
     assert [path.name for path in (project.folder / "data/phantom").iterdir()] == ["README.txt"]
     correct_a_polygon(project, score)
+    (project.folder / "data/raw").unlink()
     project.reset()
 
 
