@@ -66,6 +66,19 @@ def test_a_data_set_without_faults(root: Path, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out.endswith("data: nothing found in 22 images\n")
 
 
+def test_classes_of_another_data_set_are_one_error(root: Path, fails: Fails) -> None:
+    write_params({"classes": ["11", "12"]})
+    with fails("annotation.labels", "params.yaml: data.classes"):
+        examine_data(root)
+
+
+def test_images_that_cannot_be_read_do_not_count_as_examined(root: Path, capsys: pytest.CaptureFixture[str], fails: Fails) -> None:
+    (root / "train/DCM" / f"{SHIFTED}.png").write_bytes(b"no picture")
+    with fails("image.decode", SHIFTED):
+        examine_data(root)
+    assert capsys.readouterr().out.endswith("data: nothing found in 21 images, 1 not read\n")
+
+
 def test_exchanged_labels_are_an_error_with_a_line_for_params(root: Path, capsys: pytest.CaptureFixture[str], fails: Fails) -> None:
     exchange(root, "Radius", "finger-4")
     with fails("labels.faults", "data"):

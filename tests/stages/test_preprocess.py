@@ -198,6 +198,14 @@ def test_a_bad_table_of_people_is_an_error_before_any_sample_is_cached(root: Pat
     assert not Path("data/cache").exists()
 
 
+def test_classes_of_another_data_set_are_one_error_before_any_image_is_read(root: Path, fails: Fails) -> None:
+    write_params({"data.classes": ["Radius", "Ulna"]})
+    unreadable_png(root)
+    with fails("annotation.labels", "params.yaml: data.classes") as error:
+        main()
+    assert '["left", "right"]' in error.value.problems[0].fix
+
+
 def test_files_of_editors_and_systems_do_not_change_the_cache(root: Path) -> None:
     """DVC ignores these files, so they must not matter."""
     main()
