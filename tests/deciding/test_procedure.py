@@ -10,7 +10,7 @@ import pytest
 
 from handbone.config.params import DecideParams
 from handbone.deciding.procedure import HeldOutImages, describe, make_decisions, mixed, search_clean_up
-from handbone.evaluation.decision import CleanUp, Decision, decided_counts
+from handbone.evaluation.decision import CleanUp, Decision, Gain, SearchRecord, decided_counts
 from handbone.evaluation.dice import dice
 from handbone.masks.boxed import BoxedMasks
 from handbone.masks.cropped_maps import CroppedMaps
@@ -84,6 +84,12 @@ def test_thresholds_that_are_no_better_stay_at_the_default() -> None:
     assert decision.threshold == 0.5 and {one.threshold for one in by_group} == {0.5}
     assert not decision.searches["threshold"].accepted
     assert "the default is kept" in describe(decision, CLASSES)[0]
+
+
+@pytest.mark.parametrize(("interval", "verdict"), [([-1.0, 1.0], "too few people"), ([-0.01, 0.03], "beyond the noise")])
+def test_an_interval_that_tells_nothing_is_not_called_noise(interval: list[float], verdict: str) -> None:
+    record = SearchRecord("51 thresholds", Gain(0.02, 0.01, interval), False, {}, {})
+    assert verdict in describe(Decision(0.5, searches={"threshold": record}), CLASSES)[0]
 
 
 @pytest.mark.parametrize("rule", ["largest", "min_area"])

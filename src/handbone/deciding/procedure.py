@@ -149,10 +149,16 @@ def describe(decision: Decision, classes: Sequence[str]) -> list[str]:
     """The searches behind a decision, a line each."""
     return [
         f"decide.{name}: {one.gain.in_sample:+.4f} in sample, {one.gain.nested:+.4f} "
-        f"[{one.gain.interval[0]:+.4f}, {one.gain.interval[1]:+.4f}] nested: "
-        + (f"taken for {len(one.found)} of {len(classes)} classes" if one.accepted else "not beyond the noise, the default is kept")
+        f"[{one.gain.interval[0]:+.4f}, {one.gain.interval[1]:+.4f}] nested: {_verdict(one, len(classes))}"
         for name, one in decision.searches.items()
     ]
+
+
+def _verdict(search: SearchRecord, classes: int) -> str:
+    if search.accepted:
+        return f"taken for {len(search.found)} of {classes} classes"
+    unknown = search.gain.interval[0] <= -1 and search.gain.interval[1] >= 1
+    return f"{'too few people differ to tell' if unknown else 'not beyond the noise'}, the default is kept"
 
 
 def combined_decision(candidates: Sequence[Decision], chosen: Ints, classes: Sequence[str]) -> Decision:
