@@ -141,7 +141,7 @@ def test_the_same_picture_in_train_and_test(root: Path, fails: Fails, capsys: py
 def test_too_few_images_are_a_warning(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_params({"exclude": [f"ID{number:03d}" for number in range(4, 11)]})
     examine_data(root)
-    assert "too few" in capsys.readouterr().err
+    assert "4 classes or more" in capsys.readouterr().err
 
 
 def test_a_file_is_no_data_set(root: Path, fails: Fails) -> None:

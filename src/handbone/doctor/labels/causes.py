@@ -65,7 +65,7 @@ def _single(anatomy: Anatomy, image: Doubt, fits: Floats, c: int) -> Finding:
     if anatomy.apart(image.number, image.expectation)[0, c] > 1:
         other = _drawn_on(anatomy, image, fits, c)
         if other is not None:
-            words = "the first on the bone of the second" + ("" if drawing.polygons[other] else ", which has no label")
+            words = "the first in the place of the second" + ("" if drawing.polygons[other] else ", which has no label")
             return Finding(drawing.key, "wrong_bone", (c, other), strange, words)
         if abs(anatomy.placed[image.number, c] - image.expectation.centres[c]) > AWAY * anatomy.sizes[c]:
             return Finding(drawing.key, "foreign", (c,), strange, "a polygon where nothing of the class belongs")

@@ -10,11 +10,11 @@ Kind = Literal["mirrored", "swapped", "wrong_bone", "missing", "foreign", "off_b
 KINDS: dict[Kind, str] = {
     "mirrored": "labels mirrored",
     "swapped": "labels exchanged",
-    "wrong_bone": "label on another bone",
+    "wrong_bone": "label in another class's place",
     "missing": "class missing",
     "leak": "in train and test",
     "foreign": "foreign object",
-    "off_bone": "off its bone",
+    "off_bone": "unlike its class",
     "held_out": "unlike the prediction",
     "duplicate": "same picture",
 }
