@@ -20,7 +20,7 @@ STAGES: dict[str, dict[str, Any]] = {
 NAMES = list(STAGES)
 PER_ITEM = {"${item.images}": "data/cache", "${item.samples}": "data/folds.csv"}  # of the two infer stages, as their items have them
 NETWORKS = "src/handbone/models/"  # imported by name, as the parameters say: who builds a network depends on the folder
-DATA_SET = ("inputs", "people", "png", "preprocess", "splits", "strata", "summary", "whole_set")
+DATA_SET = ("inputs", "labels", "people", "png", "preprocess", "splits", "strata", "summary", "whole_set")
 COVERED_BUT_NOT_IMPORTED = {  # below src/handbone: files whose change reruns a stage only because it depends on their room
     "phantom": {"utils/hashing.py", "utils/npz.py"},
     "preprocess": {f"dataset/{name}.py" for name in ("attributes", "folds", "shapes", "splits", "strata")},
