@@ -12,13 +12,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from handbone.formats.labels import Annotation, LabelledImage, Labels, ReadOptions, mask, polygon, safe_name, size_problems
+from handbone.formats.labels import Annotation, LabelledImage, Labels, ReadOptions, Shape, mask, polygon, safe_name, size_problems
 from handbone.formats.source import BYTES, existing, refuse_others
 from handbone.utils.errors import Problem, UserError, raise_if_any
 from handbone.utils.file_errors import read_bounded
 
 Element = ElementTree.Element
-Shape = tuple[int, int]
 NO_SHAPES = ("tag",)  # elements of an image that draw nothing
 
 

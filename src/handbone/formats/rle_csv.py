@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from handbone.formats.images import SUFFIXES, list_files, picture_size
-from handbone.formats.labels import Annotation, LabelledImage, Labels, ReadOptions, mask
+from handbone.formats.labels import Annotation, LabelledImage, Labels, ReadOptions, Shape, mask
 from handbone.formats.source import BYTES, existing, refuse_others
 from handbone.masks.boxed import Mask
 from handbone.masks.rle import decode_runs
@@ -19,7 +19,6 @@ from handbone.utils.errors import Problem, UserError, nearest, raise_if_any
 from handbone.utils.file_errors import read_bounded
 
 EMPTY = ("", "-1", "nan")  # what competitions write for no mask
-Shape = tuple[int, int]
 
 
 class _Row(NamedTuple):
@@ -72,18 +71,9 @@ def _columns(table: CsvRows, options: ReadOptions) -> tuple[dict[str, str], list
     names = {role: options.columns.get(role, role) for role in roles}
     fix = "name it with --columns, as in --columns image=ImageId,class=ClassId,rle=EncodedPixels"
     wanted = [*names.values(), *options.wide]
-    problems = [
-        Problem(
-            "import.column", str(table.path), f"a column {name}", ", ".join(map(quoted, table.header[:20])), f"{fix}; {_near(name, table)}"
-        )
-        for name in wanted
-        if name not in table.header
-    ]
-    return names, problems
-
-
-def _near(name: str, table: CsvRows) -> str:
-    return nearest(name, table.header)
+    place, found = str(table.path), ", ".join(map(quoted, table.header[:20]))
+    lacking = [name for name in wanted if name not in table.header]
+    return names, [Problem("import.column", place, f"a column {name}", found, f"{fix}; {nearest(name, table.header)}") for name in lacking]
 
 
 def _rows(table: CsvRows, names: Mapping[str, str], options: ReadOptions) -> Iterator[_Row]:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from handbone.config.yaml12 import parse_yaml
 from handbone.evaluation.comparison import Comparison, compare, read_held_out
-from handbone.provenance.history import GitUnavailableError, ask_git, file_at
+from handbone.provenance.history import GitUnavailableError, ask_git, object_at
 from handbone.provenance.revisions import cached_outs
 from handbone.report.changes import CommittedRun
 from handbone.utils.errors import UserError
@@ -26,7 +21,7 @@ def committed_run(folder: Path, metrics: Path, params: Path) -> CommittedRun | s
         written = ask_git(folder, "log", "-1", "--format=%h %cs", "--", str(metrics)).split()
     except GitUnavailableError as error:
         return error.reason
-    documents = [_object(file_at(folder, written[0], path.as_posix())) for path in (metrics, params)] if written else []
+    documents = [object_at(folder, written[0], path.as_posix()) for path in (metrics, params)] if written else []
     if not written or not all(documents):
         return f"the commit that is checked out has no {metrics} and {params} that can be read"
     return CommittedRun(written[0], written[1], *documents)
@@ -41,13 +36,3 @@ def compared_with_committed(counts: Path, folds: Path) -> Comparison | None:
         before = read_held_out("the committed run", *cached_outs("HEAD", [counts, folds]))
         return compare(before, read_held_out("this run", counts, folds))
     return None
-
-
-def _object(content: bytes | None) -> dict[str, Any]:
-    """JSON or YAML as an object; empty if there is none."""
-    text = (content or b"").decode(errors="replace")
-    try:
-        document = json.loads(text) if text.startswith("{") else parse_yaml(text)
-    except (ValueError, yaml.YAMLError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from handbone.config.yaml12 import dotted, parse_yaml
-from handbone.provenance.history import EXPERIMENT, ask_git, file_at
+from handbone.config.yaml12 import dotted
+from handbone.provenance.history import EXPERIMENT, ask_git, object_at
 
 PARAMS = "params.yaml"
 Values = dict[str, Any]
@@ -58,9 +54,7 @@ def revision(folder: Path, metrics: Path, rev: str) -> Experiment | None:
 
 def params_at(folder: Path, commit: str) -> Values:
     """The values of params.yaml in a commit by dotted key; empty if it has none that can be read."""
-    with suppress(yaml.YAMLError, RecursionError, ValueError):
-        return dotted(parse_yaml((file_at(folder, commit, PARAMS) or b"").decode()))
-    return {}
+    return dotted(object_at(folder, commit, PARAMS))
 
 
 def differences(before: Values, after: Values) -> dict[str, tuple[Any, Any]]:
@@ -73,8 +67,7 @@ def differences(before: Values, after: Values) -> dict[str, tuple[Any, Any]]:
 def _with_metrics(folder: Path, metrics: Path, named: list[tuple[str, str]]) -> Iterator[Experiment]:
     for commit, name in named:
         try:
-            document = json.loads(file_at(folder, commit, metrics.as_posix()) or b"")
-            found = Experiment(name, commit, document, params_at(folder, commit))
+            found = Experiment(name, commit, object_at(folder, commit, metrics.as_posix()), params_at(folder, commit))
             found.score  # noqa: B018 - a document without a score is none of this project's metrics
         except (ValueError, KeyError, TypeError, AttributeError):
             continue

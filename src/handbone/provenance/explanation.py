@@ -18,8 +18,8 @@ from handbone.provenance.history import (
     commits_recording,
     file_at,
     is_shallow,
-    lock_at,
     lock_here,
+    object_at,
     out_md5,
 )
 from handbone.provenance.record import Record, read_record, record_of
@@ -116,7 +116,7 @@ def _why_not(out: str, here: bool, changed: Sequence[str]) -> tuple[str, list[st
         add = f"git add {' '.join(named)}" if len(named) <= 8 else f"git add {LOCK} && git add --update"
         return f"never committed: {LOCK} in the working tree records it, but in no commit", [add, "git commit -m 'A submission'"]
     folder = Path()
-    recorded = out_md5(lock_at(folder, "HEAD"), out)
+    recorded = out_md5(object_at(folder, "HEAD", LOCK), out)
     state = f"{LOCK} in HEAD records another CSV (MD5 {recorded[:12]})" if recorded else f"{LOCK} in HEAD records no {out}"
     steps = ["git fetch --unshallow"] if is_shallow(folder) else []
     remotes = ask_git(folder, "remote").split()
@@ -180,7 +180,7 @@ def _metrics(files: GraphFiles, history: History, commit: Commit | None) -> dict
     """reports/metrics.json of the commit, or of the working tree if its dvc.lock records the CSV; None if it is not the recorded file."""
     name, content = files.metrics.as_posix(), None
     if commit is not None:
-        recorded, content = out_md5(lock_at(Path(), commit.commit), name), file_at(Path(), commit.commit, name)
+        recorded, content = out_md5(object_at(Path(), commit.commit, LOCK), name), file_at(Path(), commit.commit, name)
     elif history.in_working_tree and files.metrics.is_file():
         recorded, content = out_md5(lock_here(), name), files.metrics.read_bytes()
     if content is None or hashlib.md5(content, usedforsecurity=False).hexdigest() != recorded:

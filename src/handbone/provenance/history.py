@@ -77,7 +77,7 @@ def commits_recording(folder: Path, out: str, md5: str) -> list[Commit]:
     # -m: also merges, where a conflict in dvc.lock may have been resolved
     changing = ask_git(folder, "log", *ALL, "-m", "--format=%H", f"-S{md5}", "--", LOCK).split()
     candidates = dict.fromkeys(filter(None, [head, *changing]))
-    found = [_commit(folder, commit) for commit in candidates if out_md5(lock_at(folder, commit), out) == md5]
+    found = [_commit(folder, commit) for commit in candidates if out_md5(object_at(folder, commit, LOCK), out) == md5]
     return sorted(found, key=lambda commit: (commit.commit != head, commit.of_experiment))
 
 
@@ -92,24 +92,20 @@ def _head(folder: Path) -> str:
 def lock_here() -> Lock:
     """The dvc.lock of the working directory; empty if there is none that can be read."""
     try:
-        return parse_lock(Path(LOCK).read_text(encoding="utf-8", errors="replace"))
+        return _parsed(Path(LOCK).read_bytes())
     except OSError:
         return {}
 
 
-def lock_at(folder: Path, commit: str) -> Lock:
-    """The dvc.lock of a commit; empty if it has none, or one that cannot be read."""
-    try:
-        return parse_lock(ask_git(folder, "show", f"{commit}:./{LOCK}"))
-    except GitUnavailableError:
-        return {}
+def object_at(folder: Path, commit: str, path: str) -> dict[str, Any]:
+    """The YAML or JSON of a file in a commit; empty if there is no such file, or none that holds an object."""
+    return _parsed(file_at(folder, commit, path) or b"")
 
 
-def parse_lock(text: str) -> Lock:
-    """A dvc.lock as an object; empty if it cannot be read."""
+def _parsed(content: bytes) -> dict[str, Any]:
     try:
-        document = parse_yaml(text)
-    except (yaml.YAMLError, RecursionError):
+        document = parse_yaml(content.decode(errors="replace"))
+    except (ValueError, yaml.YAMLError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
 

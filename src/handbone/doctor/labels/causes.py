@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from handbone.doctor.labels.anatomy import SHIFT, Anatomy
 from handbone.doctor.labels.doubt import Doubt
-from handbone.doctor.labels.drawing import GRID, Floats, paint
+from handbone.doctor.labels.drawing import GRID, Floats, frame, paint
 from handbone.doctor.labels.finding import Finding
 from handbone.masks.rasterize import Polygon
 
@@ -107,15 +106,9 @@ def _usually_inside(anatomy: Anatomy, c: int, other: int) -> float:
 
 def inside_share(polygons: Sequence[Polygon], others: Sequence[Polygon]) -> float:
     """Share of the area of polygons that is inside others, from a raster of GRID x GRID pixels of their box."""
-    points = np.concatenate(polygons)
-    low = points.min(0)
-    scale = (GRID - 1) / max(1, int((points.max(0) - low).max()))
-    masks: list[NDArray[np.uint8]] = []
-    for shapes in (polygons, others):
-        mask = np.zeros((GRID, GRID), np.uint8)
-        paint(mask, [(polygon - low) * scale for polygon in shapes])
-        masks.append(mask)
-    return float((masks[0] & masks[1]).sum() / max(1, masks[0].sum()))
+    low, scale = frame(polygons)
+    these, those = (paint((GRID, GRID), [(polygon - low) * scale for polygon in drawn]) for drawn in (polygons, others))
+    return float((these & those).sum() / max(1, these.sum()))
 
 
 def _bent(anatomy: Anatomy, image: Doubt, classes: Sequence[int]) -> list[int]:

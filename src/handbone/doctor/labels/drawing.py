@@ -50,17 +50,22 @@ def centre_and_area(polygons: Sequence[Polygon]) -> tuple[complex, float]:
     """Centre (pixels) and area (square pixels) of the union of polygons; NaN if there is none."""
     if not polygons:
         return complex(np.nan, np.nan), np.nan
-    points = np.concatenate(polygons)
-    low = points.min(0)
-    scale = (GRID - 1) / max(1, int((points.max(0) - low).max()))
-    crop = np.zeros((GRID, GRID), np.uint8)
-    paint(crop, [(polygon - low) * scale for polygon in polygons])
-    moments = cv2.moments(crop, binaryImage=True)
+    low, scale = frame(polygons)
+    moments = cv2.moments(paint((GRID, GRID), [(polygon - low) * scale for polygon in polygons]), binaryImage=True)
     centre = np.array([moments["m10"], moments["m01"]]) / moments["m00"] / scale + low
     return complex(*centre), moments["m00"] / scale**2
 
 
-def paint(mask: NDArray[np.uint8], polygons: Sequence[Floats]) -> None:
-    """Set the pixels inside any of the (n, 2) polygons, given in pixels of the mask, to 1."""
+def frame(polygons: Sequence[Polygon]) -> tuple[Floats, float]:
+    """The corner x, y of the polygons' box, and the scale at which the box fills a raster of GRID x GRID pixels."""
+    points = np.concatenate(polygons)
+    low = points.min(0).astype(np.float64)
+    return low, (GRID - 1) / max(1, int((points.max(0) - low).max()))
+
+
+def paint(shape: tuple[int, int], polygons: Sequence[Floats]) -> NDArray[np.uint8]:
+    """-> (H, W), 1 inside any of the (n, 2) polygons, given in pixels of this raster, else 0."""
+    mask = np.zeros(shape, np.uint8)
     for polygon in polygons:  # one call per polygon: given all of them, fillPoly leaves a hole where two overlap
         cv2.fillPoly(mask, [np.rint(polygon * (1 << SHIFT)).astype(np.int32)], (1,), cv2.LINE_8, SHIFT)
+    return mask

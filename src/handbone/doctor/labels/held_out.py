@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 import cv2
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from handbone.doctor.labels.drawing import Drawing, Floats, paint
 from handbone.doctor.labels.finding import Finding
@@ -57,9 +56,8 @@ def _strange(dice: Floats) -> Floats:
 
 def _other_class(drawing: Drawing, c: int, maps: CroppedMaps) -> int | None:
     """The other class whose predicted mask is where the polygons of class c are."""
-    mask: NDArray[np.uint8] = np.zeros(maps.shape, np.uint8)
     scale = np.divide(maps.shape[::-1], drawing.shape[::-1])
-    paint(mask, [np.asarray((polygon + 0.5) * scale - 0.5, np.float64) for polygon in drawing.polygons[c]])
+    mask = paint(maps.shape, [np.asarray((polygon + 0.5) * scale - 0.5, np.float64) for polygon in drawing.polygons[c]])
     planes = maps.dense() >= 128
     both, sizes = (planes & (mask > 0)).sum((1, 2)), planes.sum((1, 2)) + int(cv2.countNonZero(mask))
     dice = 2 * both / np.maximum(sizes, 1)

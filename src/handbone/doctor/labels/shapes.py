@@ -52,14 +52,12 @@ def _picture_of(drawings: Sequence[Drawing], measures: Measures, poses: Pose, nu
 def picture(polygons: Sequence[Polygon], centre: complex, area: float, pose: Pose) -> Floats:
     """(GRID, GRID) 0 or 1: the polygons turned as in the common frame, their centre in the middle, of a common area."""
     turn = pose.turn[0] / abs(pose.turn[0]) * PER_SIZE / np.sqrt(area)
-    mask = np.zeros((GRID, GRID), np.uint8)
     moved = []
     for polygon in polygons:
         points = polygon[:, 0] + 1j * polygon[:, 1] - centre
         turned = turn * (points.conj() if pose.mirrored[0] else points)
         moved.append(np.stack([turned.real, turned.imag], 1) + (GRID - 1) / 2)
-    paint(mask, moved)
-    return mask.astype(np.float64)
+    return paint((GRID, GRID), moved).astype(np.float64)
 
 
 def unlike(pictures: Floats, means: Floats) -> Floats:
