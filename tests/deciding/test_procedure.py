@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from handbone.config.params import DecideParams
-from handbone.deciding.procedure import HeldOutImages, describe, make_decisions, mixed, search_clean_up
+from handbone.deciding.procedure import HeldOutImages, combined_decision, describe, make_decisions, search_clean_up
 from handbone.evaluation.decision import CleanUp, Decision, Gain, SearchRecord, decided_counts
 from handbone.evaluation.dice import dice
 from handbone.masks.boxed import BoxedMasks
@@ -189,8 +189,8 @@ def test_two_people_are_enough_to_search() -> None:
 def test_what_classes_have_in_common_is_written_once() -> None:
     one = Decision(0.5, {name: CleanUp() for name in CLASSES}, members={"a": 2, "b": 1})
     other = Decision(0.5, {name: CleanUp(largest=True) for name in CLASSES}, members={"a": 2, "b": 3})
-    assert mixed([one, other], np.array([0, 0]), CLASSES) == Decision(0.5, members={"a": 2, "b": 1})
-    assert mixed([one, other], np.array([1, 0]), CLASSES) == Decision(
+    assert combined_decision([one, other], np.array([0, 0]), CLASSES) == Decision(0.5, members={"a": 2, "b": 1})
+    assert combined_decision([one, other], np.array([1, 0]), CLASSES) == Decision(
         0.5, {"disc": CleanUp(largest=True), "square": CleanUp()}, members={"a": 2, "b": {"disc": 3, "square": 1}}
     )
 
