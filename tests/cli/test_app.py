@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 from importlib import import_module
@@ -146,19 +145,6 @@ def test_a_file_or_folder_has_a_name(call: str, given: str) -> None:
     for action in actions:
         with pytest.raises(argparse.ArgumentError):
             CALLS[call]._get_values(action, [given])
-
-
-@pytest.mark.parametrize(("program", "handler"), [("/bin/handbone", "Handlers.SIG_DFL"), ("/bin/pytest", "default_int_handler")])
-def test_ctrl_c_ends_the_command_without_a_traceback_from_its_first_import_on(program: str, handler: str) -> None:
-    """Where something else imports the commands, its handler stays."""
-    code = f"import signal, sys; sys.argv = [{program!r}]; import handbone.cli; print(repr(signal.getsignal(signal.SIGINT)))"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell may have it ignored in the background
-    )
-    assert handler in done.stdout
 
 
 @pytest.mark.parametrize(("name", "encoding"), [("뼈", "ascii"), ("\udcff", "utf-8")])
