@@ -37,7 +37,7 @@ from handbone.training.data.fold import fold_samples
 from handbone.training.data.loader import make_loader
 from handbone.training.distributed import make_accelerator
 from handbone.training.seeding import kernels_without_search, set_determinism
-from handbone.training.staging import StagedBatch, staged
+from handbone.training.staging import StagedBatch, stage, staged
 from handbone.training.trainer import Trainer
 
 REPEAT = 20.0  # of each image in an epoch, so that one epoch has enough steps
@@ -79,10 +79,10 @@ def steps(record: Record, setup: Setup) -> None:
             record.put(name, part())
     if setup.compiled:
         with record.guard("compiled"):
-            _compiled(record, trainer, measure, repeats)
+            _compiled(record, trainer, measure, params, repeats)
 
 
-def _compiled(record: Record, trainer: Trainer, measure: _Measurements, repeats: int) -> None:
+def _compiled(record: Record, trainer: Trainer, measure: _Measurements, params: Params, repeats: int) -> None:
     """The same step compiled; each figure is recorded as soon as there is one."""
     start, said = perf_counter(), StringIO()
     with redirect_stdout(said):
@@ -93,6 +93,11 @@ def _compiled(record: Record, trainer: Trainer, measure: _Measurements, repeats:
     record.put("compiled_with_loader", measure.with_loader())
     record.put("compiled_syncs_per_step", measure.syncs())
     record.put("compiled_kernels", measure.kernels())
+    record.put("compiled_smaller_batch_s", measure.other_batch(draw_batch(_with_batch(params, params.train.images_per_batch - 1))))
+
+
+def _with_batch(params: Params, images: int) -> Params:
+    return params.model_copy(update={"train": params.train.model_copy(update={"batch_size": images})})
 
 
 class _Measurements:
@@ -135,6 +140,13 @@ class _Measurements:
         with Utilisation() as load:
             each = seconds(self._same_step, repeats, 2)
         return rate(self._size, each) | {"gpu_percent": load.percent}
+
+    def other_batch(self, batch: Batch) -> float:
+        """Seconds of the first step with a batch of another size, as at the end of most epochs: cuDNN's search starts again."""
+        start = perf_counter()
+        self._step(stage(batch, device()))
+        wait()
+        return perf_counter() - start
 
     def syncs(self) -> dict[str, Any]:
         """How often a step waits for the GPU, by file and line."""

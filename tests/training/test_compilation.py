@@ -102,12 +102,19 @@ def test_a_compiled_training_resumes_with_the_same_bits(tmp_path: Path, capsys: 
 
 
 @pytest.mark.usefixtures("quick")
-def test_nothing_is_compiled_again_but_for_another_shape(tmp_path: Path) -> None:
-    """Neither in another epoch, after a score, at another learning rate, nor for the copy of the model that is scored."""
+@pytest.mark.parametrize(("least", "graphs"), [(MIN_STEPS, 2), (3, 4)])
+def test_nothing_is_compiled_again_but_for_other_batches_if_there_are_many(
+    least: int, graphs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in another epoch, after a score, at another learning rate, nor for the copy of the model that is scored.
+
+    Each of three epochs has one smaller batch; network and loss are a graph each.
+    """
+    monkeypatch.setattr(trainer, "MIN_STEPS", least)
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     train(tmp_path / "compiled", True)
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 4  # network and loss, for batches of two images and of one
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs
 
 
 def test_a_compiled_training_ends_where_the_plain_one_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,7 +143,7 @@ def test_what_cannot_be_compiled_runs_as_it_is(
     backend: Any, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = train(tmp_path / "plain", False)
-    monkeypatch.setattr(trainer, "compiled", lambda function, in_one_piece=False: torch.compile(function, backend=backend))
+    monkeypatch.setattr(trainer, "compiled", lambda function, **_: torch.compile(function, backend=backend))
     found = train(tmp_path / "broken", True)
     printed = capsys.readouterr().out
     assert printed.count("cannot be compiled") == 2 and printed.count(why) == 2
@@ -147,7 +154,7 @@ def test_what_cannot_be_compiled_runs_as_it_is(
 def test_a_failed_attempt_leaves_no_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The network runs before the compiler fails at the loss, and its norms have seen a batch by then."""
 
-    def only_the_network(function: Any, in_one_piece: bool = False) -> Any:
+    def only_the_network(function: Any, in_one_piece: bool = False, other_sizes: bool = True) -> Any:
         return torch.compile(function, backend=no_compiler if in_one_piece else "eager")
 
     plain = train(tmp_path / "plain", False)
@@ -161,12 +168,12 @@ def test_a_failed_attempt_leaves_no_trace(tmp_path: Path, capsys: pytest.Capture
 
 @pytest.mark.usefixtures("quick")
 def test_a_schedule_may_change_the_losses_often(tmp_path: Path) -> None:
-    """Each set of losses, and each of the two shapes of a batch, is compiled for itself."""
-    names = ["bce", "jaccard", "focal", "tversky", "lovasz"]
-    loss = {"dice": 1.0} | {name: [[number, 0.0], [number + 1, 1.0], [number + 2, 0.0]] for number, name in enumerate(names, 1)}
-    params = PARAMS.model_copy(update={"compile": True, "epochs": 6, "validate_every": 6, "loss": loss})
+    """Each set of losses is compiled for itself; here each epoch has another one, those of the bits of its number."""
+    names, epochs = ["bce", "jaccard", "focal", "tversky"], range(1, 11)
+    switched = {name: [[epoch, float(epoch >> bit & 1)] for epoch in epochs] for bit, name in enumerate(names)}
+    params = PARAMS.model_copy(update={"compile": True, "epochs": 10, "validate_every": 10, "loss": {"dice": 1.0} | switched})
     progress = SmallTraining(make_files(tmp_path), params, plain=True).trainer.fit(scored(0.5), Checkpoint(tmp_path / "state"), "test")
-    assert progress.epochs_done == 6
+    assert progress.epochs_done == 10
 
 
 def test_another_error_of_the_first_step_is_raised(tmp_path: Path) -> None:

@@ -25,13 +25,24 @@ def is_compiled(params: TrainParams, steps: int, accelerator: Accelerator) -> bo
     return one_gpu and steps >= MIN_STEPS and not params.deterministic
 
 
-def compiled(function: Callable[..., Any], in_one_piece: bool = False) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any], in_one_piece: bool = False, other_sizes: bool = True) -> Callable[..., Any]:
     """`function` as kernels for the shapes of its first call, compiled in that call, and again for each other shape.
 
-    in_one_piece: what cannot be compiled is an error of the first call; otherwise such parts run as they are.
+    in_one_piece: what cannot be compiled is an error of the first call; otherwise such parts run as they are. other_sizes: false to run
+    `function` as it is where its last argument has another length than in the first call: a few such batches are not worth the minutes.
     """
     torch._dynamo.config.recompile_limit = MAX_VERSIONS
-    return torch.compile(function, dynamic=False, fullgraph=in_one_piece)
+    fast = torch.compile(function, dynamic=False, fullgraph=in_one_piece)
+    if other_sizes:
+        return fast
+    lengths: list[int] = []
+
+    def chosen(*arguments: Any) -> Any:
+        if not lengths:
+            lengths.append(len(arguments[-1]))
+        return (fast if len(arguments[-1]) == lengths[0] else function)(*arguments)
+
+    return chosen
 
 
 def why_not_compiled(error: Exception) -> str:

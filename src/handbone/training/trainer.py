@@ -23,7 +23,7 @@ from handbone.models.outputs import Outputs
 from handbone.models.synchronized import synchronize_batch_norm
 from handbone.training.checkpoint import Checkpoint
 from handbone.training.checkpoint_writer import CheckpointWriter
-from handbone.training.compilation import compiled, is_compiled, why_not_compiled
+from handbone.training.compilation import MIN_STEPS, compiled, is_compiled, why_not_compiled
 from handbone.training.data.faults import raise_fault
 from handbone.training.data.loader import closed_workers, first_batch
 from handbone.training.data.sampling import ResumableBatchSampler
@@ -278,10 +278,10 @@ class Trainer:
                 raise _diverged(f"a loss of {loss} in epoch {epoch}")
 
     def compile(self, desc: str) -> None:
-        """Compile network and loss; what the compiler cannot do runs as it is."""
+        """Compile network and loss; what the compiler cannot do runs as it is, and so do smaller batches if there are few of them."""
         model, criterion = self._state.model, self._loss.criterion
-        losses = criterion.compute
-        self._network, criterion.compute = compiled(model), compiled(losses, in_one_piece=True)
+        losses, both = criterion.compute, self._batches.smaller * self._params.epochs >= MIN_STEPS
+        self._network, criterion.compute = compiled(model, other_sizes=both), compiled(losses, in_one_piece=True, other_sizes=both)
         if not self._runs(f"{desc}: network and loss"):
             criterion.compute = losses
             if not self._runs(f"{desc}: the network alone"):

@@ -31,6 +31,13 @@ def test_every_epoch_sees_every_image_once_in_even_batches() -> None:
     assert orders[0] != orders[1]
 
 
+@pytest.mark.parametrize(("images", "batch_size"), [(640, 6), (640, 8), (5, 2), (1, 4), (10, 4)])
+def test_the_last_batches_may_have_an_image_less(images: int, batch_size: int) -> None:
+    batches = ResumableBatchSampler([1.0] * images, batch_size, 0)
+    sizes = [len(batch) for batch in draw(batches, 1)]
+    assert sizes == [sizes[0]] * (len(batches) - batches.smaller) + [sizes[0] - 1] * batches.smaller
+
+
 def test_no_batch_has_a_single_image() -> None:
     assert sorted(len(batch) for batch in draw(ResumableBatchSampler([1.0] * 5, 4, 0), 0)) == [2, 3]
 

@@ -39,6 +39,11 @@ class ResumableBatchSampler:
         """How many images an epoch draws, in all processes together."""
         return self._total
 
+    @property
+    def smaller(self) -> int:
+        """How many batches of an epoch, its last ones, have an image less than the others."""
+        return -self._total % self._count
+
     def __iter__(self) -> Iterator[list[SampleIndex]]:
         rng = np.random.default_rng([self._seed, self.epoch])
         drawn = _draw(self._rates, self._total, rng)
