@@ -151,7 +151,7 @@ def test_a_group_can_have_scores_of_its_own() -> None:
     assert [bool(row[::2].all()) for row in result.by_group == 1] == [group != 4 for group in range(10)]
 
 
-@pytest.mark.parametrize("people", [2, 3])
+@pytest.mark.parametrize("people", [2, 3, 4])
 def test_with_few_people_nothing_is_claimed(people: int) -> None:
     scores, names = simulated(0, people=people, gain=0.02)
     assert not search([scores] * (people + 1), names.tolist()).accepted
