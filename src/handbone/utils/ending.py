@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from io import UnsupportedOperation
 from pathlib import Path
 from types import FrameType
 
@@ -65,6 +66,8 @@ def drop_output() -> bool:
         try:
             stream.flush()
             cannot_write = _has_no_reader(stream.fileno())
+        except UnsupportedOperation:  # no file, as in a notebook
+            continue
         except OSError:
             cannot_write = True
         if cannot_write:
