@@ -57,7 +57,7 @@ def test_a_data_root_that_does_not_exist_is_a_warning(capsys: pytest.CaptureFixt
 
 
 def test_a_data_root_that_links_to_nothing_is_a_warning_with_the_target(capsys: pytest.CaptureFixture[str]) -> None:
-    write_params("data/raw", list(BONES))
+    write_small_params("data/raw", list(BONES))
     Path("data").mkdir(exist_ok=True)
     Path("data/raw").symlink_to("hands")
     main()
