@@ -151,6 +151,20 @@ def test_a_group_can_have_scores_of_its_own() -> None:
     assert [bool(row[::2].all()) for row in result.by_group == 1] == [group != 4 for group in range(10)]
 
 
+def test_what_all_people_say_is_not_taken_from_a_group() -> None:
+    scores, people = simulated(1, people=80, gain=0.01)
+    result = search([scores, *[scores[..., :1].repeat(20, 2)] * 10], people.tolist())
+    assert result.best[::2].tolist() == [1] * 6 and (result.in_sample[::2] > 0).all()
+    assert not result.by_group.any() and not result.accepted
+
+
+@pytest.mark.parametrize(("other", "taken"), [(0.05, 0), (0.09, 0), (0.11, 1), (0.2, 1)])
+def test_a_gain_is_taken_if_it_is_more_than_a_corrected_standard_error(other: float, taken: int) -> None:
+    """Two people who gain 1 and x: a mean of (1 + x) / 2, an error of (1 - x) / √8, corrected by the root of 1 + 2 / 1; so x > 0.101."""
+    scores = np.array([[[0, 1]], [[0, other]]])
+    assert accepted_best(scores, NAMES[:2]).tolist() == [taken]
+
+
 @pytest.mark.parametrize("people", [2, 3, 4])
 def test_with_few_people_nothing_is_claimed(people: int) -> None:
     scores, names = simulated(0, people=people, gain=0.02)
