@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from benchmarks import onnx as every_network
 from handbone.cli.app import parser
+from handbone.cli.app import run as run_command
 from handbone.cli.export import export_models
 from handbone.config import paths
 from handbone.config.params import parse_params
@@ -129,8 +130,7 @@ def test_without_the_packages_nothing_is_written(change_params: Run, monkeypatch
 def test_an_exported_folder_has_it_and_the_documented_lines_use_it(finished_run: Run) -> None:
     finished_run()
     command, lines = section("docs/predict.md", "ONNX")
-    chosen = parser().parse_args(command.text.split()[1:])
-    chosen.command(chosen)
+    run_command(**vars(parser().parse_args(command.text.split()[1:])))
     found = read_model_set(paths.LINEAGE, paths.fold_model)
     assert read_model_set(Path("bones_onnx/predict.json"), paths.fold_model).commit == found.commit
     image = cv2.imread("data/raw/test/DCM/C/c1.png", cv2.IMREAD_GRAYSCALE)

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from handbone.cli.app import parser
+from handbone.cli.app import run as run_command
 from handbone.cli.score import print_score
 from handbone.config import paths
 from handbone.evaluation.dice import mean_pooled_iou
@@ -75,8 +76,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A project with the data set, after `handbone preset exclusive`; run(train, "0") runs a stage."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "presets", "presets")
-    chosen = parser().parse_args(PRESET.split()[1:])
-    chosen.command(chosen)
+    run_command(**vars(parser().parse_args(PRESET.split()[1:])))
     document = yaml.safe_load(Path("params.yaml").read_text())
     for name, value in CHANGES.items():
         *section, key = name.split(".")

@@ -181,7 +181,7 @@ class SplitParams(Section):
     seed: int = Field(1, ge=0, description="random seed, decides between people with equally many images")
     stratify: Annotated[Names, EachOnce] = Field(
         [],
-        description="what to balance over the folds: attributes of people.csv, classes (those that not all images show), shape (poses)",
+        description="what to balance over folds: attributes of people.csv, classes (those that not all images show), shape (poses)",
     )
 
 
