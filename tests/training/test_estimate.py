@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from handbone.training.estimate import check_hours, dry_run, format_estimate, warn_without_gpu
+from handbone.training.estimate import CONTEXT, check_hours, dry_run, format_estimate, needed_bytes, warn_without_gpu
 
 if TYPE_CHECKING:
     from conftest import Fails
@@ -59,10 +59,20 @@ def test_trials_of_the_first_step_are_not_in_the_peak(monkeypatch: pytest.Monkey
 
 
 def test_the_line_has_time_and_memory() -> None:
-    line = format_estimate(1.5, 3 * 2**30, nn.Linear(2**13, 2**14, bias=False), 40, 100)
+    line = format_estimate(1.5, 9 * 2**29, 40, 100)
     assert "60 s per epoch" in line and "4.5 GiB" in line and "100 epochs take about 1 h 40 min" in line
-    on_a_cpu = format_estimate(0.05, 0, nn.Linear(1, 1), 40, 10)
+    on_a_cpu = format_estimate(0.05, 0, 40, 10)
     assert "GiB" not in on_a_cpu and "2 s per epoch" in on_a_cpu
+
+
+def test_the_moments_of_a_training_that_resumes_are_not_counted_twice() -> None:
+    model, peak = nn.Linear(3, 5, bias=False), 1000
+    optimizer = torch.optim.AdamW(model.parameters())
+    assert needed_bytes(peak, model, optimizer) == peak + CONTEXT + 2 * 3 * 5 * 4
+    model(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    assert needed_bytes(peak, model, optimizer) == peak + CONTEXT
+    assert needed_bytes(0, model, optimizer) == 0
 
 
 def test_a_day_on_a_cpu_is_an_error_and_hours_on_it_are_not(monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:

@@ -47,15 +47,25 @@ def dry_run(model: nn.Module, step: Callable[[], object], device: torch.device) 
     return seconds, torch.cuda.max_memory_reserved(device) if device.type == "cuda" else 0
 
 
-def format_estimate(seconds: float, peak: int, model: nn.Module, steps: int, epochs: int) -> str:
-    """One line with time, memory and end. seconds: per step; peak: bytes; steps: per epoch; epochs: those that are left.
+def needed_bytes(peak: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """What a training takes of the GPU, from the `peak` of its passes: with what CUDA takes, and with the optimizer's two moments.
 
-    The optimizer's two moments and what CUDA itself takes are added to the peak. The time for full-resolution scores is not included.
+    A training that resumes has the moments already, so they are in the peak. 0 for a peak of 0, which is that of a CPU.
+    """
+    if not peak:
+        return 0
+    return peak + CONTEXT + (0 if optimizer.state else moment_bytes(model))
+
+
+def format_estimate(seconds: float, memory: int, steps: int, epochs: int) -> str:
+    """One line with time, memory and end. seconds: per step; memory: bytes of the GPU; steps: per epoch; epochs: those that are left.
+
+    The time for full-resolution scores is not included.
     """
     epoch = seconds * steps
-    memory = f", {(peak + moment_bytes(model) + CONTEXT) / 2**30:.1f} GiB of GPU memory" if peak else ""
+    needed = f", {memory / 2**30:.1f} GiB of GPU memory" if memory else ""
     whole = f"{epochs} epochs take about {duration(epoch * epochs)}, until {clock_time(epoch * epochs)}"
-    return f"about {duration(epoch)} per epoch{memory}; {whole}"
+    return f"about {duration(epoch)} per epoch{needed}; {whole}"
 
 
 def clock_time(seconds: float) -> str:

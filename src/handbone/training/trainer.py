@@ -29,7 +29,7 @@ from handbone.training.data.loader import closed_workers, first_batch
 from handbone.training.data.sampling import ResumableBatchSampler
 from handbone.training.deep_supervision import DeepSupervisionLoss
 from handbone.training.distributed import any_rank, broadcast_buffers
-from handbone.training.estimate import check_hours, dry_run, format_estimate, memory_bytes
+from handbone.training.estimate import check_hours, dry_run, format_estimate, memory_bytes, needed_bytes
 from handbone.training.losses import build_loss
 from handbone.training.optim import make_optimizer, set_rate, set_train_mode
 from handbone.training.pace import Pace, is_scored
@@ -310,7 +310,8 @@ class Trainer:
         seconds, peak = self._dry_run()
         left = self._params.epochs - self._progress.epochs_done
         check_hours(seconds * len(self._batches) * left, self._accelerator.device)
-        return format_estimate(seconds, peak, self._state.bare_model, len(self._batches), left)
+        memory = needed_bytes(peak, self._state.bare_model, self._state.optimizer)
+        return format_estimate(seconds, memory, len(self._batches), left)
 
     def _dry_run(self) -> tuple[float, int]:
         """Seconds of a step, and the peak of its memory in bytes; the training is as before."""
