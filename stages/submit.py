@@ -20,7 +20,7 @@ from handbone.evaluation.members import Ensemble, Stored, read_members
 from handbone.evaluation.metrics import summarise
 from handbone.submission.attributes import read_attributes
 from handbone.submission.csv import SubmissionRow, TestImage, encode_masks, image_rows, test_images, write_submission
-from handbone.submission.lineage import lineage
+from handbone.submission.lineage import git_revision, lineage
 from handbone.submission.score import score_if_known
 from handbone.utils.errors import all_of
 from handbone.utils.io import write_json, write_table
@@ -61,8 +61,8 @@ def write_lineage(predictions: Ensemble, decision: Decision, params: Params) -> 
     """Write what the submission was computed from."""
     indexes = {"train": paths.TRAIN_INDEX, "test": paths.TEST_INDEX}
     parameters = params.model_dump(exclude={"machine", "report", "phantom"})
-    models, pinned = predictions.models, predictions.pinned()
-    write_json(paths.LINEAGE, lineage(paths.SUBMISSION, Path(), indexes, paths.FOLDS, models, pinned, asdict(decision), parameters))
+    git, models, pinned = git_revision(Path(), [Path("dvc.lock"), paths.METRICS.parent]), predictions.models, predictions.pinned()
+    write_json(paths.LINEAGE, lineage(paths.SUBMISSION, git, indexes, paths.FOLDS, models, pinned, asdict(decision), parameters))
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ from pathlib import Path
 from handbone.evaluation.decision import Decision, Gain, SearchRecord
 from handbone.evaluation.members import Ensemble, read_pin
 from handbone.evaluation.predictions import Predictions
-from handbone.submission.lineage import lineage
+from handbone.submission.lineage import git_revision, lineage
 from handbone.utils.io import write_json
 
 params = yaml.safe_load(Path("params.yaml").read_text())
@@ -55,7 +55,7 @@ decision = Decision({"Radius": threshold}, searches={"threshold": search}, membe
 ensemble = Ensemble({name: Predictions({"0": {"sha256": "e" * 64}}, {}, ["Radius"]) for name in pins}, pins, ["Radius"])
 tables, models = {"train": Path("code/train.txt"), "test": Path("submit.py")}, {"0": {"sha256": "d" * 64}}
 parameters = params | {"model": {"arch": "Unet", "encoder": None}}
-record = lineage(csv, Path(), tables, Path("dvc.yaml"), models, ensemble.pinned(), asdict(decision), parameters)
+record = lineage(csv, git_revision(Path(), ()), tables, Path("dvc.yaml"), models, ensemble.pinned(), asdict(decision), parameters)
 write_json(csv.with_suffix(".json"), record)
 Path("reports/metrics.json").write_text(json.dumps({"dice": {"mean": threshold}, "n_images": 4, "n_folds": 1}))
 """

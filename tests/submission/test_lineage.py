@@ -11,17 +11,21 @@ def git(folder: Path, *arguments: str) -> str:
     return subprocess.run(["git", *user, *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_in_a_repository_it_is_the_commit_and_the_changed_files(tmp_path: Path) -> None:
+def test_in_a_repository_it_is_the_commit_and_the_changed_files_that_no_run_writes(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
-    for name in ("kept", "changed"):
+    (tmp_path / "reports").mkdir()
+    for name in ("kept", "changed", "dvc.lock", "reports/one", "reports/two"):
         (tmp_path / name).write_text("1")
     git(tmp_path, "add", "-A")
     git(tmp_path, "commit", "-qm", "start")
-    (tmp_path / "changed").write_text("2")
+    for name in ("changed", "dvc.lock", "reports/one"):
+        (tmp_path / name).write_text("2")
+    (tmp_path / "reports/two").unlink()
     (tmp_path / "untracked").write_text("3")
-    assert git_revision(tmp_path) == {"commit": git(tmp_path, "rev-parse", "HEAD"), "changed_files": ["changed"]}
+    found = git_revision(tmp_path, [Path("dvc.lock"), Path("reports")])
+    assert found == {"commit": git(tmp_path, "rev-parse", "HEAD"), "changed_files": ["changed"]}
 
 
 def test_outside_a_repository_it_says_so(tmp_path: Path) -> None:
-    found = git_revision(tmp_path)
+    found = git_revision(tmp_path, [])
     assert found["commit"] is None and "repository" in found["reason"]
