@@ -21,7 +21,7 @@ from benchmarks.gpu.record import Record
 from benchmarks.gpu.runner import Setup
 from handbone.config import paths
 from handbone.config.params import Params
-from handbone.models.saved import read_info, weights_hash
+from handbone.models.saved import read_info
 from handbone.training.status import FoldStatus
 from handbone.utils.parallel import usable_cores
 
@@ -126,7 +126,7 @@ def _train(name: str, params: Params, threads: int) -> dict[str, Any]:
     model = folder / paths.fold_model(0)
     lines = {line.strip()[:160] for line in text.splitlines() if "eterministic" in line}
     info, announced = read_info(model), ESTIMATE.findall(text)
-    found |= {"dice": info.dice, "sha256": weights_hash(model)[:16], "warnings": sorted(lines)[:4]}
+    found |= {"dice": info.dice, "sha256": info.sha256[:16], "warnings": sorted(lines)[:4]}
     if params.train.batch_size == "auto":
         found |= {"batch_size": info.machine["batch_size"], "announced_gib": float(announced[-1]) if announced else None}
         found |= {"reserved_gib": _reserved_gib(folder)}

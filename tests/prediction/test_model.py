@@ -16,10 +16,11 @@ from handbone.dataset.preprocess import PreprocessSpec, prepare_sample
 from handbone.evaluation.decision import Decision
 from handbone.inference.predictor import InputSpec, predict
 from handbone.models.registry import build_model, spec_from_params
-from handbone.models.saved import TrainedModelInfo, save_model
+from handbone.models.saved import WEIGHTS, TrainedModelInfo, save_model
 from handbone.prediction.model import Model
 from handbone.prediction.model_set import ModelSet
 from handbone.prediction.pictures import Picture, read
+from handbone.utils.hashing import file_hash
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -50,6 +51,4 @@ def small_model(folder: Path, channels: int, clahe: float | None, size: int | No
     params = parse_params(document | {"preprocess": {"clahe": clahe, "size": size}}, "x.json")
     spec = spec_from_params(params.model, ["a"])
     save_model(folder / "fold_0", build_model(spec).state_dict(), TrainedModelInfo(spec, None, None, "", 32, 0, 1, 0.5))
-    from handbone.models.saved import weights_hash
-
-    return Model(ModelSet(folder / "x.json", params, Decision(0.5), {0: folder / "fold_0"}, {0: weights_hash(folder / "fold_0")}))
+    return Model(ModelSet(folder / "x.json", params, Decision(0.5), {0: folder / "fold_0"}, {0: file_hash(folder / "fold_0" / WEIGHTS)}))

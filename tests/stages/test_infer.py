@@ -21,7 +21,7 @@ from handbone.cache.sample import read_sample
 from handbone.config import paths
 from handbone.masks.cropped_maps import CroppedMaps
 from handbone.models.registry import build_model
-from handbone.models.saved import WEIGHTS, TrainedModelInfo, load_model, save_model, weights_hash
+from handbone.models.saved import WEIGHTS, TrainedModelInfo, load_model, save_model
 from handbone.models.spec import ModelSpec
 from handbone.utils.hashing import file_hash
 from handbone.utils.io import read_json, read_table, write_table
@@ -84,7 +84,7 @@ def test_the_record_names_the_models_by_fold(trained_run: ChangeParams, monkeypa
     run(monkeypatch, "oof")
     assert not paths.prediction("oof", "A/a1").exists(), "fold 0 is not among the parameters' folds"
     ((fold, model),) = read_json(paths.prediction_record("oof"))["models"].items()
-    assert fold == "1" and model["sha256"] == weights_hash(paths.fold_model(1))
+    assert fold == "1" and model["sha256"] == file_hash(paths.fold_model(1) / WEIGHTS)
     assert model["spec"]["arch"] == "Unet" and model["spec"]["classes"] == ["Radius", "Ulna"] and model["fold"] == 1
 
 

@@ -75,13 +75,13 @@ def _counts(found: Experiment) -> HeldOut | None:
     return None
 
 
-def _row(found: Experiment, base: Experiment, counts: HeldOut | None) -> Row:
+def _row(found: Experiment, base: Experiment, base_counts: HeldOut | None) -> Row:
     params = differences(base.params, found.params)
-    if found is base or counts is None or (own := _counts(found)) is None:
+    if found is base or base_counts is None or (counts := _counts(found)) is None:
         return Row(found, None, params)
     with suppress(UserError):  # no image or no class in common
-        paired = compare(counts, own)
-        warn_of_truth(counts.name, own.name, paired)
+        paired = compare(base_counts, counts)
+        warn_of_truth(base_counts.name, counts.name, paired)
         return Row(found, paired.overall(), params)
     return Row(found, None, params)
 
@@ -101,9 +101,9 @@ def _lines(rows: Sequence[Row], base: Experiment, left: int) -> Iterator[str]:
 
 def _cells(row: Row, base: Experiment) -> list[str]:
     found = row.experiment
-    images, own = found.metrics.get("n_images"), [f"{key}={_shown(after)}" for key, (_, after) in row.params.items()]
-    more = [f"{len(own) - PARAMS} more"] if len(own) > PARAMS else []
-    return [f"{found.score:.4f}", _interval(row, base), str(images or "?"), found.name, ", ".join(own[:PARAMS] + more)]
+    images, changed = found.metrics.get("n_images"), [f"{key}={_shown(after)}" for key, (_, after) in row.params.items()]
+    more = [f"{len(changed) - PARAMS} more"] if len(changed) > PARAMS else []
+    return [f"{found.score:.4f}", _interval(row, base), str(images or "?"), found.name, ", ".join(changed[:PARAMS] + more)]
 
 
 def _interval(row: Row, base: Experiment) -> str:

@@ -56,7 +56,7 @@ def examine_data(root: Path, html: Path | None = None, as_json: bool = False) ->
     errors = {finding.key for finding in findings if finding.certain}
     if errors:
         expected, fix = "labels as the other images have them, and each picture once", "look at them (--html), correct or exclude them"
-        problems.append(Problem("labels.faults", str(root), expected, f"{len(errors)} images with errors", fix))
+        problems.append(Problem("labels.faults", str(root), expected, f"errors in {len(errors)} image{'s' * (len(errors) > 1)}", fix))
     raise_if_any(problems, f"{root} has faults")
 
 

@@ -79,10 +79,11 @@ def _mixed(dice: pd.Series, values: pd.Series, shares: pd.Series) -> MixedDice:
     """
     terms, mean, fewest = pd.Series(0.0, dice.index), 0.0, len(dice)
     for value, share in shares.items():
-        own = dice[values[dice.index] == value]
-        n = len(set(own.index.map(_person)))
-        terms[own.index] = len(dice) / len(own) * share * np.sqrt(n / max(1, n - 1)) * (own - own.mean())
-        mean, fewest = mean + share * float(own.mean()), min(n, fewest)
+        of_value = dice[values[dice.index] == value]
+        n = len(set(of_value.index.map(_person)))
+        weight = len(dice) / len(of_value) * share * np.sqrt(n / max(1, n - 1))
+        terms[of_value.index] = weight * (of_value - of_value.mean())
+        mean, fewest = mean + share * float(of_value.mean()), min(n, fewest)
     if fewest < FEW:
         return MixedDice(mean, 0.0, 1.0)
     interval = paired_intervals(np.array([terms + mean], np.float64).T, terms.index.map(_person).tolist())

@@ -132,7 +132,7 @@ def _common(first: HeldOut, second: HeldOut, column: str, what: str) -> tuple[li
         expected, found = f"{what} that both have", f"none of {len(names[0])} and {len(names[1])}"
         fix = "compare experiments on the same data and folds"
         raise UserError(Problem(f"compare.{column}", f"{first.name} and {second.name}", expected, found, fix))
-    left = [(held.name, [name for name in own if name not in set(both)]) for held, own in zip((first, second), names, strict=True)]
+    left = [(held.name, [name for name in found if name not in set(both)]) for held, found in zip((first, second), names, strict=True)]
     return both, [f"left out: {len(only)} {what} that only {name} has ({_some(only)})" for name, only in left if only]
 
 

@@ -47,19 +47,19 @@ def save_predictions(
         seen.add(maps)
         return key, file_hash(place(key))
 
-    def own_hashes() -> dict[str, str]:
+    def hashes_of_share() -> dict[str, str]:
         hashes: dict[str, str] = {}
         for job in jobs:
             check = LogitCheck()
             models = [check.watch(name, model.to(inputs.device)) for name, model in job.models.items()]
             mirrored = mirrored_classes(params.data.classes, params.data.mirror)
             predictor = ensemble(models, params.infer, mirrored, params.data.exclusive)
-            own = share(job.files, inputs.batch_size, rank, world_size)
+            shared = share(job.files, inputs.batch_size, rank, world_size)
             hashes |= dict.fromkeys(job.files, "")  # the order of one process
-            hashes |= prefetch_map(save, predict(predictor, own, inputs, job.desc if rank == 0 else None, check))
+            hashes |= prefetch_map(save, predict(predictor, shared, inputs, job.desc if rank == 0 else None, check))
         return hashes
 
-    hashes = own_hashes() if world_size == 1 else _gathered(own_hashes, seen)
+    hashes = hashes_of_share() if world_size == 1 else _gathered(hashes_of_share, seen)
     if rank == 0:
         seen.report(str(folder))
     return hashes

@@ -174,8 +174,3 @@ def _described(spec: ModelSpec, size: int) -> dict[str, Any]:
     keys |= {"model.options": dict(spec.options), "train.size": size, "data.exclusive": spec.exclusive}
     found: dict[str, Any] = json.loads(json.dumps(keys))
     return found
-
-
-def weights_hash(folder: Path) -> str:
-    """SHA-256 of the file with the weights of the trained model in `folder`."""
-    return file_hash(folder / WEIGHTS)
